@@ -1,0 +1,261 @@
+import { assert } from "../base/assert.ts";
+import { OPS, type OpName, type ScalarOpName, VECTOR_OPS, type VectorOpName } from "../ir/ops.ts";
+import type { Kernel, Statement, Type, Value, Variable } from "../ir/types.ts";
+import type { Isa, Row } from "../isa/isa.ts";
+import type { Syntax } from "./syntax.ts";
+
+type OpStatement = Extract<Statement, { kind: "op" }>;
+type DotStatement = Extract<Statement, { kind: "dot" }>;
+
+/** Longest expression that is folded into the one that uses it. */
+const FOLD_CHARACTERS = 72;
+
+const PREFIX: Record<Type, string> = {
+  i32: "i",
+  f32: "f",
+  ptr: "p",
+  vf32: "vf",
+  vi32: "vi",
+  vu8: "w",
+  vi8: "x",
+  vmask: "m",
+};
+
+/** Prints a kernel in a syntax: the one walk over the IR. Returns the lines of one function. */
+export function walk(kernel: Kernel, isa: Isa, syntax: Syntax): string[] {
+  return new Walk(kernel, isa, syntax).run();
+}
+
+class Walk {
+  private readonly names = new Map<number, string>();
+  private readonly taken = new Set<string>(["arguments", "team"]);
+  private readonly counters = new Map<string, number>();
+  private readonly uses = new Map<number, number>();
+  /** Pure single-use expressions of the current block, not printed yet. */
+  private readonly pending = new Map<number, { value: Value; text: string; block: number }>();
+  private readonly declared: { name: string; type: Type }[] = [];
+  private readonly constants = new Set<string>();
+  private block = 0;
+  private nextBlock = 1;
+  private lines: string[] = [];
+
+  constructor(
+    private readonly kernel: Kernel,
+    private readonly isa: Isa,
+    private readonly syntax: Syntax,
+  ) {}
+
+  run(): string[] {
+    countUses(this.kernel.body, this.uses);
+    const parameters = this.kernel.parameterValues.map((v) => this.define(v));
+    const thread = this.define(this.kernel.thread);
+    const threads = this.define(this.kernel.threads);
+    const body = this.nested(this.kernel.body);
+    const locals = { parameters, thread, threads, declared: this.declared, constants: [...this.constants] };
+    return this.syntax.function(this.kernel, this.isa, locals, body);
+  }
+
+  /** Gives a value or variable its unique name. */
+  private define(value: Value | Variable): string {
+    const known = this.names.get(value.id);
+    if (known !== undefined) return known;
+    const base = value.name ?? PREFIX[value.type];
+    let name = base;
+    if (value.name === undefined || this.taken.has(name)) {
+      let n = this.counters.get(base) ?? (value.name === undefined ? 0 : 2);
+      do name = `${base}${/\d$/.test(base) ? "_" : ""}${n++}`;
+      while (this.taken.has(name));
+      this.counters.set(base, n);
+    }
+    this.taken.add(name);
+    this.names.set(value.id, name);
+    return name;
+  }
+
+  private nested(statements: readonly Statement[]): string[] {
+    const [outerLines, outerBlock] = [this.lines, this.block];
+    this.lines = [];
+    this.block = this.nextBlock++;
+    for (const statement of statements) this.statement(statement);
+    const inner = this.lines;
+    this.lines = outerLines;
+    this.block = outerBlock;
+    return inner;
+  }
+
+  private statement(s: Statement): void {
+    switch (s.kind) {
+      case "op":
+        this.operation(s);
+        return;
+      case "dot":
+        this.dot(s);
+        return;
+      case "comment":
+        this.lines.push(...this.syntax.comment(s.text));
+        return;
+      case "variable": {
+        const initial = this.operand(s.initial, true);
+        const name = this.declareLocal(s.variable);
+        this.lines.push(...this.syntax.variable(s.variable.type, name, initial));
+        return;
+      }
+      case "assign": {
+        const value = this.operand(s.value, true);
+        this.lines.push(...this.syntax.assign(this.nameOf(s.variable), value));
+        return;
+      }
+      case "loop": {
+        const start = this.operand(s.start, true);
+        const [end, step] = [this.operand(s.end, false), this.operand(s.step, false)];
+        const index = this.declareLocal(s.index);
+        this.lines.push(...this.syntax.loop(index, start, end, step, this.nested(s.body)));
+        return;
+      }
+      case "if": {
+        const condition = this.operand(s.condition, true);
+        const [body, otherwise] = [this.nested(s.body), this.nested(s.otherwise)];
+        this.lines.push(...this.syntax.branch(condition, body, otherwise));
+      }
+    }
+  }
+
+  private operation(s: OpStatement): void {
+    const row =
+      s.op in VECTOR_OPS ? this.isa.rows[s.op as VectorOpName] : this.syntax.scalarRows[s.op as ScalarOpName];
+    const template = this.template(row, s);
+    const hasOffset = "offset" in s.attributes && s.op !== "addr";
+    const operands = s.operands.map((o, i) => this.operand(o, occurrences(template, i) <= 1));
+    let at = "";
+    if (hasOffset) {
+      const address = this.syntax.address(operands[0] as string, s.attributes.offset as number);
+      operands[0] = address.operand;
+      at = address.at;
+    }
+    const text = template
+      .replaceAll(/\$(\d)/g, (_, i) => operands[Number(i)] as string)
+      .replaceAll("@", () => at);
+    this.result(s.result, text, OPS[s.op].pure && s.operands.every((o) => o.variable === undefined), s.op);
+  }
+
+  /** Evaluates the row, fills in attributes and notes the hoisted constants. */
+  private template(row: Row, s: OpStatement): string {
+    const number = (name: string): number => {
+      const value = s.attributes[name];
+      assert(typeof value === "number", `${s.op} has no number ${name}`);
+      return value;
+    };
+    const text =
+      typeof row === "string" ? row : row({ attributes: s.attributes, number, lanes: this.isa.lanes });
+    return this.hoisted(text.replaceAll(/\{(\w+)\}/g, (_, name) => String(number(name))));
+  }
+
+  private hoisted(text: string): string {
+    return text.replaceAll(/#(\w+)/g, (_, name) => {
+      this.constants.add(name);
+      this.taken.add(name);
+      return this.syntax.use(name);
+    });
+  }
+
+  private dot(s: DotStatement): void {
+    const bits = Math.max(...s.weights.map((w) => w.bits ?? 8));
+    const text = this.isa.dot[s.op]({
+      accumulator: this.operand(s.accumulator, true),
+      weights: s.weights.map((w) => this.operand(w, false)),
+      activations: s.activations.map((x) => this.operand(x, false)),
+      bits,
+    });
+    this.result(s.result, this.hoisted(text), false, undefined);
+  }
+
+  /** Prints, or keeps for folding, the value that an expression defines. */
+  private result(value: Value | undefined, text: string, foldable: boolean, op: OpName | undefined): void {
+    if (value === undefined) {
+      this.lines.push(...this.syntax.statement(text));
+      return;
+    }
+    const constant = op === "iconst" || op === "fconst";
+    const single =
+      (this.uses.get(value.id) ?? 0) <= 1 && value.name === undefined && text.length <= FOLD_CHARACTERS;
+    if (constant || (foldable && single)) {
+      this.pending.set(value.id, { value, text, block: constant ? -1 : this.block });
+      return;
+    }
+    this.lines.push(...this.syntax.declare(value.type, this.declareLocal(value), text));
+  }
+
+  private declareLocal(value: Value | Variable): string {
+    const name = this.define(value);
+    this.declared.push({ name, type: value.type });
+    return name;
+  }
+
+  private nameOf(value: Value | Variable): string {
+    const name = this.names.get(value.id);
+    assert(
+      name !== undefined,
+      `value ${value.id} (${value.name ?? value.type}) is used before its definition`,
+    );
+    return name;
+  }
+
+  /** Text of an operand. `fold` allows a pending expression to be put in place; otherwise it is given a name. */
+  private operand(value: Value, fold: boolean): string {
+    if (value.variable !== undefined) return this.syntax.use(this.nameOf(value.variable));
+    const pending = this.pending.get(value.id);
+    if (pending === undefined) return this.syntax.use(this.nameOf(value));
+    if (pending.block === -1) return pending.text;
+    this.pending.delete(value.id);
+    if (fold) return pending.text;
+    const name = this.declareLocal(value);
+    this.lines.push(...this.syntax.declare(value.type, name, pending.text));
+    return this.syntax.use(name);
+  }
+}
+
+function occurrences(template: string, operand: number): number {
+  const direct = template.split(`$${operand}`).length - 1;
+  return operand === 0 ? direct + (template.split("@").length - 1) : direct;
+}
+
+function countUses(statements: readonly Statement[], uses: Map<number, number>, weight = 1): void {
+  const count = (value: Value) => uses.set(value.id, (uses.get(value.id) ?? 0) + weight);
+  const nested = (body: readonly Statement[]) => {
+    // A use inside a nested block counts twice, so that nothing is folded into a loop and computed again there.
+    countUses(body, uses, 2);
+    for (const inner of definitions(body)) {
+      const n = uses.get(inner);
+      if (n !== undefined) uses.set(inner, n / 2);
+    }
+  };
+  for (const s of statements) {
+    switch (s.kind) {
+      case "op":
+        s.operands.forEach(count);
+        break;
+      case "dot":
+        [s.accumulator, ...s.weights, ...s.activations].forEach(count);
+        break;
+      case "variable":
+        count(s.initial);
+        break;
+      case "assign":
+        count(s.value);
+        break;
+      case "loop":
+        [s.start, s.end, s.step].forEach(count);
+        nested(s.body);
+        break;
+      case "if":
+        count(s.condition);
+        nested(s.body);
+        nested(s.otherwise);
+    }
+  }
+}
+
+/** Ids of the values that a block defines at its own level. */
+function definitions(statements: readonly Statement[]): number[] {
+  return statements.flatMap((s) => ((s.kind === "op" || s.kind === "dot") && s.result ? [s.result.id] : []));
+}

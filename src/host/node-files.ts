@@ -1,0 +1,150 @@
+import { randomBytes } from "node:crypto";
+import { constants } from "node:fs";
+import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { FileAccessError, QigenError } from "../base/errors.ts";
+import { type ByteSource, checkRange } from "../files/source.ts";
+
+/** The most that one read or write asks of the system (bytes); Linux stops just below 2^31. */
+const LARGEST_TRANSFER = 1 << 30;
+
+/** What an operating system's error code means for a person with a file. */
+const PROBLEMS: Readonly<Record<string, string>> = {
+  ENOENT: "no such file or folder",
+  ENOTDIR: "a part of the path is not a folder",
+  EISDIR: "is a folder, not a file",
+  ENOTEMPTY: "is a folder, not a file",
+  EACCES: "permission denied",
+  EPERM: "not permitted",
+  EROFS: "the file system is read-only",
+  ENOSPC: "no space left on the device",
+  EDQUOT: "the disk quota is used up",
+  EFBIG: "the file is too large for the file system or a limit of the process",
+  EIO: "the device failed",
+  ENXIO: "is not a regular file",
+  EMFILE: "too many files are open in this process",
+  ENFILE: "too many files are open on this machine",
+  ELOOP: "too many symbolic links",
+  ENAMETOOLONG: "the name is too long",
+  ERR_INVALID_ARG_VALUE: "the path is not valid",
+};
+
+/** The `FileAccessError` for what a `node:fs` call on `path` threw; a `QigenError` stays as it is. */
+export function fileAccessError(path: string, error: unknown): QigenError {
+  if (error instanceof QigenError) return error;
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return new FileAccessError(path, PROBLEMS[code] ?? String(error), { cause: error });
+}
+
+/**
+ * Opens a regular file for reading. `FileAccessError` for one that is missing, unreadable or not a regular file
+ * (a folder, or a pipe, which opening would otherwise wait on).
+ */
+export async function openFile(path: string): Promise<ByteSource> {
+  const handle = await attempt(path, () => open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
+  try {
+    const status = await attempt(path, () => handle.stat());
+    if (status.isDirectory()) throw new FileAccessError(path, "is a folder, not a file");
+    if (!status.isFile()) throw new FileAccessError(path, "is not a regular file");
+    return fileSource(path, handle, status.size);
+  } catch (error) {
+    await handle.close();
+    throw error;
+  }
+}
+
+/**
+ * Creates or replaces the file at `path` with what `body` writes, in order, through the function it gets. The
+ * bytes go to a temporary file in the same folder which takes the name only when complete and on disk, so others
+ * see the old file or the new one; where anything fails the temporary file is removed. `FileAccessError` where
+ * the system refuses; passes on what `body` throws. Replaces a symbolic link itself.
+ */
+export async function writeFileAtomically(
+  path: string,
+  body: (write: (chunk: Uint8Array) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  // The name is cut: with what is added it must stay within 255 bytes.
+  const name = `.${basename(path).slice(0, 40)}.${randomBytes(6).toString("hex")}.tmp`;
+  const temporary = join(dirname(path), name);
+  const handle = await attempt(path, () => open(temporary, "wx"));
+  try {
+    try {
+      let length = 0;
+      await body((chunk) => {
+        const offset = length;
+        length += chunk.length;
+        return attempt(path, () => writeAll(handle, chunk, offset));
+      });
+      await attempt(path, () => handle.sync());
+    } finally {
+      await attempt(path, () => handle.close());
+    }
+    await attempt(path, () => rename(temporary, path));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  await syncFolder(dirname(path));
+}
+
+function fileSource(path: string, handle: FileHandle, size: number): ByteSource {
+  let closed: Promise<void> | undefined;
+  const source: ByteSource = {
+    name: path,
+    size,
+    async read(offset, length) {
+      checkRange(source, offset, length);
+      const target = new Uint8Array(length);
+      await source.readInto(offset, target);
+      return target;
+    },
+    async readInto(offset, target) {
+      checkRange(source, offset, target.length);
+      await attempt(path, () => readAll(path, handle, target, offset));
+    },
+    close() {
+      closed ??= attempt(path, () => handle.close());
+      return closed;
+    },
+  };
+  return source;
+}
+
+async function readAll(path: string, handle: FileHandle, target: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const length = Math.min(target.length - done, LARGEST_TRANSFER);
+    const { bytesRead } = await handle.read(target, done, length, offset + done);
+    if (bytesRead === 0) throw new FileAccessError(path, "became shorter while it was read");
+    done += bytesRead;
+  }
+}
+
+async function writeAll(handle: FileHandle, chunk: Uint8Array, offset: number): Promise<void> {
+  for (let done = 0; done < chunk.length; ) {
+    const length = Math.min(chunk.length - done, LARGEST_TRANSFER);
+    const { bytesWritten } = await handle.write(chunk, done, length, offset + done);
+    done += bytesWritten;
+  }
+}
+
+/** Puts the new name on disk, where the system can do that for folders. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    const handle = await open(folder, "r");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  } catch {
+    // The file is complete under its name; whether that survives a power cut is up to the file system.
+  }
+}
+
+async function attempt<T>(path: string, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    throw fileAccessError(path, error);
+  }
+}

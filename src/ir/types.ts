@@ -1,0 +1,116 @@
+/**
+ * The vector IR: values, statements, kernels.
+ *
+ * A kernel is straight-line ops over immutable values, plus structured loops, branches and mutable variables.
+ * Vectors have the register width of the target: `L` lanes of 32 bits, or the same register seen as `4·L` bytes.
+ */
+
+/** Scalars (`ptr` is a byte address), vectors of L lanes, and the byte view of a register. */
+export type Type =
+  | "i32"
+  | "f32"
+  | "ptr"
+  | "vf32" // f32 × L
+  | "vi32" // i32 × L
+  | "vu8" // u8 × 4L: quantization codes; the value's `bits` bounds them: 0 ≤ code < 2^bits
+  | "vi8" // i8 × 4L: quantized activations, −127 … 127 (never −128, so that negation cannot overflow)
+  | "vmask"; // one truth value per lane
+
+/** An immutable value. `bits` is set exactly for type `vu8`. */
+export interface Value<T extends Type = Type> {
+  readonly id: number;
+  readonly type: T;
+  readonly bits?: number;
+  /** What the value is called in generated code; made unique by the emitter. */
+  name?: string;
+  /** Set where the value is the current content of a mutable variable. */
+  readonly variable?: Variable;
+}
+
+/** A mutable local. Reading yields a value that is valid until the next assignment (the verifier checks). */
+export interface Variable<T extends Type = Type> {
+  readonly id: number;
+  readonly type: T;
+  readonly bits?: number;
+  name?: string;
+}
+
+/** Compile-time constants of an op: shifts, offsets, lane patterns. */
+export type Attributes = Readonly<Record<string, number | readonly number[]>>;
+
+export type Statement =
+  | {
+      readonly kind: "op";
+      readonly op: import("./ops.ts").OpName;
+      readonly operands: readonly Value[];
+      readonly attributes: Attributes;
+      readonly result?: Value;
+    }
+  | {
+      /** The dot family: acc + Σ over the chain of the four products per lane. */
+      readonly kind: "dot";
+      readonly op: "dot" | "dot8";
+      readonly accumulator: Value<"vi32">;
+      readonly weights: readonly Value<"vu8">[];
+      readonly activations: readonly Value<"vi8">[];
+      readonly result: Value<"vi32">;
+    }
+  | { readonly kind: "variable"; readonly variable: Variable; readonly initial: Value }
+  | { readonly kind: "assign"; readonly variable: Variable; readonly value: Value }
+  | {
+      /** for (index = start; index < end; index += step), bounds evaluated once. step ≥ 1. */
+      readonly kind: "loop";
+      readonly index: Value<"i32">;
+      readonly start: Value<"i32">;
+      readonly end: Value<"i32">;
+      readonly step: Value<"i32">;
+      readonly body: readonly Statement[];
+    }
+  | {
+      readonly kind: "if";
+      readonly condition: Value<"i32">;
+      readonly body: readonly Statement[];
+      readonly otherwise: readonly Statement[];
+    }
+  | { readonly kind: "comment"; readonly text: string };
+
+/** What the IR needs to know of an instruction set. */
+export interface Target {
+  readonly name: string;
+  /** 32-bit lanes per vector register (L). */
+  readonly lanes: number;
+  /**
+   * Which byte of a register is the `i`-th (0 … 3) of the four that `dot` adds to lane `lane`. Packing obeys it,
+   * so that matrix rows can sit in lanes on every target.
+   */
+  readonly dotByte: (lane: number, i: number) => number;
+  /** Whether `fma` rounds once (fused) or after the product too. */
+  readonly fusedMultiplyAdd: boolean;
+}
+
+/** One 8-byte slot of a kernel's argument block: i32 and f32 use the low 4 bytes. */
+export interface Parameter {
+  readonly name: string;
+  readonly type: "ptr" | "i32" | "f32";
+  readonly doc: string;
+}
+
+/**
+ * A kernel: `void name(argument block, thread, threads)`, run by every thread of the team on the same arguments.
+ * It reads its parameters from the argument block, splits its work by thread, and may not allocate.
+ */
+export interface Kernel {
+  readonly name: string;
+  /** Header comment: the algebra, the plan. */
+  readonly doc: readonly string[];
+  readonly target: Target;
+  readonly parameters: readonly Parameter[];
+  /** The values that hold the parameters at entry, in order. */
+  readonly parameterValues: readonly Value[];
+  readonly thread: Value<"i32">;
+  readonly threads: Value<"i32">;
+  readonly body: readonly Statement[];
+}
+
+/** Bytes of one argument slot. */
+export const ARGUMENT_SLOT_BYTES = 8;

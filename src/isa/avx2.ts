@@ -1,0 +1,153 @@
+import { floatLiteral, hexByte } from "./c-literal.ts";
+import type { DotChain, Isa } from "./isa.ts";
+
+/**
+ * `vpmaddubsw` adds two u8·i8 products in 16 bits, so up to ⌊(2^15 − 1) / (2 · (2^bits − 1) · 127)⌋ links of a chain
+ * can be added in 16 bits before `vpmaddwd` by ones widens them: 8 links at 4 bits, 18 at 3, 43 at 2, 1 at 7.
+ */
+function dotChain({ accumulator, weights, activations, bits }: DotChain): string {
+  const run = Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
+  let sum = accumulator;
+  for (let start = 0; start < weights.length; start += run) {
+    const products = weights
+      .slice(start, start + run)
+      .map((w, i) => `_mm256_maddubs_epi16(${w}, ${activations[start + i]})`);
+    const pairs = products.reduce((a, b) => `_mm256_add_epi16(${a}, ${b})`);
+    sum = `_mm256_add_epi32(${sum}, _mm256_madd_epi16(${pairs}, #ones16))`;
+  }
+  return sum;
+}
+
+/** u8 · i8 pairs do not fit 16 bits: even and odd bytes are widened apart and multiplied as 16-bit pairs, exactly. */
+function dot8Chain({ accumulator, weights, activations }: DotChain): string {
+  return weights.reduce((sum, w, i) => `dot8(${sum}, ${w}, ${activations[i]})`, accumulator);
+}
+
+const setr = (values: readonly number[]): string => `_mm256_setr_epi32(${values.join(", ")})`;
+const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
+const firstLanes = "_mm256_cmpgt_epi32(_mm256_set1_epi32($1), #iota)";
+
+/** AVX2 with FMA and F16C: 8 lanes, 16 registers, no integer dot product (`vpmaddubsw` + `vpmaddwd`). */
+export const avx2: Isa = {
+  name: "avx2",
+  syntax: "c",
+  lanes: 8,
+  dotByte: (lane, i) => 4 * lane + i,
+  fusedMultiplyAdd: true,
+  features: ["avx2", "fma", "f16c"],
+  flags: ["-mavx2", "-mfma", "-mf16c"],
+  registers: 16,
+  types: { vf32: "__m256", vi32: "__m256i", vu8: "__m256i", vi8: "__m256i", vmask: "__m256i" },
+  constants: {
+    ones16: ["vi32", "_mm256_set1_epi16(1)"],
+    iota: ["vi32", setr(range(8))],
+  },
+  helpers: {
+    dot8: `static inline __m256i dot8(__m256i sum, __m256i w, __m256i x) {
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
+  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+}`,
+    store_lanes_i8: `static inline void store_lanes_i8(char *p, __m256i v) {
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(words, words));
+}`,
+    sum_lanes: `static inline float sum_lanes(__m256 v) {
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}`,
+    max_lane: `static inline float max_lane(__m256 v) {
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}`,
+    sum_lanes_i32: `static inline int32_t sum_lanes_i32(__m256i v) {
+  const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+  return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}`,
+  },
+  rows: {
+    vfsplat: "_mm256_set1_ps($0)",
+    visplat: "_mm256_set1_epi32($0)",
+    vfconst: ({ number }) => `_mm256_set1_ps(${floatLiteral(number("value"))})`,
+    viconst: "_mm256_set1_epi32({value})",
+    viota: "#iota",
+    vfload: "_mm256_loadu_ps((const float *)(@))",
+    vfstore: "_mm256_storeu_ps((float *)(@), $1)",
+    vfloadn: `_mm256_maskload_ps((const float *)(@), ${firstLanes})`,
+    vfstoren: `_mm256_maskstore_ps((float *)(@), ${firstLanes}, $2)`,
+    vhload: "_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(@)))",
+    vhstore: "_mm_storeu_si128((__m128i *)(@), _mm256_cvtps_ph($1, _MM_FROUND_TO_NEAREST_INT))",
+    vbfload:
+      "_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(@))), 16))",
+    viload: "_mm256_loadu_si256((const __m256i *)(@))",
+    vistore: "_mm256_storeu_si256((__m256i *)(@), $1)",
+    vu8loadlanes: "_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
+    vi8storelanes: "store_lanes_i8(@, $1)",
+    vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
+    vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
+    vtableload: "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@)))",
+    vbroadcast4: "_mm256_set1_epi32(load_i32(@))",
+    vigather: "_mm256_i32gather_epi32((const int *)($0), $1, 1)",
+    vfadd: "_mm256_add_ps($0, $1)",
+    vfsub: "_mm256_sub_ps($0, $1)",
+    vfmul: "_mm256_mul_ps($0, $1)",
+    vfdiv: "_mm256_div_ps($0, $1)",
+    vfma: "_mm256_fmadd_ps($0, $1, $2)",
+    vfmin: "_mm256_min_ps($0, $1)",
+    vfmax: "_mm256_max_ps($0, $1)",
+    vfabs: "_mm256_andnot_ps(_mm256_set1_ps(-0.0f), $0)",
+    vfsqrt: "_mm256_sqrt_ps($0)",
+    vftoi: "_mm256_cvtps_epi32($0)",
+    vitof: "_mm256_cvtepi32_ps($0)",
+    vftobits: "_mm256_castps_si256($0)",
+    vbitstof: "_mm256_castsi256_ps($0)",
+    viadd: "_mm256_add_epi32($0, $1)",
+    visub: "_mm256_sub_epi32($0, $1)",
+    vimul: "_mm256_mullo_epi32($0, $1)",
+    viand: "_mm256_and_si256($0, $1)",
+    vior: "_mm256_or_si256($0, $1)",
+    vixor: "_mm256_xor_si256($0, $1)",
+    vishl: "_mm256_slli_epi32($0, {count})",
+    vishr: "_mm256_srli_epi32($0, {count})",
+    vflt: "_mm256_castps_si256(_mm256_cmp_ps($0, $1, _CMP_LT_OQ))",
+    vilt: "_mm256_cmpgt_epi32($1, $0)",
+    vieq: "_mm256_cmpeq_epi32($0, $1)",
+    vfselect: "_mm256_blendv_ps($2, $1, _mm256_castsi256_ps($0))",
+    viselect: "_mm256_blendv_epi8($2, $1, $0)",
+    vfpermute: ({ attributes }) =>
+      `_mm256_permutevar8x32_ps($0, ${setr(attributes.lanes as readonly number[])})`,
+    vfield: ({ number }) => {
+      const right = number("shift") - number("position");
+      if (right === 0 && number("bits") === 8) return "$0";
+      const moved =
+        right > 0 ? `_mm256_srli_epi16($0, ${right})` : right < 0 ? `_mm256_slli_epi16($0, ${-right})` : "$0";
+      return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte((2 ** number("bits") - 1) << number("position"))}))`;
+    },
+    vu8or: "_mm256_or_si256($0, $1)",
+    vlookup: "_mm256_shuffle_epi8($0, $1)",
+    vbyteof: ({ number }) => {
+      const index = number("index");
+      if (index === 3) return "_mm256_srli_epi32($0, 24)";
+      const moved = index === 0 ? "$0" : `_mm256_srli_epi32($0, ${8 * index})`;
+      return `_mm256_and_si256(${moved}, _mm256_set1_epi32(0xff))`;
+    },
+    vbytes: "$0",
+    vfsum: "sum_lanes($0)",
+    vfmaxlane: "max_lane($0)",
+    visum: "sum_lanes_i32($0)",
+  },
+  dot: { dot: dotChain, dot8: dot8Chain },
+  costs: {
+    dot: 2, // vpmaddubsw, vpaddw
+    dotClose: 2, // vpmaddwd, vpaddd
+    dot8: 6, // and, shift, two vpmaddwd, two vpaddd; the widened activations are shared by the rows
+    fieldShifted: 2,
+    field: 1,
+    halfLoad: 2, // vcvtph2ps from memory
+    simple: 1,
+    perCycle: 3,
+  },
+};

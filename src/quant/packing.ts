@@ -1,0 +1,79 @@
+import type { Target } from "../ir/types.ts";
+import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats.ts";
+
+/**
+ * The packed form of a weight matrix: exactly the order in which a projection kernel reads it.
+ *
+ * Rows sit in lanes. `tile` row vectors of L rows make a row tile; a tile holds, group after group along the inputs,
+ * one record: the scales of its rows (f16), their minima (f16) or zero points (u8), then for every chunk of 32 inputs,
+ * every plane, every 4-byte word of the plane and every row vector one register of 4L bytes: the word of row `lane` in
+ * the four bytes that `dot` feeds to that lane. Float formats have no header: per input, per row vector, L elements.
+ * Rows past the end have zero scale (or zero weights), inputs past the end have code 0 and meet activation 0.
+ */
+export interface Packing {
+  readonly format: Format;
+  readonly rows: number;
+  readonly cols: number;
+  /** Row vectors per row tile (the plan's `tu` in registers). */
+  readonly tile: number;
+  readonly lanes: number;
+  /** Row tiles. */
+  readonly tiles: number;
+  /** Rows of a tile. */
+  readonly tileRows: number;
+  /** Bytes of scales and zeros at the head of a record. */
+  readonly headerBytes: number;
+  /** Offset of the minima or zeros in a header. */
+  readonly zeroAt: number;
+  /** Bytes of the codes of one chunk of a tile. */
+  readonly chunkBytes: number;
+  /** Bytes of the record of a full group. */
+  readonly recordBytes: number;
+  readonly tileBytes: number;
+  readonly totalBytes: number;
+}
+
+/** Packed layout of a matrix of `rows` × `cols` for a target, `tile` row vectors to a tile. */
+export function packing(
+  format: Format,
+  rows: number,
+  cols: number,
+  tile: number,
+  target: Pick<Target, "lanes">,
+): Packing {
+  const { lanes } = target;
+  const tileRows = tile * lanes;
+  const tiles = Math.ceil(rows / tileRows);
+  const base = { format, rows, cols, tile, lanes, tiles, tileRows };
+  if (format.kind === "float") {
+    const tileBytes = cols * tileRows * format.bytes;
+    return {
+      ...base,
+      headerBytes: 0,
+      zeroAt: 0,
+      chunkBytes: CHUNK * tileRows * format.bytes,
+      recordBytes: tileBytes,
+      tileBytes,
+      totalBytes: tiles * tileBytes,
+    };
+  }
+  const zeroBytes = format.zero.kind === "minimum" ? 2 : format.zero.kind === "code" ? 1 : 0;
+  const headerBytes = tileRows * (2 + zeroBytes);
+  const chunkBytes = (CHUNK / 8) * format.bits * tileRows;
+  const groupChunks = Math.ceil(groupSize(format, cols) / CHUNK);
+  const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  return {
+    ...base,
+    headerBytes,
+    zeroAt: 2 * tileRows,
+    chunkBytes,
+    recordBytes: headerBytes + groupChunks * chunkBytes,
+    tileBytes,
+    totalBytes: tiles * tileBytes,
+  };
+}
+
+/** Offset of a plane's first register within the codes of a chunk. */
+export function planeOffset(planes: readonly number[], plane: number, tileRows: number): number {
+  return planes.slice(0, plane).reduce((sum, width) => sum + 4 * width, 0) * tileRows;
+}
