@@ -12,8 +12,8 @@ export class ByteReader {
 
   constructor(
     readonly file: string,
-    private bytes: Uint8Array,
-    private base = 0,
+    protected bytes: Uint8Array,
+    protected base = 0,
   ) {
     this.view = viewOf(bytes);
   }
@@ -82,6 +82,11 @@ export class ByteReader {
   slice(field: string, length: number): Uint8Array {
     const offset = this.take(length, field);
     return this.bytes.subarray(offset, offset + length);
+  }
+
+  /** Passes over `length` bytes. */
+  skip(field: string, length: number): void {
+    this.take(length, field);
   }
 
   /** The next `length` bytes as UTF-8; bytes that are not UTF-8 become U+FFFD, a byte order mark is kept. */

@@ -43,7 +43,9 @@ class Walk {
     private readonly kernel: Kernel,
     private readonly isa: Isa,
     private readonly syntax: Syntax,
-  ) {}
+  ) {
+    for (const name of Object.keys(isa.constants)) this.taken.add(name);
+  }
 
   run(): string[] {
     countUses(this.kernel.body, this.uses);
@@ -107,7 +109,7 @@ class Walk {
       }
       case "loop": {
         const start = this.operand(s.start, true);
-        const [end, step] = [this.operand(s.end, false), this.operand(s.step, false)];
+        const [end, step] = [this.bound(s.end), this.bound(s.step)];
         const index = this.declareLocal(s.index);
         this.lines.push(...this.syntax.loop(index, start, end, step, this.nested(s.body)));
         return;
@@ -153,7 +155,6 @@ class Walk {
   private hoisted(text: string): string {
     return text.replaceAll(/#(\w+)/g, (_, name) => {
       this.constants.add(name);
-      this.taken.add(name);
       return this.syntax.use(name);
     });
   }
@@ -200,6 +201,15 @@ class Walk {
     return name;
   }
 
+  /** Text of a loop bound, which the body reads again: a variable is copied, since the body may assign it. */
+  private bound(value: Value): string {
+    const text = this.operand(value, false);
+    if (value.variable === undefined) return text;
+    const name = this.declareLocal(value);
+    this.lines.push(...this.syntax.declare(value.type, name, text));
+    return this.syntax.use(name);
+  }
+
   /** Text of an operand. `fold` allows a pending expression to be put in place; otherwise it is given a name. */
   private operand(value: Value, fold: boolean): string {
     if (value.variable !== undefined) return this.syntax.use(this.nameOf(value.variable));
@@ -214,9 +224,10 @@ class Walk {
   }
 }
 
+/** How often a row evaluates an operand. A pointer is in `@` (C) or beside it in `$0` (WebAssembly), not both. */
 function occurrences(template: string, operand: number): number {
   const direct = template.split(`$${operand}`).length - 1;
-  return operand === 0 ? direct + (template.split("@").length - 1) : direct;
+  return operand === 0 ? Math.max(direct, template.split("@").length - 1) : direct;
 }
 
 function countUses(statements: readonly Statement[], uses: Map<number, number>, weight = 1): void {

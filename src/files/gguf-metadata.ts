@@ -79,14 +79,14 @@ export class GgufMetadata {
     return this.has(key) ? this.f32(key) : fallback;
   }
 
-  strings(key: string): readonly string[] {
+  /** Decoded anew by every call. */
+  strings(key: string): string[] {
     const found = this.find(key);
-    return isArray(found) && found.of === "string"
-      ? found.values
-      : this.mismatch(key, "an array of strings", found);
+    if (isArray(found) && found.of === "string") return [...found.values];
+    return this.mismatch(key, "an array of strings", found);
   }
 
-  stringsOr<F>(key: string, fallback: F): readonly string[] | F {
+  stringsOr<F>(key: string, fallback: F): string[] | F {
     return this.has(key) ? this.strings(key) : fallback;
   }
 

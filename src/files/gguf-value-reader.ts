@@ -12,6 +12,7 @@ import {
   type GgufValue,
   ggufTypeOf,
 } from "./gguf-values.ts";
+import { PackedStrings } from "./packed-strings.ts";
 import type { WindowReader } from "./window.ts";
 
 type FixedType = Exclude<GgufScalarType, "string">;
@@ -57,9 +58,9 @@ export class GgufValueReader {
   /** A string of at most `limit` bytes with its length in front. */
   async string(field: string, limit: number): Promise<string> {
     const { from } = this;
-    if (from.remaining < 8) await from.need(8, field);
+    await from.need(8, field);
     const length = from.count(field, limit);
-    if (from.remaining < length) await from.need(length, field);
+    await from.need(length, field);
     return from.string(field, length);
   }
 
@@ -110,21 +111,23 @@ export class GgufValueReader {
     return new GGUF_TYPED_ARRAYS[of](copy.buffer) as GgufElements[K];
   }
 
-  private async strings(field: string, length: number): Promise<readonly string[]> {
+  private async strings(field: string, length: number): Promise<PackedStrings> {
     const { from } = this;
+    const start = from.position;
     this.arrayStrings += length;
     if (this.arrayStrings > GGUF_LIMITS.arrayStrings) {
       throw from.error(field, `the file has more than ${GGUF_LIMITS.arrayStrings} strings in arrays`);
     }
-    const values: string[] = [];
+    const ends = new Uint32Array(length);
     for (let i = 0; i < length; i++) {
-      // As in `string`, without a promise per element: vocabularies have 10^5 of them.
+      // Without a promise per element: vocabularies have 10^5 of them.
       if (from.remaining < 8) await from.need(8, field);
       const byteLength = from.count(field, GGUF_LIMITS.stringBytes);
       if (from.remaining < byteLength) await from.need(byteLength, field);
-      values.push(from.string(field, byteLength));
+      from.skip(field, byteLength);
+      ends[i] = from.position - start;
     }
-    return values;
+    return new PackedStrings(await from.since(start), ends);
   }
 
   private async arrays(field: string, length: number, depth: number): Promise<readonly GgufArray[]> {

@@ -43,7 +43,7 @@ function writeArray(to: ByteWriter, array: GgufArray): void {
   to.u64(BigInt(array.values.length));
   switch (array.of) {
     case "string":
-      for (const text of array.values) to.string(text);
+      to.raw(array.values.bytes);
       return;
     case "array":
       for (const inner of array.values) writeArray(to, inner);

@@ -1,3 +1,5 @@
+import type { PackedStrings } from "./packed-strings.ts";
+
 /** Scalar metadata types and what TypeScript holds for each. */
 export interface GgufScalars {
   u8: number;
@@ -27,7 +29,7 @@ export interface GgufElements {
   f32: Float32Array;
   f64: Float64Array;
   bool: Uint8Array;
-  string: readonly string[];
+  string: PackedStrings;
   array: readonly GgufArray[];
 }
 
@@ -105,7 +107,7 @@ export const GGUF_LIMITS = {
   keyBytes: 65535,
   tensorNameBytes: 1024,
   /** One metadata string (bytes). */
-  stringBytes: 16 << 20,
+  stringBytes: 4 << 20,
   /** Elements of one array. */
   arrayLength: 1 << 22,
   /** Strings in all arrays together. */

@@ -15,19 +15,20 @@ export interface ByteSource {
 
 /** A source over bytes in memory (which it does not copy until they are read). */
 export function memorySource(name: string, bytes: Uint8Array): ByteSource {
-  return {
+  const source: ByteSource = {
     name,
     size: bytes.length,
     async read(offset, length) {
-      checkRange(this, offset, length);
+      checkRange(source, offset, length);
       return new Uint8Array(bytes.subarray(offset, offset + length));
     },
     async readInto(offset, target) {
-      checkRange(this, offset, target.length);
+      checkRange(source, offset, target.length);
       target.set(bytes.subarray(offset, offset + target.length));
     },
     async close() {},
   };
+  return source;
 }
 
 /** Throws a `FileAccessError` unless bytes `offset` to `offset + length` lie in the source. */

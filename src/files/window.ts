@@ -39,4 +39,11 @@ export class WindowReader extends ByteReader {
     this.refill(await this.source.read(position, Math.min(ahead, left)), position);
     this.windowBytes = Math.min(2 * this.windowBytes, LARGEST_WINDOW);
   }
+
+  /** A copy of the bytes from `start` (an offset in the file) to the position, read again if they are gone. */
+  async since(start: number): Promise<Uint8Array> {
+    const { base, position } = this;
+    if (start < base) return this.source.read(start, position - start);
+    return new Uint8Array(this.bytes.subarray(start - base, position - base));
+  }
 }

@@ -122,7 +122,7 @@ async function ask(
   }
   const kind = isZig(path) ? "zig" : kindOf(version.stdout);
   if (kind === undefined) return broken("neither gcc nor clang, by what --version says");
-  if (target.ok && !compilesFor(target.stdout, process.arch)) {
+  if (target.ok && !compilesFor(target.stdout.trim(), process.arch)) {
     return broken(`compiles for ${target.stdout.trim()}, not for ${process.arch}`);
   }
   return { path, args, kind, version: firstLine(version.stdout), foundAs };
@@ -139,8 +139,9 @@ function kindOf(version: string): "gcc" | "clang" | undefined {
 
 /** Whether code for a target triple ("x86_64-linux-gnu") can be loaded here; true where that is not known. */
 export function compilesFor(triple: string, arch: string): boolean {
+  if (!/^[\w.]+-\S+$/.test(triple)) return true;
   const names: Readonly<Record<string, RegExp>> = { x64: /^(x86_64|amd64)/i, arm64: /^(aarch64|arm64)/i };
-  return names[arch]?.test(triple.trim()) ?? true;
+  return names[arch]?.test(triple) ?? true;
 }
 
 function isZig(path: string): boolean {
@@ -160,7 +161,7 @@ function identity({ path, args, version }: Compiler): string {
 function findProgram(name: string, env: Environment): string | undefined {
   if (/[/\\]/.test(name)) return isProgram(resolve(name)) ? resolve(name) : undefined;
   const extensions = process.platform === "win32" ? [".exe", ".cmd", ""] : [""];
-  return (env["PATH"] ?? env["Path"] ?? "")
+  return (env.PATH ?? env.Path ?? "")
     .split(delimiter)
     .filter(isAbsolute)
     .flatMap((folder) => extensions.map((extension) => join(folder, name + extension)))

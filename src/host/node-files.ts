@@ -29,11 +29,10 @@ const PROBLEMS: Readonly<Record<string, string>> = {
   ERR_INVALID_ARG_VALUE: "the path is not valid",
 };
 
-/** The `FileAccessError` for what a `node:fs` call on `path` threw; a `QigenError` stays as it is. */
-export function fileAccessError(path: string, error: unknown): QigenError {
-  if (error instanceof QigenError) return error;
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return new FileAccessError(path, PROBLEMS[code] ?? String(error), { cause: error });
+/** The `FileAccessError` for what a `node:fs` call on `path` threw; anything but a system error stays as it is. */
+export function fileAccessError(path: string, error: unknown): unknown {
+  if (error instanceof QigenError || !(error instanceof Error && "code" in error)) return error;
+  return new FileAccessError(path, PROBLEMS[String(error.code)] ?? error.message, { cause: error });
 }
 
 /**
@@ -81,7 +80,7 @@ export async function writeFileAtomically(
     }
     await attempt(path, () => rename(temporary, path));
   } catch (error) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => {});
     throw error;
   }
   await syncFolder(dirname(path));

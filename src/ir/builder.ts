@@ -120,7 +120,7 @@ export class KernelBuilder {
     return {
       get: () => ({ id: this.nextId++, type: initial.type, variable, ...bits }) as Value<T>,
       set: (value) => {
-        this.block.push({ kind: "assign", variable, value });
+        this.block.push({ kind: "assign", id: this.nextId++, variable, value });
       },
     };
   }

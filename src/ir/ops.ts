@@ -84,7 +84,12 @@ export const SCALAR_OPS = {
   u16load: effect(["ptr"], "i32", ["offset"], "16 bits at p + offset, zero-extended"),
   u16store: effect(["ptr", "i32"], null, ["offset"], "16 bits at p + offset ← low 16 bits of a"),
   barrier: effect([], null, [], "every thread of the team arrives before any goes on; memory is consistent"),
-  atomicadd: effect(["ptr", "i32"], "i32", ["offset"], "i32 at p + offset += a, one step; the value before"),
+  atomicadd: effect(
+    ["ptr", "i32"],
+    "i32",
+    ["offset"],
+    "i32 at p + offset, a multiple of 4, += a in one step; the value before",
+  ),
   prefetch: effect(
     ["ptr"],
     null,
@@ -117,6 +122,7 @@ export const VECTOR_OPS = {
   vistore: effect(["ptr", "vi32"], null, ["offset"], "L i32"),
   vu8loadlanes: effect(["ptr"], "vi32", ["offset"], "L bytes, zero-extended, one per lane"),
   vi8storelanes: effect(["ptr", "vi32"], null, ["offset"], "L bytes: each lane, which is in −128 … 127"),
+  vu16storelanes: effect(["ptr", "vi32"], null, ["offset"], "L 16-bit words: the low 16 bits of each lane"),
   vu8load: effect(["ptr"], "vu8", ["offset", "bits"], "4L bytes, each below 2^bits"),
   vu8store: effect(["ptr", "vu8"], null, ["offset"], "4L bytes"),
   vtableload: effect(

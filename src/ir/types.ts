@@ -56,7 +56,13 @@ export type Statement =
       readonly result: Value<"vi32">;
     }
   | { readonly kind: "variable"; readonly variable: Variable; readonly initial: Value }
-  | { readonly kind: "assign"; readonly variable: Variable; readonly value: Value }
+  | {
+      readonly kind: "assign";
+      /** From the counter of value ids: a read of the variable with a smaller id was made before this assignment. */
+      readonly id: number;
+      readonly variable: Variable;
+      readonly value: Value;
+    }
   | {
       /** for (index = start; index < end; index += step), bounds evaluated once. step ≥ 1. */
       readonly kind: "loop";

@@ -52,6 +52,10 @@ export const avx2: Isa = {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
   _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(words, words));
 }`,
+    store_lanes_u16: `static inline void store_lanes_u16(char *p, __m256i v) {
+  const __m256i low = _mm256_and_si256(v, _mm256_set1_epi32(0xffff));
+  _mm_storeu_si128((__m128i *)p, _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+}`,
     sum_lanes: `static inline float sum_lanes(__m256 v) {
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
@@ -86,6 +90,7 @@ export const avx2: Isa = {
     vistore: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vu8loadlanes: "_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
     vi8storelanes: "store_lanes_i8(@, $1)",
+    vu16storelanes: "store_lanes_u16(@, $1)",
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
     vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vtableload: "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@)))",

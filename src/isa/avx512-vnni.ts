@@ -64,6 +64,7 @@ export const avx512Vnni: Isa = {
     vistore: "_mm512_storeu_si512(@, $1)",
     vu8loadlanes: "_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
     vi8storelanes: "_mm_storeu_si128((__m128i *)(@), _mm512_cvtepi32_epi8($1))",
+    vu16storelanes: "_mm256_storeu_si256((__m256i *)(@), _mm512_cvtepi32_epi16($1))",
     vu8load: "_mm512_loadu_si512(@)",
     vu8store: "_mm512_storeu_si512(@, $1)",
     vtableload: "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(@)))",

@@ -8,7 +8,7 @@ import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats
  * one record: the scales of its rows (f16), their minima (f16) or zero points (u8), then for every chunk of 32 inputs,
  * every plane, every 4-byte word of the plane and every row vector one register of 4L bytes: the word of row `lane` in
  * the four bytes that `dot` feeds to that lane. Float formats have no header: per input, per row vector, L elements.
- * Rows past the end have zero scale (or zero weights), inputs past the end have code 0 and meet activation 0.
+ * Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
  */
 export interface Packing {
   readonly format: Format;

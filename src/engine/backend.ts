@@ -1,0 +1,58 @@
+import type { Kernel } from "../ir/types.ts";
+import type { Isa } from "../isa/isa.ts";
+
+export type BackendKind = "native" | "wasm" | "interpreter";
+
+/** Memory that kernels see. */
+export interface Region {
+  /** Address in the backend's address space. */
+  readonly address: number;
+  readonly bytes: number;
+  /** Shared view of a part, at most 1 GiB long. Invalid once the backend is disposed. */
+  view(offset: number, length: number): Uint8Array;
+}
+
+/** One entry of a program: a kernel and the values of its parameters (addresses, integers, floats) in order. */
+export interface Step {
+  readonly kernel: string;
+  readonly arguments: readonly number[];
+  /** Whether the threads meet after it. Steps without it must not depend on one another. */
+  readonly barrier: boolean;
+}
+
+/** A program in the backend's memory, ready to run again and again. */
+export interface Program {
+  readonly steps: readonly Step[];
+}
+
+/** What runs kernels. All backends have the same meaning; they differ in speed and in what they need. */
+export interface Backend {
+  readonly kind: BackendKind;
+  readonly isa: Isa;
+  readonly threads: number;
+  /** One line for the user: what runs, where it came from. */
+  readonly description: string;
+  /** Zeroed memory, 64-byte aligned. Throws `MachineError` when it does not fit. */
+  allocate(bytes: number, use: "weights" | "working"): Region;
+  /** Gives an allocation back (weights staging); optional, everything goes with `dispose`. */
+  release(region: Region): void;
+  /** A read-only mapping of a file, where the platform has such a thing. */
+  readonly mapFile?: (path: string, bytes: number) => Region;
+  prepare(steps: readonly Step[]): Program;
+  /** Runs all steps; stops at the next barrier with `AbortedError` when the signal fires. One run at a time. */
+  run(program: Program, signal?: AbortSignal): Promise<void>;
+  dispose(): Promise<void>;
+}
+
+/** What a backend is made for. */
+export interface BackendRequest {
+  readonly isa: Isa;
+  readonly threads: number;
+  readonly kernels: readonly Kernel[];
+  /** Bytes that will be allocated in all, for backends that must reserve them at the start. */
+  readonly capacity: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Alignment of every allocation. */
+export const REGION_ALIGNMENT = 64;

@@ -1,0 +1,145 @@
+import { AbortedError, UsageError } from "../base/errors.ts";
+import { emitC } from "../emit/c.ts";
+import { emitRuntime } from "../emit/c-runtime.ts";
+import { openCacheDir } from "../host/cache-dir.ts";
+import { compileShared, type Unit } from "../host/compile.ts";
+import type { Compiler } from "../host/compilers.ts";
+import { NativeLibrary } from "../host/native-library.ts";
+import type { Kernel, Statement } from "../ir/types.ts";
+import type { Isa } from "../isa/isa.ts";
+import type { Backend, BackendRequest, Program, Region, Step } from "./backend.ts";
+import { stepTableBytes, writeStepTable } from "./step-table.ts";
+
+/**
+ * `-ffp-contract=off` and no `-ffast-math`: the compiler must not change the arithmetic that the interpreter defines.
+ * `-fwrapv`: i32 arithmetic wraps.
+ */
+const FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fwrapv", "-pthread"];
+
+/** Translation units that the kernels are spread over, so that they compile in parallel. */
+const UNITS = 4;
+
+/** Compiles (or finds in the cache) and loads the kernels; `compiler` builds for the machine it runs on. */
+export async function createNativeBackend(request: BackendRequest, compiler: Compiler): Promise<Backend> {
+  const { isa, kernels, threads, signal } = request;
+  const units = splitUnits(kernels, isa);
+  const flags = [...FLAGS, ...isa.flags];
+  const compiled = await compileShared(compiler, units, flags, openCacheDir().path, { signal });
+  const library = new NativeLibrary(compiled.path);
+  const how = compiled.cached ? "from cache" : `compiled in ${(compiled.milliseconds / 1000).toFixed(1)} s`;
+  return new NativeBackend(library, isa, threads, kernels, `native ${isa.name}, ${compiler.version}, ${how}`);
+}
+
+/** Kernels spread over a few units of about equal size, plus the runtime. */
+function splitUnits(kernels: readonly Kernel[], isa: Isa): Unit[] {
+  const bins = Array.from({ length: Math.min(UNITS, kernels.length) }, () => ({
+    size: 0,
+    kernels: [] as Kernel[],
+  }));
+  const bySize = [...kernels].sort((a, b) => statements(b.body) - statements(a.body));
+  for (const kernel of bySize) {
+    const bin = bins.reduce((least, candidate) => (candidate.size < least.size ? candidate : least));
+    bin.size += statements(kernel.body);
+    bin.kernels.push(kernel);
+  }
+  const units = bins.map((bin, i) => ({ name: `kernels${i}`, text: emitC(bin.kernels, isa) }));
+  return [...units, { name: "runtime", text: emitRuntime(kernels) }];
+}
+
+function statements(body: readonly Statement[]): number {
+  return body.reduce((sum, s) => {
+    if (s.kind === "loop") return sum + 1 + statements(s.body);
+    if (s.kind === "if") return sum + 1 + statements(s.body) + statements(s.otherwise);
+    return sum + 1;
+  }, 0);
+}
+
+interface NativeProgram extends Program {
+  readonly table: NativeRegion;
+}
+
+class NativeRegion implements Region {
+  constructor(
+    private readonly library: NativeLibrary,
+    readonly address: number,
+    readonly bytes: number,
+    readonly huge: boolean,
+  ) {}
+
+  view(offset: number, length: number): Uint8Array {
+    if (offset < 0 || length < 0 || offset + length > this.bytes) {
+      throw new RangeError(`${offset} + ${length} is outside a region of ${this.bytes} bytes`);
+    }
+    return this.library.view(this.address + offset, length);
+  }
+}
+
+class NativeBackend implements Backend {
+  readonly kind = "native";
+  private readonly team: number;
+  private readonly regions = new Set<NativeRegion>();
+  private readonly cancel: NativeRegion;
+  private running: Promise<number> | undefined;
+
+  constructor(
+    private readonly library: NativeLibrary,
+    readonly isa: Isa,
+    readonly threads: number,
+    private readonly kernels: readonly Kernel[],
+    readonly description: string,
+  ) {
+    this.team = library.createTeam(threads);
+    this.cancel = this.allocate(64, "working");
+  }
+
+  allocate(bytes: number, use: "weights" | "working"): NativeRegion {
+    const huge = use === "weights" || bytes >= 2 ** 21;
+    const region = new NativeRegion(this.library, this.library.allocate(bytes, huge), bytes, huge);
+    this.regions.add(region);
+    return region;
+  }
+
+  release(region: Region): void {
+    const own = region as NativeRegion;
+    if (this.regions.delete(own)) this.library.release(own.address, own.bytes, own.huge);
+  }
+
+  mapFile(path: string, bytes: number): Region {
+    const region = new NativeRegion(this.library, this.library.mapFile(path, bytes), bytes, false);
+    this.regions.add(region);
+    return region;
+  }
+
+  prepare(steps: readonly Step[]): NativeProgram {
+    const table = this.allocate(stepTableBytes(steps), "working");
+    writeStepTable(table, steps, this.kernels);
+    return { steps, table };
+  }
+
+  async run(program: Program, signal?: AbortSignal): Promise<void> {
+    if (this.running !== undefined) throw new UsageError("the backend is busy");
+    if (signal?.aborted) throw new AbortedError();
+    const word = this.cancel.view(0, 4);
+    word[0] = 0;
+    const stop = () => {
+      word[0] = 1;
+    };
+    signal?.addEventListener("abort", stop, { once: true });
+    try {
+      const { steps, table } = program as NativeProgram;
+      this.running = this.library.run(this.team, table.address, steps.length, this.cancel.address, 0);
+      const done = await this.running;
+      if (done < steps.length) throw new AbortedError();
+    } finally {
+      this.running = undefined;
+      signal?.removeEventListener("abort", stop);
+    }
+  }
+
+  async dispose(): Promise<void> {
+    this.cancel.view(0, 4)[0] = 1;
+    await this.running?.catch(() => undefined);
+    this.library.destroyTeam(this.team);
+    for (const region of [...this.regions]) this.release(region);
+  }
+}

@@ -1,0 +1,268 @@
+import { fusedMultiplyAdd } from "./fma.ts";
+import { nothing, type Row } from "./interp-machine.ts";
+import { everyByte, excessBits, VECTOR_MEMORY_ROWS } from "./interp-memory.ts";
+import type { VectorOpName } from "./ops.ts";
+
+/** Adding this to an f64 below 2^51 leaves the nearest integer, ties to even, in the low bits. */
+const TO_INTEGER = 1.5 * 2 ** 52;
+
+/** A move of registers that keeps every bit. */
+const move: Row =
+  ({ i32, a, r, lanes }) =>
+  () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]!;
+  };
+
+const splat: Row =
+  ({ i32, a, r, lanes }) =>
+  () => {
+    i32.fill(i32[a]!, r, r + lanes);
+  };
+
+const select: Row =
+  ({ i32, a, b, c, r, lanes }) =>
+  () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i] !== 0 ? i32[b + i]! : i32[c + i]!;
+  };
+
+const or: Row =
+  ({ i32, a, b, r, lanes }) =>
+  () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! | i32[b + i]!;
+  };
+
+const vfma: Row = ({ f32, a, b, c, r, lanes, fused }) =>
+  fused
+    ? () => {
+        for (let i = 0; i < lanes; i++) f32[r + i] = fusedMultiplyAdd(f32[a + i]!, f32[b + i]!, f32[c + i]!);
+      }
+    : () => {
+        for (let i = 0; i < lanes; i++) f32[r + i] = Math.fround(f32[a + i]! * f32[b + i]!) + f32[c + i]!;
+      };
+
+const vftoi: Row = (o) => {
+  const { f32, i32, a, r, lanes } = o;
+  return () => {
+    for (let i = 0; i < lanes; i++) {
+      const value = f32[a + i]!;
+      if (!(Math.abs(value) < 2 ** 31)) o.fail(`lane ${i} holds ${value}`);
+      i32[r + i] = value + TO_INTEGER - TO_INTEGER;
+    }
+  };
+};
+
+const vfpermute: Row = (o) => {
+  const { i32, a, r, lanes } = o;
+  const from = o.list("lanes");
+  return () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + from[i]!]!;
+  };
+};
+
+/** Four bytes at once: what a shift brings in from the neighbouring byte is masked off, as shift + bits ≤ 8. */
+const vfield: Row = (o) => {
+  const { i32, a, r, lanes } = o;
+  const [shift, position] = [o.number("shift"), o.number("position")];
+  const mask = everyByte(2 ** o.number("bits") - 1);
+  return () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = ((i32[a + i]! >>> shift) & mask) << position;
+  };
+};
+
+const vlookup: Row = (o) => {
+  const { u8, a, b, r, lanes } = o;
+  return () => {
+    for (let k = 0; k < 4 * lanes; k++) {
+      const index = u8[4 * b + k]!;
+      if (index > 15) o.fail(`byte ${k} of the index is ${index}`);
+      u8[4 * r + k] = u8[4 * a + index]!;
+    }
+  };
+};
+
+const vbyteof: Row = (o) => {
+  const { i32, u8, a, r, lanes, dotOrder } = o;
+  const index = o.number("index");
+  return () => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = u8[4 * a + dotOrder[4 * i + index]!]!;
+  };
+};
+
+const vbytes: Row = (o) => {
+  const { i32, u8, a, r, lanes, dotOrder } = o;
+  const bits = o.number("bits");
+  const excess = excessBits(bits);
+  return () => {
+    for (let i = 0; i < lanes; i++)
+      if ((i32[a + i]! & excess) !== 0) o.fail(`a byte of lane ${i} needs more than ${bits} bits`);
+    for (let k = 0; k < 4 * lanes; k++) u8[4 * r + dotOrder[k]!] = u8[4 * a + k]!;
+  };
+};
+
+const vfsum: Row = ({ f32, a, r, lanes }) => {
+  const sums = new Float32Array(lanes);
+  return () => {
+    for (let i = 0; i < lanes; i++) sums[i] = f32[a + i]!;
+    for (let half = lanes >> 1; half > 0; half >>= 1)
+      for (let i = 0; i < half; i++) sums[i] = sums[i]! + sums[i + half]!;
+    f32[r] = sums[0]!;
+  };
+};
+
+const vfmaxlane: Row = (o) => {
+  const { f32, a, r, lanes } = o;
+  return () => {
+    let largest = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < lanes; i++) {
+      const value = f32[a + i]!;
+      if (Number.isNaN(value)) o.fail(`lane ${i} is NaN`);
+      largest = Math.max(largest, value);
+    }
+    f32[r] = largest;
+  };
+};
+
+/** The meaning of every vector op. Storing into `f32` rounds, storing into `i32` wraps. */
+export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
+  ...VECTOR_MEMORY_ROWS,
+  vfsplat: splat,
+  visplat: splat,
+  vfconst: (o) => {
+    o.f32.fill(o.number("value"), o.r, o.r + o.lanes);
+    return nothing;
+  },
+  viconst: (o) => {
+    o.i32.fill(o.number("value"), o.r, o.r + o.lanes);
+    return nothing;
+  },
+  viota: ({ i32, r, lanes }) => {
+    for (let i = 0; i < lanes; i++) i32[r + i] = i;
+    return nothing;
+  },
+
+  vfadd:
+    ({ f32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = f32[a + i]! + f32[b + i]!;
+    },
+  vfsub:
+    ({ f32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = f32[a + i]! - f32[b + i]!;
+    },
+  vfmul:
+    ({ f32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = f32[a + i]! * f32[b + i]!;
+    },
+  vfdiv:
+    ({ f32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = f32[a + i]! / f32[b + i]!;
+    },
+  vfma,
+  vfmin:
+    ({ f32, i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = f32[a + i]! < f32[b + i]! ? i32[a + i]! : i32[b + i]!;
+    },
+  vfmax:
+    ({ f32, i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = f32[a + i]! > f32[b + i]! ? i32[a + i]! : i32[b + i]!;
+    },
+  vfabs:
+    ({ i32, a, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! & 0x7fffffff;
+    },
+  vfsqrt:
+    ({ f32, a, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = Math.sqrt(f32[a + i]!);
+    },
+  vftoi,
+  vitof:
+    ({ f32, i32, a, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) f32[r + i] = i32[a + i]!;
+    },
+  vftobits: move,
+  vbitstof: move,
+
+  viadd:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! + i32[b + i]!;
+    },
+  visub:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! - i32[b + i]!;
+    },
+  vimul:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = Math.imul(i32[a + i]!, i32[b + i]!);
+    },
+  viand:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! & i32[b + i]!;
+    },
+  vior: or,
+  vixor:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! ^ i32[b + i]!;
+    },
+  vishl: (o) => {
+    const { i32, a, r, lanes } = o;
+    const count = o.number("count");
+    return () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! << count;
+    };
+  },
+  vishr: (o) => {
+    const { i32, a, r, lanes } = o;
+    const count = o.number("count");
+    return () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! >>> count;
+    };
+  },
+
+  vflt:
+    ({ f32, i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = f32[a + i]! < f32[b + i]! ? -1 : 0;
+    },
+  vilt:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! < i32[b + i]! ? -1 : 0;
+    },
+  vieq:
+    ({ i32, a, b, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) i32[r + i] = i32[a + i]! === i32[b + i]! ? -1 : 0;
+    },
+  vfselect: select,
+  viselect: select,
+  vfpermute,
+
+  vfield,
+  vu8or: or,
+  vlookup,
+  vbyteof,
+  vbytes,
+
+  vfsum,
+  vfmaxlane,
+  visum:
+    ({ i32, a, r, lanes }) =>
+    () => {
+      let sum = 0;
+      for (let i = 0; i < lanes; i++) sum += i32[a + i]!;
+      i32[r] = sum;
+    },
+};

@@ -1,0 +1,43 @@
+import type { KernelBuilder } from "../ir/builder.ts";
+import type { Value } from "../ir/types.ts";
+
+const LN2_HIGH = 0.693359375; // ln 2 to 9 bits, so that n · LN2_HIGH is exact for |n| < 2^14
+const LN2_LOW = -2.1219444005469057e-4; // ln 2 − LN2_HIGH
+/** Coefficients of (e^f − 1 − f) / f² on |f| ≤ ln 2 / 2, highest power first (Cephes expf, 2 ulp). */
+const EXP_POLYNOMIAL = [
+  1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
+];
+/** Below this e^x is under the smallest normal f32; the result is 0. */
+const EXP_LOW = -87.3;
+/** Above this e^x would overflow f32; the argument is clamped here. */
+const EXP_HIGH = 88.3;
+
+/** e^x per lane, relative error below 2^-22; 0 for x < −87.3, e^88.3 for x above. */
+export function exp(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  const { op } = b;
+  const constant = (value: number) => op.vfconst({ value });
+  const clamped = op.vfmax(op.vfmin(x, constant(EXP_HIGH)), constant(EXP_LOW));
+  const n = op.vftoi(op.vfmul(clamped, constant(Math.LOG2E)));
+  const nf = op.vitof(n);
+  const f = op.vfma(nf, constant(-LN2_LOW), op.vfma(nf, constant(-LN2_HIGH), clamped));
+  let p = constant(EXP_POLYNOMIAL[0] as number);
+  for (const c of EXP_POLYNOMIAL.slice(1)) p = op.vfma(p, f, constant(c));
+  const mantissa = op.vfadd(op.vfma(p, op.vfmul(f, f), f), constant(1));
+  const power = op.vbitstof(op.vishl(op.viadd(n, op.viconst({ value: 127 })), { count: 23 }));
+  return op.vfselect(op.vflt(x, constant(EXP_LOW)), constant(0), op.vfmul(mantissa, power));
+}
+
+/** x · sigmoid(x) per lane (SiLU). */
+export function silu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  const { op } = b;
+  const negated = op.vfsub(op.vfconst({ value: 0 }), x);
+  return op.vfdiv(x, op.vfadd(op.vfconst({ value: 1 }), exp(b, negated)));
+}
+
+/** Bits of a finite binary16 → f32, exactly: the exponent is rebased by a product with 2^112. */
+export function halfToFloat(b: KernelBuilder, half: Value<"i32">): Value<"f32"> {
+  const { op } = b;
+  const magnitude = op.bitstof(op.ishl(op.iand(half, b.i(0x7fff)), b.i(13)));
+  const rebased = op.ftobits(op.fmul(magnitude, b.f(2 ** 112)));
+  return op.bitstof(op.ior(rebased, op.ishl(op.iand(half, b.i(0x8000)), b.i(16))));
+}

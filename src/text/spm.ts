@@ -1,0 +1,71 @@
+import { type PieceKind, SPACE_MARK } from "./vocabulary.ts";
+
+/** SentencePiece's merges in the order of a `tokenizer.json`. */
+export interface ScoredMerges {
+  readonly merges: readonly (readonly [string, string])[];
+  /** `ranks[i]` is the same for merges of equal score, else rises. */
+  readonly ranks: Int32Array;
+}
+
+/** UTF-16 units of a piece that takes part in merging; bounds the work that a hostile vocabulary can ask for. */
+const LONGEST = 256;
+
+/**
+ * The merges of a SentencePiece BPE vocabulary. It has none: any two neighbours that together are a piece may be
+ * merged, the piece of the highest score first, of equals the leftmost. So each piece gives one merge for every
+ * way to divide it into two parts that can occur: pieces or single characters.
+ *
+ * Only `normal` and `user` pieces are merged, so that text cannot spell a control token.
+ *
+ * @param scores one per piece, not NaN
+ */
+export function scoredMerges(
+  texts: readonly string[],
+  kinds: readonly PieceKind[],
+  scores: ArrayLike<number>,
+): ScoredMerges {
+  const scoreOf = new Map<string, number>();
+  for (const [id, text] of texts.entries()) {
+    const merged = kinds[id] === "normal" || kinds[id] === "user";
+    if (merged && text.length <= LONGEST) scoreOf.set(text, scores[id] as number);
+  }
+  const found: { readonly pair: readonly [string, string]; readonly score: number }[] = [];
+  for (const [text, score] of scoreOf) {
+    for (const pair of divisions(text)) {
+      if (pair.every((part) => scoreOf.has(part) || isOneCharacter(part))) found.push({ pair, score });
+    }
+  }
+  found.sort((a, b) => (a.score === b.score ? 0 : a.score < b.score ? 1 : -1));
+  const ranks = new Int32Array(found.length);
+  for (let i = 1; i < found.length; i++) {
+    ranks[i] = found[i]?.score === found[i - 1]?.score ? (ranks[i - 1] as number) : i;
+  }
+  return { merges: found.map(({ pair }) => pair), ranks };
+}
+
+/** Every way to divide a text into two, between characters. */
+function* divisions(text: string): Generator<readonly [string, string]> {
+  for (let i = 1; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    const midCharacter = unit >= 0xdc00 && unit <= 0xdfff;
+    if (!midCharacter) yield [text.slice(0, i), text.slice(i)];
+  }
+}
+
+function isOneCharacter(text: string): boolean {
+  return text.length === String.fromCodePoint(text.codePointAt(0) ?? 0).length;
+}
+
+/** A pattern whose matches are words with the spaces before them. */
+const WORDS = `${SPACE_MARK}*[^${SPACE_MARK}]*`;
+
+/**
+ * A pre-tokenizer that changes no result and makes merging fast (short pre-tokens are cached): words can be merged
+ * one by one if no piece has a space after another character. Else null: the text is merged whole.
+ */
+export function wordSplitter(texts: readonly string[], kinds: readonly PieceKind[]) {
+  const crosses = new RegExp(`[^${SPACE_MARK}]${SPACE_MARK}`);
+  const merged = (id: number) => kinds[id] === "normal" || kinds[id] === "user";
+  if (texts.some((text, id) => merged(id) && crosses.test(text))) return null;
+  return { type: "Split", pattern: { Regex: WORDS }, behavior: "Removed", invert: true };
+}

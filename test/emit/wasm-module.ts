@@ -1,0 +1,45 @@
+import { emitWasm, type WasmMemory } from "../../src/emit/wasm.ts";
+import { assembleWasm } from "../../src/emit/wasm-assembler.ts";
+import type { Kernel } from "../../src/ir/types.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+
+/** The part of the engine's WebAssembly interface that tests use. */
+interface Engine {
+  validate(bytes: Uint8Array): boolean;
+  Module: new (bytes: Uint8Array) => object;
+  Instance: new (module: object, imports: object) => { readonly exports: Record<string, unknown> };
+  Memory: new (limits: {
+    initial: number;
+    maximum?: number;
+    shared?: boolean;
+  }) => {
+    readonly buffer: ArrayBufferLike;
+  };
+}
+
+export const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine };
+
+type KernelFunction = (argumentsAddress: number, thread: number, threads: number) => void;
+
+export interface WasmModule {
+  readonly bytes: Uint8Array;
+  readonly view: DataView;
+  readonly kernels: Readonly<Record<string, KernelFunction>>;
+  readonly run: (steps: number, count: number, cancel: number) => number;
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+
+/** Prints, assembles and instantiates kernels, with a new memory. */
+export function instantiate(kernels: readonly Kernel[], isa: Isa, limits: WasmMemory): WasmModule {
+  const { pages, ...rest } = limits;
+  const memory = new engine.Memory({ initial: pages, ...rest });
+  const module = new engine.Module(assembleWasm(emitWasm(kernels, isa, limits)));
+  const { exports } = new engine.Instance(module, { env: { memory } });
+  return {
+    bytes: new Uint8Array(memory.buffer),
+    view: new DataView(memory.buffer),
+    kernels: exports as Record<string, KernelFunction>,
+    run: exports.run as WasmModule["run"],
+    exports,
+  };
+}

@@ -1,0 +1,147 @@
+import { Rng } from "../../src/base/rng.ts";
+import type { DotOpName } from "../../src/ir/ops.ts";
+import type { Target } from "../../src/ir/types.ts";
+import { Draft, type OpCase } from "./case-draft.ts";
+import { activations, codes, I32_CORNERS, words } from "./corner-values.ts";
+import { type Column, mapCase } from "./map-case.ts";
+
+const rng = () => new Rng(13);
+
+/** Every byte value, then random ones. */
+const allBytes = (target: Target) =>
+  Uint8Array.from({ length: 256 + 16 * target.lanes }, (_, i) => (i < 256 ? i : (i * 167) & 255));
+
+const codeColumn = (target: Target, bits: number, trips = 8): Column => ({
+  type: "vu8",
+  bits,
+  bytes: codes(4 * target.lanes * trips, bits, rng()),
+});
+
+/** All widths and places to a shift, in one kernel. */
+function fieldCase(target: Target, shift: number): OpCase {
+  const d = new Draft(target, `vfield shift ${shift}`, "vfield");
+  const { b } = d;
+  const size = 4 * target.lanes;
+  const combinations: { bits: number; position: number }[] = [];
+  for (let bits = 1; shift + bits <= 8; bits++)
+    for (let position = 0; position + bits <= 8; position++) combinations.push({ bits, position });
+  const data = allBytes(target);
+  const trips = data.length / size;
+  const stride = size * combinations.length;
+  const input = d.input("x", data);
+  const out = d.output(trips * stride);
+  b.loop("i", 0, d.int("trips", trips), 1, (i) => {
+    const a = b.op.vu8load(b.op.addr(input, i, { stride: size, offset: 0 }), { offset: 0, bits: 8 });
+    const to = b.op.addr(out, i, { stride, offset: 0 });
+    combinations.forEach(({ bits, position }, k) => {
+      b.op.vu8store(to, b.op.vfield(a, { shift, bits, position }), { offset: k * size });
+    });
+  });
+  return d.finish();
+}
+
+function lookupCase(target: Target): OpCase {
+  const d = new Draft(target, "vlookup", "vlookup");
+  const { b } = d;
+  const size = 4 * target.lanes;
+  const entries = Uint8Array.from({ length: 16 }, (_, i) => 255 - 15 * i);
+  const indexes = Uint8Array.from({ length: 8 * size }, (_, i) => (i < 16 ? i : (i * 11 + (i >> 4)) & 15));
+  const table = b.op.vtableload(d.input("table", entries, { misaligned: 1 }), { offset: 0 });
+  const input = d.input("x", indexes);
+  const out = d.output(8 * size);
+  b.loop("i", 0, 8, 1, (i) => {
+    const at = { stride: size, offset: 0 };
+    const index = b.op.vu8load(b.op.addr(input, i, at), { offset: 0, bits: 4 });
+    b.op.vu8store(b.op.addr(out, i, at), b.op.vlookup(table, index), { offset: 0 });
+  });
+  return d.finish();
+}
+
+function byteCases(target: Target): OpCase[] {
+  const one = (bits: number): Column => ({ type: "vi32", bytes: codes(32 * target.lanes, bits, rng()) });
+  const or = (left: number, right: number) =>
+    mapCase(target, "vu8or", `${left} ${right}`, [codeColumn(target, left), codeColumn(target, right)]);
+  return [
+    ...[0, 1, 2, 3, 4, 5, 6, 7].map((shift) => fieldCase(target, shift)),
+    lookupCase(target),
+    or(8, 8),
+    or(2, 4),
+    or(7, 1),
+    ...[0, 1, 2, 3].map((index) =>
+      mapCase(target, "vbyteof", `${index}`, [codeColumn(target, 8)], { index }),
+    ),
+    ...[1, 2, 3, 4, 5, 6, 7, 8].map((bits) => mapCase(target, "vbytes", `${bits}`, [one(bits)], { bits })),
+  ];
+}
+
+/**
+ * Operands of one trip. The extremes come first: every code at its maximum against 127, −127 and both by turns (in
+ * neighbouring bytes, and in neighbouring links), codes 0 and half, accumulators that wrap.
+ */
+function dotOperands(lanes: number, widths: readonly number[], trip: number, random: Rng) {
+  const extreme = (f: (link: number, byte: number) => number) =>
+    Int8Array.from({ length: 4 * widths.length }, (_, i) => f(i >> 2, i & 3));
+  const link = (bits: number) => {
+    if (trip >= 6) return codes(4 * lanes, bits, random);
+    return new Uint8Array(4 * lanes).fill(trip < 4 ? 2 ** bits - 1 : trip === 4 ? 0 : 2 ** (bits - 1));
+  };
+  const extremes = [
+    extreme(() => 127),
+    extreme(() => -127),
+    extreme((_, byte) => (byte & 1 ? -127 : 127)),
+    extreme((link) => (link & 1 ? -127 : 127)),
+    extreme(() => 127),
+    extreme(() => -127),
+  ];
+  const sums = Array.from({ length: lanes }, (_, i) => {
+    return trip < 6 ? 0 : trip === 6 ? I32_CORNERS.at(-1 - (i & 3))! : random.u32();
+  });
+  return {
+    weights: widths.flatMap((bits) => [...link(bits)]),
+    x: extremes[trip] ?? activations(4 * widths.length, random),
+    sums,
+  };
+}
+
+const DOT_TRIPS = 10;
+
+/** A chain with codes of `widths[n]` bits in link n. */
+function dotCase(target: Target, op: DotOpName, widths: readonly number[]): OpCase {
+  const distinct = [...new Set(widths)].join(" and ");
+  const d = new Draft(target, `${op} ${widths.length} links of ${distinct} bits`, op);
+  const { b } = d;
+  const size = 4 * target.lanes;
+  const random = rng();
+  const trips = Array.from({ length: DOT_TRIPS }, (_, t) => dotOperands(target.lanes, widths, t, random));
+  const weights = d.input("weights", Uint8Array.from(trips.flatMap((t) => t.weights)), { misaligned: 1 });
+  const x = d.input("x", Uint8Array.from(trips.flatMap((t) => [...t.x])), { misaligned: 1 });
+  const sums = d.input("sums", words(trips.flatMap((t) => t.sums)));
+  const out = d.output(size * DOT_TRIPS);
+  b.loop("i", 0, d.int("trips", DOT_TRIPS), 1, (i) => {
+    const from = b.op.addr(weights, i, { stride: size * widths.length, offset: 0 });
+    const with4 = b.op.addr(x, i, { stride: 4 * widths.length, offset: 0 });
+    const w = widths.map((bits, n) => b.op.vu8load(from, { offset: n * size, bits }));
+    const v = widths.map((_, n) => b.op.vbroadcast4(with4, { offset: 4 * n }));
+    const sum = b.op.viload(b.op.addr(sums, i, { stride: size, offset: 0 }), { offset: 0 });
+    b.op.vistore(b.op.addr(out, i, { stride: size, offset: 0 }), b.dot(sum, w, v), { offset: 0 });
+  });
+  return d.finish();
+}
+
+const LENGTHS = [1, 2, 4, 8, 9, 17];
+
+function dotCases(target: Target): OpCase[] {
+  return LENGTHS.flatMap((length) => {
+    const all = (...bits: number[]) => Array.from({ length }, (_, n) => bits[n % bits.length]!);
+    return [
+      ...[1, 2, 3, 4, 5, 6, 7].map((bits) => dotCase(target, "dot", all(bits))),
+      dotCase(target, "dot8", all(8)),
+      ...(length > 1 ? [dotCase(target, "dot", all(7, 2)), dotCase(target, "dot8", all(8, 4))] : []),
+    ];
+  });
+}
+
+/** Codes and their products. */
+export function codeCases(target: Target): OpCase[] {
+  return [...byteCases(target), ...dotCases(target)];
+}

@@ -1,0 +1,14 @@
+import type { Target } from "../../src/ir/types.ts";
+
+/** Bytes of a lane are neighbours, as on every x86 and Arm target. */
+const inOrder = (lane: number, i: number) => 4 * lane + i;
+
+/** WebAssembly's: lane j is fed by bytes 2j, 2j + 1, 8 + 2j, 9 + 2j. */
+const split = (lane: number, i: number) => 2 * lane + (i & 1) + 8 * (i >> 1);
+
+export const four: Target = { name: "four", lanes: 4, dotByte: inOrder, fusedMultiplyAdd: true };
+export const fourSplit: Target = { name: "four-split", lanes: 4, dotByte: split, fusedMultiplyAdd: false };
+export const eight: Target = { name: "eight", lanes: 8, dotByte: inOrder, fusedMultiplyAdd: true };
+export const sixteen: Target = { name: "sixteen", lanes: 16, dotByte: inOrder, fusedMultiplyAdd: true };
+
+export const targets: readonly Target[] = [four, fourSplit, eight, sixteen];

@@ -1,0 +1,213 @@
+import { describe, expect, it } from "vitest";
+import { InternalError, UsageError } from "../../src/base/errors.ts";
+import { f16ToF32 } from "../../src/base/float16.ts";
+import { Rng } from "../../src/base/rng.ts";
+import {
+  CHUNK,
+  chunkCount,
+  FORMATS,
+  type Format,
+  formatNamed,
+  groupCount,
+  groupSize,
+  type QuantizedFormat,
+  rowBytes,
+} from "../../src/quant/formats.ts";
+import { type Packing, packing, planeOffset } from "../../src/quant/packing.ts";
+import {
+  type PackingTarget,
+  packReference,
+  type UnpackedRow,
+  unpackReference,
+  unpackRow,
+} from "../../src/quant/reference.ts";
+
+const SIZES = [1, 7, 31, 33, 127, 172];
+
+/** The bytes of lane j are 4j + i; or, in every 16 bytes, 2j, 2j + 1, 8 + 2j, 9 + 2j. */
+const DOT_BYTES = {
+  adjacent: (lane: number, i: number) => 4 * lane + i,
+  halves: (lane: number, i: number) => 16 * Math.floor(lane / 4) + 2 * (lane % 4) + (i < 2 ? i : 8 + i - 2),
+};
+
+interface Case {
+  readonly target: PackingTarget;
+  readonly tile: number;
+  readonly rows: number;
+  readonly cols: number;
+}
+
+/** Every tile, lane count and dot layout; the sizes take turns (`turn` differs from format to format). */
+function cases(turn: number): Case[] {
+  const found: Case[] = [];
+  for (const dotByte of Object.values(DOT_BYTES)) {
+    for (const lanes of [4, 8, 16]) {
+      for (const tile of [1, 2, 3, 4]) {
+        const pair = 7 * found.length + turn;
+        const rows = SIZES[pair % SIZES.length]!;
+        const cols = SIZES[Math.floor(pair / SIZES.length) % SIZES.length]!;
+        found.push({ target: { lanes, dotByte }, tile, rows, cols });
+      }
+    }
+  }
+  return found;
+}
+
+function randomBytes(rng: Rng, length: number): Uint8Array {
+  return Uint8Array.from({ length }, () => rng.u32());
+}
+
+const numbered = [...FORMATS.values()].map((format, turn) => ({ format, turn, name: format.name }));
+
+describe.each(numbered)("packing of $name", ({ format, turn }) => {
+  it("is undone by unpacking, for any bytes", () => {
+    const rng = new Rng(turn);
+    for (const { target, tile, rows, cols } of cases(turn)) {
+      const layout = packing(format, rows, cols, tile, target);
+      const source = randomBytes(rng, rows * rowBytes(format, cols));
+      const packed = packReference(layout, target, source);
+      expect(packed.length).toBe(layout.totalBytes);
+      expect(Buffer.compare(unpackReference(layout, target, packed), source)).toBe(0);
+    }
+  });
+
+  it("has consistent sizes, and nothing but the source where the tiles are full", () => {
+    for (const { target, tile, rows, cols } of cases(turn)) {
+      const layout = packing(format, rows, cols, tile, target);
+      expect(layout.tileRows).toBe(tile * target.lanes);
+      expect((layout.tiles - 1) * layout.tileRows).toBeLessThan(rows);
+      expect(layout.tiles * layout.tileRows).toBeGreaterThanOrEqual(rows);
+      expect(layout.totalBytes).toBe(layout.tiles * layout.tileRows * rowBytes(format, cols));
+      if (format.kind === "float") continue;
+      const groups = groupCount(format, cols);
+      const lastChunks = chunkCount(cols) - (groups - 1) * Math.ceil(groupSize(format, cols) / CHUNK);
+      const lastRecord = layout.headerBytes + lastChunks * layout.chunkBytes;
+      expect(layout.tileBytes).toBe((groups - 1) * layout.recordBytes + lastRecord);
+    }
+  });
+
+  it("puts every weight where the layout says", () => {
+    const rng = new Rng(100 + turn);
+    for (const { target, tile, rows, cols } of cases(turn)) {
+      const layout = packing(format, rows, cols, tile, target);
+      const perRow = rowBytes(format, cols);
+      const source = randomBytes(rng, rows * perRow);
+      const packed = packReference(layout, target, source);
+      for (let n = 0; n < 8; n++) {
+        const row = rng.integer(rows);
+        const col = rng.integer(cols);
+        const bytes = source.subarray(row * perRow, (row + 1) * perRow);
+        if (format.kind === "float") {
+          const wanted = bytes.subarray(col * format.bytes, (col + 1) * format.bytes);
+          expect(elementAt(format.bytes, layout, packed, row, col)).toEqual(wanted);
+        } else {
+          const unpacked = unpackRow(format, bytes, cols);
+          expect(codeAt(format, layout, target, packed, row, col)).toBe(unpacked.codes[col]);
+          expectHeader(format, layout, packed, unpacked, row, col);
+        }
+      }
+    }
+  });
+});
+
+function elementAt(bytes: number, layout: Packing, packed: Uint8Array, row: number, col: number) {
+  const tile = Math.floor(row / layout.tileRows) * layout.tileBytes;
+  const at = tile + (col * layout.tileRows + (row % layout.tileRows)) * bytes;
+  return packed.subarray(at, at + bytes);
+}
+
+/** The unsigned code as a kernel finds it: field by field of the register bytes that meet this input. */
+function codeAt(
+  format: QuantizedFormat,
+  layout: Packing,
+  target: PackingTarget,
+  packed: Uint8Array,
+  row: number,
+  col: number,
+): number {
+  const { tileRows, tile } = layout;
+  const group = Math.floor(col / groupSize(format, layout.cols));
+  const inGroup = col - group * groupSize(format, layout.cols);
+  const input = inGroup % CHUNK;
+  const chunk =
+    Math.floor(row / tileRows) * layout.tileBytes +
+    group * layout.recordBytes +
+    layout.headerBytes +
+    Math.floor(inGroup / CHUNK) * layout.chunkBytes;
+  const vector = Math.floor((row % tileRows) / target.lanes);
+  let code = 0;
+  let low = 0;
+  format.planes.forEach((width, plane) => {
+    const byte = input % (4 * width);
+    const register = Math.floor(byte / 4) * tile + vector;
+    const at =
+      chunk +
+      planeOffset(format.planes, plane, tileRows) +
+      register * 4 * target.lanes +
+      target.dotByte(row % target.lanes, byte % 4);
+    const field = Math.floor(input / (4 * width));
+    code += ((packed[at]! >>> (field * width)) % 2 ** width) * 2 ** low;
+    low += width;
+  });
+  return code;
+}
+
+function expectHeader(
+  format: QuantizedFormat,
+  layout: Packing,
+  packed: Uint8Array,
+  unpacked: UnpackedRow,
+  row: number,
+  col: number,
+): void {
+  const group = Math.floor(col / groupSize(format, layout.cols));
+  const record = Math.floor(row / layout.tileRows) * layout.tileBytes + group * layout.recordBytes;
+  const inTile = row % layout.tileRows;
+  const view = new DataView(packed.buffer);
+  expect(f16ToF32(view.getUint16(record + 2 * inTile, true))).toEqual(unpacked.scales[group]);
+  const zeros = record + layout.zeroAt;
+  if (format.zero.kind === "code") expect(packed[zeros + inTile]).toBe(unpacked.zeros[group]);
+  if (unpacked.minima) {
+    expect(f16ToF32(view.getUint16(zeros + 2 * inTile, true))).toEqual(unpacked.minima[group]);
+  }
+}
+
+describe("packReference", () => {
+  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent };
+
+  it.each(["Q4_1", "Q8_0", "3bit-g64", "F32"])("%s: rows past the end are all 0", (name) => {
+    const format = formatNamed(name);
+    const layout = packing(format, 9, 64, 1, target);
+    const full = packing(format, 16, 64, 1, target);
+    const source = new Uint8Array(9 * rowBytes(format, 64)).fill(0xff);
+    const zeros = new Uint8Array(7 * rowBytes(format, 64));
+    const padded = unpackReference(full, target, packReference(layout, target, source));
+    const signed = format.kind === "quantized" && format.signedCodes;
+    const expected = signed ? signedZeros(format, 7, 64) : zeros;
+    expect(padded.subarray(source.length)).toEqual(expected);
+  });
+
+  it("Q8_0: turns signed codes into unsigned ones", () => {
+    const format = formatNamed("Q8_0");
+    const single = { lanes: 4, dotByte: DOT_BYTES.adjacent };
+    const layout = packing(format, 1, 32, 1, single);
+    const source = new Uint8Array(34);
+    source.set([0, 0x3c, 0x80, 0xff, 0, 0x7f]);
+    const packed = packReference(layout, single, source);
+    expect([...packed.subarray(layout.headerBytes, layout.headerBytes + 4)]).toEqual([0, 127, 128, 255]);
+  });
+
+  it("refuses bytes of another size, and a target that the packing is not for", () => {
+    const layout = packing(formatNamed("Q4_0"), 8, 64, 1, target);
+    expect(() => packReference(layout, target, new Uint8Array(8 * 36 - 1))).toThrow(UsageError);
+    expect(() => unpackReference(layout, target, new Uint8Array(layout.totalBytes + 1))).toThrow(UsageError);
+    const other = { ...target, lanes: 4 };
+    expect(() => packReference(layout, other, new Uint8Array(8 * 36))).toThrow(InternalError);
+  });
+});
+
+/** Source rows of Q8_0 whose packed form is all 0: scale 0, codes −128. */
+function signedZeros(format: Format, rows: number, cols: number): Uint8Array {
+  const bytes = new Uint8Array(rows * rowBytes(format, cols));
+  return bytes.map((_, i) => (i % 34 < 2 ? 0 : 0x80));
+}
