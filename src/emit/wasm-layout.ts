@@ -1,21 +1,10 @@
+import { OPCODES } from "./wasm-opcodes.ts";
+
 /** Lines longer than this are broken between instructions, but never before the `local.set` that ends a statement. */
 const LINE = 100;
 
 /** Where that `local.set` starts, if the statement is shorter. */
 const TARGET_COLUMN = 64;
-
-const WORDS = new Set([
-  "if",
-  "else",
-  "end",
-  "loop",
-  "block",
-  "br",
-  "br_if",
-  "select",
-  "drop",
-  "call_indirect",
-]);
 
 /** Splits flat text into instructions with their immediates, and sums and drops offsets: `offset=16+8`, `offset=0`. */
 function instructions(text: string): string[] {
@@ -25,7 +14,7 @@ function instructions(text: string): string[] {
       const offset = token.slice("offset=".length).split("+").map(Number);
       const sum = offset.reduce((a, b) => a + b);
       if (sum !== 0) list.push(`${list.pop()} offset=${sum}`);
-    } else if (WORDS.has(token) || /^[a-z]\w*\./.test(token)) list.push(token);
+    } else if (OPCODES.has(token)) list.push(token);
     else list.push(`${list.pop()} ${token}`);
   }
   return list;

@@ -16,7 +16,7 @@ export interface WasmMemory {
 /** Bytes of one step of `run`: i32 index of the kernel, i32 address of its argument block, 8 bytes of reserve. */
 export const WASM_STEP_BYTES = 16;
 
-/** Rows of ops whose operands are in their order on the stack: `$0 $1 name`. */
+/** Operands are texts that push a value: `$0 $1 name`. */
 const scalarRows: Syntax["scalarRows"] = {
   iconst: ({ number }) => `i32.const ${number("value") | 0}`,
   iadd: "$0 $1 i32.add",
@@ -62,7 +62,7 @@ const scalarRows: Syntax["scalarRows"] = {
   u8store: "$0 $1 i32.store8 offset=@",
   u16load: "$0 i32.load16_u offset=@",
   u16store: "$0 $1 i32.store16 offset=@",
-  barrier: "", // `run` is a team of one thread
+  barrier: "", // nobody to wait for: `run` is a team of one thread
   atomicadd: "$0 $1 $0 i32.load offset=@ local.tee %i0 i32.add i32.store offset=@ local.get %i0",
   prefetch: "", // WebAssembly has none
 };

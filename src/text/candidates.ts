@@ -98,7 +98,7 @@ export function likeliestTokens(
     if (bucket < last) kept.push(id);
     else if (bucket === last) partly.push(id);
   }
-  partly.sort((a, b) => depthOf(a) - depthOf(b) || a - b);
+  partly.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
   for (const id of partly) {
     if (sum >= needed && kept.length > 0) break;
     kept.push(id);

@@ -23,6 +23,10 @@ export interface ChatOptions {
   readonly now?: Date | undefined;
 }
 
+export interface ChatEncodeOptions extends ChatOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** UTF-16 units; the longest published templates have about 20,000. */
 const LONGEST_TEMPLATE = 1 << 20;
 
@@ -81,11 +85,18 @@ export class ChatTemplate {
    * The conversation as ids: rendered, special tokens parsed, and one beginning-of-sequence token whether or not
    * the template prints it. Names of special tokens within the messages stay text, so that a message cannot end
    * its turn and speak as another role.
+   *
+   * Throws what `render` throws, and `AbortedError` when the signal fires.
    */
-  encode(messages: readonly ChatMessage[], tokenizer: Tokenizer, options: ChatOptions = {}): number[] {
+  async encode(
+    messages: readonly ChatMessage[],
+    tokenizer: Tokenizer,
+    options: ChatEncodeOptions = {},
+  ): Promise<number[]> {
     const literal = messages.map((message) => mapStrings(message, (text) => tokenizer.literal(text)));
-    const text = this.render(literal as readonly ChatMessage[], tokenizer, options);
-    const ids = tokenizer.encode(text, { parseSpecial: true, addBos: false });
+    const text = this.render(literal as ChatMessage[], tokenizer, options);
+    const { signal } = options;
+    const ids = await tokenizer.encodeLong(text, { parseSpecial: true, addBos: false, signal });
     const { addsBos, bosId } = tokenizer;
     return addsBos && bosId !== undefined && ids[0] !== bosId ? [bosId, ...ids] : ids;
   }
@@ -128,12 +139,17 @@ export function requireChatTemplate(template: ChatTemplate | undefined, model: s
   );
 }
 
+/** How deep a message may be nested. */
+const MESSAGE_DEPTH = 64;
+
 /** A copy with every string within changed, keys left alone. */
-function mapStrings(value: unknown, change: (text: string) => string): unknown {
+function mapStrings(value: unknown, change: (text: string) => string, depth = 0): unknown {
   if (typeof value === "string") return change(value);
-  if (Array.isArray(value)) return value.map((part) => mapStrings(part, change));
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, mapStrings(part, change)]));
+  if (depth === MESSAGE_DEPTH) throw new UsageError(`messages: nested more than ${MESSAGE_DEPTH} deep`);
+  const map = (part: unknown) => mapStrings(part, change, depth + 1);
+  if (Array.isArray(value)) return value.map(map);
+  return Object.fromEntries(Object.entries(value).map(([key, part]) => [key, map(part)]));
 }
 
 function messageOf(cause: unknown): string {

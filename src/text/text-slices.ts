@@ -10,8 +10,8 @@ const WHITE_SPACE = /\s/;
  * Divides normalized text where tokens divide anyway, so that slices can be tokenized one by one.
  *
  * A slice ends between a character that is no space and a space. Merges cannot cross that place if no piece holds
- * the two side by side, which is looked up in the vocabulary. Nor do pre-tokenizers reach across it: in their
- * patterns a space only starts a match, or follows other white space.
+ * the two side by side, which is looked up in the vocabulary. Pre-tokenizers divide the rest as before: in their
+ * patterns a space only starts a match, or follows other white space, and they look one character ahead at most.
  */
 export class TextSlices {
   private readonly space: string;

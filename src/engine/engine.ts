@@ -1,0 +1,154 @@
+import { assert } from "../base/assert.ts";
+import { UsageError } from "../base/errors.ts";
+import { paddedCols } from "../kernels/activations.ts";
+import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
+import type { RopeAngles } from "../models/rope.ts";
+import type { Backend, Program, Region } from "./backend.ts";
+import { type Bases, COUNTS, type ModelProgram, type TokenClass } from "./model-program.ts";
+import { PagePool, Sequence } from "./page-pool.ts";
+
+/** One row of a step: a token of a sequence at the sequence's next position. */
+export interface Row {
+  readonly sequence: Sequence;
+  readonly token: number;
+  /** Whether the logits after this token are wanted. */
+  readonly output: boolean;
+}
+
+/** The memory regions of a loaded model. */
+export interface Regions {
+  readonly weights: Region;
+  readonly cache: Region;
+  readonly work: Region;
+}
+
+/**
+ * Runs steps of a compiled model: batches of rows of any mix of sequences, prefill and decode. One step at a time;
+ * everything above it (sampling, stopping, scheduling) is the caller's.
+ */
+export class Engine {
+  private readonly pool: PagePool;
+  private readonly slots: boolean[];
+  private readonly programs: Readonly<Record<TokenClass, Program>>;
+  private readonly logitStride: number;
+
+  constructor(
+    readonly program: ModelProgram,
+    readonly backend: Backend,
+    private readonly regions: Regions,
+    private readonly angles: RopeAngles,
+  ) {
+    this.pool = new PagePool(program.pages);
+    this.slots = Array(program.limits.sequences).fill(false);
+    const bases: Bases = {
+      weights: regions.weights.address,
+      cache: regions.cache.address,
+      work: regions.work.address,
+    };
+    this.programs = {
+      decode: backend.prepare(program.steps("decode", bases)),
+      prefill: backend.prepare(program.steps("prefill", bases)),
+    };
+    this.logitStride = paddedCols(program.spec.output.rows);
+  }
+
+  get vocabularySize(): number {
+    return this.program.spec.output.rows;
+  }
+
+  /** A new, empty sequence. Throws `UsageError` when all are in use. */
+  open(): Sequence {
+    const slot = this.slots.indexOf(false);
+    if (slot < 0) throw new UsageError(`all ${this.slots.length} sequences are in use`);
+    this.slots[slot] = true;
+    return new Sequence(slot, this.pool, this.program.kv.pageTokens);
+  }
+
+  /** Gives a sequence's pages back. */
+  close(sequence: Sequence): void {
+    sequence.truncate(0);
+    this.slots[sequence.slot] = false;
+  }
+
+  /**
+   * Appends the rows to their sequences and runs the model on them. Returns the logits of the rows that want them, in
+   * order: copies of `vocabularySize` floats each. On failure or abort the sequences are as before.
+   */
+  async step(rows: readonly Row[], signal?: AbortSignal): Promise<Float32Array[]> {
+    const { limits } = this.program;
+    const wanted = rows.flatMap((row, i) => (row.output ? [i] : []));
+    assert(rows.length > 0 && rows.length <= limits.maxRows, `${rows.length} rows in a step`);
+    assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
+    const positions = this.place(rows);
+    this.writeRows(rows, positions, wanted);
+    await this.backend.run(this.programs[rows.length === 1 ? "decode" : "prefill"], signal);
+    rows.forEach(({ sequence }) => {
+      sequence.length++;
+    });
+    return wanted.map((_, i) => this.logits(i));
+  }
+
+  /** Positions of the rows, with pages reserved for them. */
+  private place(rows: readonly Row[]): number[] {
+    const next = new Map<Sequence, number>();
+    const positions = rows.map(({ sequence }) => {
+      const position = next.get(sequence) ?? sequence.length;
+      next.set(sequence, position + 1);
+      return position;
+    });
+    for (const [sequence, length] of next) {
+      assert(length <= this.program.limits.contextLength, `a sequence of ${length} positions`);
+      sequence.reserve(length);
+    }
+    return positions;
+  }
+
+  private integers(part: string): Int32Array {
+    const { offset, bytes } = this.program.work.part(part);
+    const view = this.regions.work.view(offset, bytes);
+    return new Int32Array(view.buffer, view.byteOffset, bytes / 4);
+  }
+
+  private writeRows(rows: readonly Row[], positions: readonly number[], wanted: readonly number[]): void {
+    const { kv, pagesPerSequence, spec } = this.program;
+    const counts = this.integers("counts");
+    counts[COUNTS.rows / 4] = rows.length;
+    counts[COUNTS.outputs / 4] = wanted.length;
+    this.integers("outputList").set(wanted);
+    this.integers("positions").set(positions);
+    this.integers("tokens").set(rows.map((row) => row.token));
+    this.integers("tableOf").set(rows.map((row) => row.sequence.slot * pagesPerSequence));
+    const page = (row: Row, i: number) =>
+      row.sequence.pages[Math.floor((positions[i] as number) / kv.pageTokens)] as number;
+    this.integers("pageOf").set(rows.map(page));
+    const tables = this.integers("tables");
+    for (const sequence of new Set(rows.map((row) => row.sequence))) {
+      tables.set(sequence.pages, sequence.slot * pagesPerSequence);
+    }
+    const { pairing, rotated } = spec.config.rope;
+    const cols = ropeTableCols(rotated);
+    const { offset } = this.program.work.part("ropeTable");
+    const view = this.regions.work.view(offset, 4 * cols * rows.length);
+    const table = new Float32Array(view.buffer, view.byteOffset, cols * rows.length);
+    positions.forEach((position, i) => {
+      const angle = (pair: number) => position * (this.angles.frequencies[pair] as number);
+      writeRopeTable(
+        table.subarray(i * cols, (i + 1) * cols),
+        pairing,
+        rotated,
+        angle,
+        this.angles.magnitude,
+      );
+    });
+  }
+
+  private logits(output: number): Float32Array {
+    const { offset } = this.program.work.part("logits");
+    const view = this.regions.work.view(offset + 4 * output * this.logitStride, 4 * this.vocabularySize);
+    return new Float32Array(view.buffer, view.byteOffset, this.vocabularySize).slice();
+  }
+
+  async dispose(): Promise<void> {
+    await this.backend.dispose();
+  }
+}

@@ -1,0 +1,17 @@
+import type { Activations } from "../kernels/activations.ts";
+import type { Blocking } from "../kernels/projection.ts";
+import type { Linear } from "../models/model.ts";
+import type { Format } from "../quant/formats.ts";
+import type { Packing } from "../quant/packing.ts";
+
+/** What was decided for one weight matrix. */
+export interface MatrixPlan {
+  readonly linear: Linear;
+  /** Format of the tensor in the file. */
+  readonly source: Format;
+  /** Packed form; its format differs from `source` when the weights are quantized on load. */
+  readonly packing: Packing;
+  readonly activations: Activations;
+  readonly decode: Blocking;
+  readonly prefill: Blocking;
+}

@@ -1,0 +1,304 @@
+import { assert } from "../base/assert.ts";
+import type { Kernel } from "../ir/types.ts";
+import type { Isa } from "../isa/isa.ts";
+import {
+  type ActivationLayout,
+  activationKey,
+  activationLayout,
+  paddedCols,
+} from "../kernels/activations.ts";
+import { type AttentionSpec, attention, attentionName, scoreBytes } from "../kernels/attention.ts";
+import { embed, embedName } from "../kernels/embed.ts";
+import { type KvLayout, kvStrides, paddedHeadDim } from "../kernels/kv-cache.ts";
+import { prepare, prepareName } from "../kernels/prepare.ts";
+import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
+import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
+import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
+import { swiglu, swigluName } from "../kernels/swiglu.ts";
+import type { Linear, ModelSpec } from "../models/model.ts";
+import type { Step } from "./backend.ts";
+import { Layout } from "./layout.ts";
+import type { MatrixPlan } from "./matrix-plan.ts";
+
+/** Run-time sizes that the program is laid out for. */
+export interface ProgramLimits {
+  /** Rows of one step, at most. */
+  readonly maxRows: number;
+  /** Rows of one step for which logits are wanted, at most. */
+  readonly maxOutputs: number;
+  /** Positions of one sequence, at most. */
+  readonly contextLength: number;
+  /** Sequences with a KV cache at a time. */
+  readonly sequences: number;
+}
+
+/** Number of tokens that a step is generated for: one, or many. */
+export type TokenClass = "decode" | "prefill";
+
+/** Addresses of the three memory regions. */
+export interface Bases {
+  readonly weights: number;
+  readonly cache: number;
+  readonly work: number;
+}
+
+/** Byte offsets of the counters in the part `counts`, on cache lines of their own. */
+export const COUNTS = { rows: 0, outputs: 64, bytes: 128 } as const;
+
+/**
+ * A model compiled to data: the kernels it needs, where everything lies in memory, and the table of steps of a forward
+ * pass. Pure: it allocates nothing and runs nothing.
+ */
+export class ModelProgram {
+  readonly weights = new Layout();
+  readonly cache = new Layout();
+  readonly work = new Layout();
+  readonly kernels = new Map<string, Kernel>();
+  readonly pagesPerSequence: number;
+  readonly pages: number;
+  private readonly ropeSpec: RopeSpec;
+  private readonly attentionSpec: AttentionSpec;
+
+  constructor(
+    readonly spec: ModelSpec,
+    readonly matrices: ReadonlyMap<string, MatrixPlan>,
+    readonly kv: KvLayout,
+    readonly isa: Isa,
+    readonly threads: number,
+    readonly limits: ProgramLimits,
+  ) {
+    const { config } = spec;
+    this.pagesPerSequence = Math.ceil(limits.contextLength / kv.pageTokens);
+    this.pages = limits.sequences * this.pagesPerSequence;
+    this.ropeSpec = { heads: config.heads, kv, rotated: config.rope.rotated, pairing: config.rope.pairing };
+    this.attentionSpec = { heads: config.heads, kv, scale: Math.fround(1 / Math.sqrt(config.headDim)) };
+    this.layOutWeights();
+    this.layOutWork();
+    const dry = { weights: 0, cache: 0, work: 0 };
+    this.steps("decode", dry);
+    this.steps("prefill", dry);
+  }
+
+  matrix(linear: Linear): MatrixPlan {
+    const plan = this.matrices.get(linear.tensor);
+    assert(plan !== undefined, `no plan for ${linear.tensor}`);
+    return plan;
+  }
+
+  private layOutWeights(): void {
+    const { config, layers, outputNorm } = this.spec;
+    for (const [tensor, plan] of this.matrices) this.weights.add(tensor, plan.packing.totalBytes);
+    for (const norm of [...layers.flatMap((l) => [l.attentionNorm, l.feedForwardNorm]), outputNorm]) {
+      this.weights.add(norm, 4 * paddedCols(config.hiddenSize));
+    }
+    const page = kvStrides(this.kv).page;
+    layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
+  }
+
+  /** Rows that a buffer holds: token tiles of the micro-GEMV may run past the last row. */
+  private get rows(): number {
+    return this.limits.maxRows + this.slack;
+  }
+
+  private get slack(): number {
+    return Math.max(...[...this.matrices.values()].map((m) => m.prefill.nu));
+  }
+
+  private layOutWork(): void {
+    const { config, output } = this.spec;
+    const { work, limits } = this;
+    work.add("counts", COUNTS.bytes);
+    for (const list of ["tokens", "positions", "pageOf", "tableOf"]) work.add(list, 4 * limits.maxRows);
+    work.add("outputList", 4 * limits.maxOutputs);
+    work.add("tables", 4 * this.pages);
+    work.add("ropeTable", 4 * limits.maxRows * ropeTableCols(config.rope.rotated));
+    const row = (name: string, cols: number) => work.add(name, 4 * this.rows * paddedCols(cols));
+    row("x", config.hiddenSize);
+    row("h", config.hiddenSize);
+    row("q", config.heads * config.headDim);
+    row("k", config.kvHeads * config.headDim);
+    row("v", config.kvHeads * config.headDim);
+    row("mixed", config.heads * config.headDim);
+    row("gate", config.intermediateSize);
+    row("up", config.intermediateSize);
+    work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
+    work.add("scores", this.threads * scoreBytes(this.attentionSpec, limits.contextLength));
+    work.add("logits", 4 * (limits.maxOutputs + this.slack) * paddedCols(output.rows));
+  }
+
+  /** The step table of a forward pass for rows of this class. */
+  steps(tokens: TokenClass, bases: Bases): Step[] {
+    return new StepWriter(this, tokens, bases).forward();
+  }
+
+  kernel(name: string, make: () => Kernel): string {
+    if (!this.kernels.has(name)) this.kernels.set(name, make());
+    return name;
+  }
+
+  /** Where prepared activations of this layout go. */
+  prepared(layout: ActivationLayout): string {
+    const name = `prepared_${activationKey(layout)}`;
+    this.work.add(name, this.rows * layout.rowBytes);
+    return name;
+  }
+
+  get rope(): RopeSpec {
+    return this.ropeSpec;
+  }
+
+  get attention(): AttentionSpec {
+    return this.attentionSpec;
+  }
+}
+
+/** Writes the steps of one forward pass: the blocks of the model in order, as kernels on named buffers. */
+class StepWriter {
+  private readonly out: Step[] = [];
+
+  constructor(
+    private readonly program: ModelProgram,
+    private readonly tokens: TokenClass,
+    private readonly bases: Bases,
+  ) {}
+
+  forward(): Step[] {
+    const { spec, isa } = this.program;
+    const table = this.program.matrix(spec.embedding).packing;
+    const name = this.program.kernel(embedName(table), () => embed(table, isa));
+    this.add(name, [
+      this.weight(spec.embedding.tensor),
+      this.work("tokens"),
+      this.work("x"),
+      this.count("rows"),
+    ]);
+    spec.layers.forEach((layer, n) => {
+      this.norm(layer.attentionNorm, false);
+      this.project("h", [
+        [layer.q, "q", false],
+        [layer.k, "k", false],
+        [layer.v, "v", false],
+      ]);
+      this.attend(n);
+      this.project("mixed", [[layer.o, "x", true]]);
+      this.norm(layer.feedForwardNorm, false);
+      this.project("h", [
+        [layer.gate, "gate", false],
+        [layer.up, "up", false],
+      ]);
+      const act = this.program.kernel(swigluName(layer.gate.rows), () => swiglu(layer.gate.rows, isa));
+      this.add(act, [this.work("gate"), this.work("up"), this.count("rows")]);
+      this.project("gate", [[layer.down, "x", true]]);
+    });
+    this.norm(spec.outputNorm, true);
+    this.project("h", [[spec.output, "logits", false]], "outputs");
+    return this.out;
+  }
+
+  private add(kernel: string, args: number[], barrier = true): void {
+    this.out.push({ kernel, arguments: args, barrier });
+  }
+
+  private work(name: string): number {
+    return this.bases.work + this.program.work.offset(name);
+  }
+
+  private weight(tensor: string): number {
+    return this.bases.weights + this.program.weights.offset(tensor);
+  }
+
+  private count(of: "rows" | "outputs"): number {
+    return this.work("counts") + COUNTS[of];
+  }
+
+  /** x → h; with `gather` only the rows whose output is wanted. */
+  private norm(weight: string, gather: boolean): void {
+    const { config } = this.program.spec;
+    const spec = { cols: config.hiddenSize, epsilon: config.normEpsilon, gather };
+    const name = this.program.kernel(rmsNormName(spec), () => rmsNorm(spec, this.program.isa));
+    const list = gather ? [this.work("outputList")] : [];
+    const counts = this.count(gather ? "outputs" : "rows");
+    this.add(name, [this.work("x"), this.weight(weight), this.work("h"), counts, ...list]);
+  }
+
+  /** Projections of one input: prepares the activations once per layout they need, then multiplies. */
+  private project(
+    input: string,
+    targets: readonly (readonly [Linear, string, boolean])[],
+    rows: "rows" | "outputs" = "rows",
+  ): void {
+    const { isa } = this.program;
+    const layouts = targets.map(([linear]) => this.layoutOf(linear));
+    const distinct = [...new Map(layouts.map((layout) => [activationKey(layout), layout])).values()];
+    distinct.forEach((layout, i) => {
+      const name = this.program.kernel(prepareName(layout), () => prepare(layout, isa));
+      const to = this.program.prepared(layout);
+      this.add(name, [this.work(input), this.work(to), this.count(rows)], i === distinct.length - 1);
+    });
+    targets.forEach(([linear, output, accumulate], i) => {
+      const plan = this.program.matrix(linear);
+      const spec: ProjectionSpec = {
+        format: plan.packing.format,
+        cols: linear.cols,
+        activations: plan.activations,
+        blocking: plan[this.tokens],
+        accumulate,
+      };
+      const name = this.program.kernel(projectionName(spec), () => projection(spec, isa));
+      const prepared = this.program.prepared(layouts[i] as ActivationLayout);
+      const stride = 4 * paddedCols(linear.rows);
+      this.add(
+        name,
+        [
+          this.weight(linear.tensor),
+          this.work(prepared),
+          this.work(output),
+          stride,
+          plan.packing.tiles,
+          this.count(rows),
+        ],
+        i === targets.length - 1,
+      );
+    });
+  }
+
+  private layoutOf(linear: Linear): ActivationLayout {
+    const { activations, packing } = this.program.matrix(linear);
+    return activationLayout(activations, packing.format, linear.cols);
+  }
+
+  /** q, k, v → mixed: rotation, cache, attention. */
+  private attend(layer: number): void {
+    const { program } = this;
+    const cache = this.bases.cache + program.cache.offset(`layer${layer}`);
+    const rotate = program.kernel(ropeName(program.rope), () => rope(program.rope, program.isa));
+    this.add(rotate, [
+      this.work("q"),
+      this.work("k"),
+      this.work("v"),
+      cache,
+      this.work("ropeTable"),
+      this.work("positions"),
+      this.work("pageOf"),
+      this.work("kScratch"),
+      this.count("rows"),
+    ]);
+    const scores = scoreBytes(program.attention, program.limits.contextLength);
+    const pagePositions = program.pagesPerSequence * program.kv.pageTokens;
+    const attend = program.kernel(attentionName(program.attention), () =>
+      attention(program.attention, program.isa),
+    );
+    this.add(attend, [
+      this.work("q"),
+      this.work("mixed"),
+      cache,
+      this.work("positions"),
+      this.work("tables"),
+      this.work("tableOf"),
+      this.work("scores"),
+      scores,
+      4 * pagePositions,
+      this.count("rows"),
+    ]);
+  }
+}

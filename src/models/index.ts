@@ -1,0 +1,19 @@
+import { UnsupportedError } from "../base/errors.ts";
+import type { GgufFile } from "../files/gguf.ts";
+import { llama } from "./llama.ts";
+import type { ModelSpec } from "./model.ts";
+
+/** Architectures by their `general.architecture`. */
+const ARCHITECTURES: Readonly<Record<string, (file: GgufFile) => ModelSpec>> = { llama };
+
+/** The model in a GGUF file. Throws `UnsupportedError` for an architecture that is not known, listing those that are. */
+export function modelSpec(file: GgufFile): ModelSpec {
+  const architecture = file.metadata.string("general.architecture");
+  if (!Object.hasOwn(ARCHITECTURES, architecture)) {
+    const known = Object.keys(ARCHITECTURES).join(", ");
+    throw new UnsupportedError(
+      `architecture ${JSON.stringify(architecture)} is not supported; known: ${known}`,
+    );
+  }
+  return (ARCHITECTURES[architecture] as (file: GgufFile) => ModelSpec)(file);
+}

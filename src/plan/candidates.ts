@@ -1,0 +1,78 @@
+import type { Isa } from "../isa/isa.ts";
+import type { Blocking } from "../kernels/projection.ts";
+import { CHUNK, groupSize } from "../quant/formats.ts";
+import { layoutOf, type ProjectionShape } from "./shape.ts";
+
+/** Row vectors of a packed tile. */
+export const TILES = [1, 2, 4] as const;
+/** Packed row counts are multiples of this, so a tile must divide it. */
+export const ROW_BLOCK = 128;
+/** Tokens of the micro-GEMV: powers of two, so that a padded batch suits all of them. */
+const TOKENS = [1, 2, 4, 8];
+/** Row tiles of a mini-GEMV. */
+const BLOCK_TILES = [1, 2, 4, 8, 16, 32];
+/** Inputs of a mini-GEMV, before rounding to whole scales. */
+const INPUTS = [1024, 4096];
+/** Accumulators of one kind, at most: more fit no register file, and the unrolled code would leave the µop cache. */
+const MAX_ACCUMULATORS = 16;
+/** Inputs unrolled, at most. */
+const MAX_UNROLL = 128;
+
+/** Every legal blocking of a shape for `tokens` tokens; none depends on the machine. */
+export function candidates(isa: Isa, shape: ProjectionShape, tokens: number): Blocking[] {
+  const found: Blocking[] = [];
+  for (const tile of tilesOf(isa)) {
+    const tu = tile * isa.lanes;
+    for (const mu of unrolls(shape)) {
+      if (tokens === 1) {
+        found.push({ mb: shape.cols, tb: tu, mu, tu, nu: 1 });
+        continue;
+      }
+      for (const nu of TOKENS) {
+        if (nu >= 2 * tokens || nu * tile > MAX_ACCUMULATORS) continue;
+        for (const tb of outputBlocks(shape, tu))
+          for (const mb of inputBlocks(shape)) found.push({ mb, tb, mu, tu, nu });
+      }
+    }
+  }
+  return found;
+}
+
+/** Row vectors a tile may have on this ISA. */
+export function tilesOf(isa: Isa): number[] {
+  return TILES.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
+}
+
+/** Inputs after which every scale, weight's and activation's, starts anew: where a mini-GEMV may end. */
+export function inputUnit(shape: ProjectionShape): number {
+  const { format, cols, activations } = shape;
+  if (format.kind === "float") return cols;
+  const group = groupSize(format, cols);
+  const block = activations.kind === "f32" || activations.block === "row" ? CHUNK : activations.block;
+  return [group, block].reduce(lcm, CHUNK);
+}
+
+function inputBlocks(shape: ProjectionShape): number[] {
+  const unit = inputUnit(shape);
+  const parts = INPUTS.map((n) => Math.ceil(n / unit) * unit).filter((mb) => mb < shape.cols);
+  return [...new Set([shape.cols, ...parts])];
+}
+
+function outputBlocks({ rows }: ProjectionShape, tu: number): number[] {
+  return BLOCK_TILES.map((n) => n * tu).filter((tb) => tb === tu || tb < rows + tu);
+}
+
+/** A segment is unrolled whole, or in a loop of one chunk; only the int8 kernel has the choice. */
+function unrolls(shape: ProjectionShape): number[] {
+  if (shape.format.kind === "float" || shape.activations.kind === "f32") return [CHUNK];
+  const whole = Math.ceil(layoutOf(shape).segment / CHUNK) * CHUNK;
+  return [...new Set([CHUNK, Math.min(whole, MAX_UNROLL)])];
+}
+
+function gcd(a: number, b: number): number {
+  return b === 0 ? a : gcd(b, a % b);
+}
+
+function lcm(a: number, b: number): number {
+  return (a / gcd(a, b)) * b;
+}

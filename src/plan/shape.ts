@@ -1,0 +1,21 @@
+import { type ActivationLayout, type Activations, activationLayout } from "../kernels/activations.ts";
+import type { Format } from "../quant/formats.ts";
+
+/** One matrix of a model, as the planner sees it: y = W · x with `rows` outputs and `cols` inputs. */
+export interface ProjectionShape {
+  readonly format: Format;
+  readonly rows: number;
+  readonly cols: number;
+  readonly activations: Activations;
+}
+
+/** Layout of the prepared activations of a shape. */
+export function layoutOf({ activations, format, cols }: ProjectionShape): ActivationLayout {
+  return activationLayout(activations, format, cols);
+}
+
+/** Shapes with equal keys have equal plans. */
+export function shapeKey({ format, rows, cols, activations }: ProjectionShape): string {
+  const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
+  return `${format.name} ${rows}x${cols} ${x}`;
+}
