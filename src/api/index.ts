@@ -1,0 +1,19 @@
+export {
+  AbortedError,
+  FileAccessError,
+  FileFormatError,
+  InternalError,
+  MachineError,
+  QigenError,
+  UnsupportedError,
+  UsageError,
+} from "../base/errors.ts";
+export type { BackendKind } from "../engine/backend.ts";
+export type { Progress } from "../engine/load-model.ts";
+export type { ModelConfig } from "../models/model.ts";
+export type { ChatMessage } from "../text/chat.ts";
+export type { SamplingOptions } from "../text/sampling-options.ts";
+export type { DecodeOptions, EncodeOptions, Tokenizer } from "../text/tokenizer.ts";
+export type { PositionLogits } from "./evaluation.ts";
+export type { GenerateOptions, GenerationResult, StopReason } from "./generation.ts";
+export { type EvaluateOptions, type LoadModelOptions, loadModel, Model } from "./model.ts";

@@ -1,0 +1,194 @@
+import { UsageError } from "../base/errors.ts";
+import type { BackendKind } from "../engine/backend.ts";
+import type { Engine } from "../engine/engine.ts";
+import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
+import { describeMachine } from "../host/describe-machine.ts";
+import type { ModelConfig } from "../models/model.ts";
+import {
+  type ChatMessage,
+  type ChatTemplate,
+  chatTemplateFromGguf,
+  requireChatTemplate,
+} from "../text/chat.ts";
+import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
+import { type CachedText, type GenerateOptions, type GenerationResult, generateText } from "./generation.ts";
+
+export type LoadModelOptions = EngineOptions;
+
+export interface EvaluateOptions {
+  /** Yield the logits position by position instead of returning them all. */
+  readonly stream?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A loaded model. One call at a time runs; a second one before the first ends is a `UsageError`. */
+export class Model implements AsyncDisposable {
+  private state: "idle" | "busy" | "disposed" = "idle";
+  private readonly text: CachedText;
+
+  /** Use `loadModel`. */
+  constructor(
+    readonly path: string,
+    readonly tokenizer: Tokenizer,
+    private readonly engine: Engine,
+    private readonly chatTemplate: ChatTemplate | undefined,
+  ) {
+    this.text = { sequence: engine.open(), tokens: [] };
+  }
+
+  /** Dimensions of the model. */
+  get config(): ModelConfig {
+    return this.engine.program.spec.config;
+  }
+
+  /** Positions that a text may have. */
+  get contextLength(): number {
+    return this.engine.program.limits.contextLength;
+  }
+
+  get backend(): BackendKind {
+    return this.engine.backend.kind;
+  }
+
+  /** Name of the instruction set. */
+  get isa(): string {
+    return this.engine.backend.isa.name;
+  }
+
+  get threads(): number {
+    return this.engine.backend.threads;
+  }
+
+  get hasChatTemplate(): boolean {
+    return this.chatTemplate !== undefined;
+  }
+
+  /** Bytes of memory by use. */
+  get memory(): { readonly weights: number; readonly kvCache: number; readonly working: number } {
+    const { weights, cache, work } = this.engine.program;
+    return { weights: weights.bytes, kvCache: cache.bytes, working: work.bytes };
+  }
+
+  /**
+   * Continues a prompt, a text or token ids, piece by piece. The generator's return value tells why the text ended and
+   * how long it took. Throws `UsageError` for options out of range or a prompt longer than the context, and
+   * `AbortedError` when the signal fires.
+   */
+  async *generate(
+    prompt: string | readonly number[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<string, GenerationResult, undefined> {
+    const release = this.begin("generate");
+    try {
+      const ids =
+        typeof prompt === "string"
+          ? await this.tokenizer.encodeLong(prompt, { signal: options.signal })
+          : this.checked(prompt);
+      return yield* generateText(this.engine, this.tokenizer, this.text, ids, options);
+    } finally {
+      release();
+    }
+  }
+
+  /** Answers a conversation, written as the model's chat template says. Throws `UsageError` if it has none. */
+  async *chat(
+    messages: readonly ChatMessage[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<string, GenerationResult, undefined> {
+    const release = this.begin("chat");
+    try {
+      const template = requireChatTemplate(this.chatTemplate, this.path);
+      const ids = await template.encode(messages, this.tokenizer, { signal: options.signal });
+      return yield* generateText(this.engine, this.tokenizer, this.text, ids, options);
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * The logits after every token of a text: one Float32Array of vocabulary size per position; with `stream` one
+   * position at a time, so that long texts are never all in memory.
+   */
+  evaluate(
+    ids: readonly number[],
+    options: EvaluateOptions & { readonly stream: true },
+  ): AsyncIterable<PositionLogits>;
+  evaluate(ids: readonly number[], options?: EvaluateOptions): Promise<Float32Array[]>;
+  evaluate(
+    ids: readonly number[],
+    options: EvaluateOptions = {},
+  ): Promise<Float32Array[]> | AsyncIterable<PositionLogits> {
+    const positions = this.positions(ids, options.signal);
+    return options.stream ? positions : collect(positions);
+  }
+
+  private async *positions(
+    ids: readonly number[],
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<PositionLogits> {
+    const release = this.begin("evaluate");
+    try {
+      yield* evaluateTokens(this.engine, this.text, this.checked(ids), signal);
+    } finally {
+      release();
+    }
+  }
+
+  /** Token ids from a caller, each checked: kernels only see ids that have a row. */
+  private checked(ids: readonly number[]): readonly number[] {
+    const size = this.engine.vocabularySize;
+    for (const [i, id] of ids.entries()) {
+      if (!(Number.isInteger(id) && id >= 0 && id < size)) {
+        throw new UsageError(`token ${i} is ${id}; ids are whole numbers from 0 to ${size - 1}`);
+      }
+    }
+    return ids;
+  }
+
+  private begin(call: string): () => void {
+    if (this.state === "disposed") throw new UsageError(`${call}: the model is disposed`);
+    if (this.state === "busy")
+      throw new UsageError(`${call}: the model is busy with another call; await it first`);
+    this.state = "busy";
+    return () => {
+      if (this.state === "busy") this.state = "idle";
+    };
+  }
+
+  /** Frees the memory and the threads. A running call is stopped. */
+  async dispose(): Promise<void> {
+    if (this.state === "disposed") return;
+    this.state = "disposed";
+    await this.engine.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
+
+async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float32Array[]> {
+  const all: Float32Array[] = [];
+  for await (const { logits } of positions) all.push(logits);
+  return all;
+}
+
+/**
+ * Loads a GGUF model: plans, generates and compiles kernels for this machine, packs the weights.
+ *
+ * Throws `FileAccessError` and `FileFormatError` for the file, `UnsupportedError` for a model that this version cannot
+ * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal.
+ */
+export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
+  const opened = await openModel(path);
+  try {
+    const tokenizer = tokenizerFromGguf(opened.file.metadata);
+    const template = chatTemplateFromGguf(opened.file.metadata);
+    const engine = await loadEngine(opened, await describeMachine(), options);
+    return new Model(path, tokenizer, engine, template);
+  } finally {
+    await opened.source.close();
+  }
+}

@@ -1,0 +1,212 @@
+import { assert } from "../base/assert.ts";
+import { MachineError, UsageError } from "../base/errors.ts";
+import { type GgufFile, readGguf } from "../files/gguf.ts";
+import type { ByteSource } from "../files/source.ts";
+import { type Compiler, findCompilers } from "../host/compilers.ts";
+import { openFile } from "../host/node-files.ts";
+import { verify } from "../ir/verify.ts";
+import type { Isa } from "../isa/isa.ts";
+import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
+import { modelSpec } from "../models/index.ts";
+import type { ModelSpec } from "../models/model.ts";
+import { type RopeAngles, ropeAngles } from "../models/rope.ts";
+import type { Machine } from "../plan/machine.ts";
+import { formatNamed } from "../quant/formats.ts";
+import type { Backend, BackendKind } from "./backend.ts";
+import { type BackendChoice, chooseBackend } from "./choose.ts";
+import { Engine } from "./engine.ts";
+import { InterpreterBackend } from "./interpreter.ts";
+import { ModelProgram } from "./model-program.ts";
+import { createNativeBackend } from "./native.ts";
+import { planMatrices } from "./plan-matrices.ts";
+import { stepTableBytes } from "./step-table.ts";
+import { createWasmBackend } from "./wasm.ts";
+import { loadWeights, packKernels, readVector, stagingBytes } from "./weights.ts";
+
+/** How a model is to be run. Everything has a default. */
+export interface EngineOptions {
+  /** Default: `native` if a C compiler works here, else `wasm`. */
+  readonly backend?: BackendKind | undefined;
+  /** Instruction set: `avx512-vnni`, `avx2` (native) or `wasm-simd128`. Default: the best that the CPU has. */
+  readonly isa?: string | undefined;
+  /** Default: the threads that this process may really use (cores, affinity, cgroup quota). */
+  readonly threads?: number | undefined;
+  /** Positions of a text, at most; memory for the KV cache grows with it. Default: as trained, at most 4,096. */
+  readonly contextLength?: number | undefined;
+  /** `int8` (default) quantizes activations; `f32` is slower and exact up to rounding. */
+  readonly activations?: "int8" | "f32" | undefined;
+  /** Element type of the KV cache. Default `f16`; `f32` on wasm. */
+  readonly kv?: "f16" | "f32" | undefined;
+  /** Format to quantize float weights to on load, such as `8bit-g32` or `Q4_0`. */
+  readonly quantize?: string | undefined;
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Called with a line that a user should see: which backend runs, and why another one does not. */
+  readonly onNotice?: ((line: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What loading is at: bytes of weights done, of all. */
+export interface Progress {
+  readonly stage: "weights";
+  readonly done: number;
+  readonly total: number;
+}
+
+/** A model file, open. */
+export interface OpenModel {
+  readonly source: ByteSource;
+  readonly file: GgufFile;
+  readonly spec: ModelSpec;
+}
+
+/** Rows of a prefill step: enough to use every weight often, few enough to stop quickly. */
+const MAX_ROWS = 256;
+/** Memory for logits of one step. */
+const LOGIT_BYTES = 16 * 2 ** 20;
+const DEFAULT_CONTEXT = 4096;
+/** Step tables of weight packing: one small program per part. */
+const PACK_TABLE_BYTES = 4 * 2 ** 20;
+
+/** Opens a GGUF file and reads its header. Throws typed errors for files that are not what they should be. */
+export async function openModel(path: string): Promise<OpenModel> {
+  const source = await openFile(path);
+  try {
+    const file = await readGguf(source);
+    return { source, file, spec: modelSpec(file) };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/**
+ * Plans, generates, compiles and loads: the file becomes an engine that runs steps. Where native code was not asked for
+ * and cannot be built, wasm takes its place, with a notice that says why.
+ */
+export async function loadEngine(
+  model: OpenModel,
+  machine: Machine,
+  options: EngineOptions = {},
+): Promise<Engine> {
+  const angles = await readAngles(model);
+  const choice = chooseBackend(machine, await findCompilers(), options);
+  const asked = options.backend !== undefined || options.isa !== undefined;
+  try {
+    if (choice.kind === "wasm" && !asked) options.onNotice?.(`wasm, ${choice.reason}`);
+    return await build(model, machine, angles, choice, options);
+  } catch (error) {
+    if (choice.kind !== "native" || asked || !(error instanceof MachineError)) throw error;
+    options.onNotice?.(`wasm, not native: ${error.message}`);
+    const wasm = chooseBackend(machine, { working: [], broken: [] }, { backend: "wasm" });
+    return build(model, machine, angles, wasm, options);
+  }
+}
+
+async function readAngles({ file, source, spec }: OpenModel): Promise<RopeAngles> {
+  const { rope } = spec.config;
+  return ropeAngles(
+    rope,
+    rope.factors === undefined ? undefined : await readVector(rope.factors, file, source),
+  );
+}
+
+async function build(
+  model: OpenModel,
+  machine: Machine,
+  angles: RopeAngles,
+  choice: BackendChoice,
+  options: EngineOptions,
+): Promise<Engine> {
+  const program = compileModel(model, machine, choice.isa, choice.kind, options);
+  const backend = await createBackend(choice.kind, choice.compiler, program, options);
+  try {
+    options.onNotice?.(
+      `running on ${backend.description}, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}`,
+    );
+    const weights = backend.allocate(program.weights.bytes, "weights");
+    const cache = backend.allocate(program.cache.bytes, "working");
+    const work = backend.allocate(program.work.bytes, "working");
+    await loadWeights(program, backend, weights, model.file, model.source, {
+      onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
+      signal: options.signal,
+    });
+    return new Engine(program, backend, { weights, cache, work }, angles);
+  } catch (error) {
+    await backend.dispose();
+    throw error;
+  }
+}
+
+/** The pure half: plan and kernels for a model on a machine. */
+export function compileModel(
+  { spec, file }: OpenModel,
+  machine: Machine,
+  isa: Isa,
+  kind: BackendKind,
+  options: EngineOptions,
+): ModelProgram {
+  const threads = kind === "wasm" ? 1 : (options.threads ?? machine.threads);
+  if (!(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
+    throw new UsageError(`threads must be a whole number from 1 to 1024, not ${threads}`);
+  }
+  const matrices = planMatrices(spec, file, machine, isa, {
+    threads,
+    prefillTokens: MAX_ROWS,
+    activations: options.activations ?? "int8",
+    quantize: options.quantize === undefined ? undefined : formatNamed(options.quantize),
+  });
+  const { config } = spec;
+  const kv = {
+    kvHeads: config.kvHeads,
+    headDim: config.headDim,
+    element: options.kv ?? (kind === "native" ? "f16" : "f32"),
+    pageTokens: PAGE_TOKENS,
+  } as const;
+  const outputs = Math.floor(LOGIT_BYTES / (4 * config.vocabularySize));
+  return new ModelProgram(spec, matrices, kv, isa, threads, {
+    maxRows: MAX_ROWS,
+    maxOutputs: Math.max(1, Math.min(MAX_ROWS, outputs)),
+    contextLength: contextLength(options.contextLength, config.contextLength),
+    sequences: 1,
+  });
+}
+
+function contextLength(asked: number | undefined, trained: number): number {
+  if (asked === undefined) return Math.min(trained, DEFAULT_CONTEXT);
+  if (!(Number.isInteger(asked) && asked >= 1 && asked <= 2 ** 24)) {
+    throw new UsageError(`contextLength must be a whole number from 1 to ${2 ** 24}, not ${asked}`);
+  }
+  return asked;
+}
+
+async function createBackend(
+  kind: BackendKind,
+  compiler: Compiler | undefined,
+  program: ModelProgram,
+  options: EngineOptions,
+): Promise<Backend> {
+  const matrices = [...program.matrices.values()];
+  const kernels = [...program.kernels.values(), ...packKernels(matrices, program.isa).values()];
+  for (const kernel of kernels) verify(kernel);
+  const bases = { weights: 0, cache: 0, work: 0 };
+  const tables =
+    stepTableBytes(program.steps("decode", bases)) + stepTableBytes(program.steps("prefill", bases));
+  const capacity =
+    program.weights.bytes +
+    program.cache.bytes +
+    program.work.bytes +
+    stagingBytes(matrices) +
+    tables +
+    PACK_TABLE_BYTES;
+  const { isa, threads } = program;
+  const request = { isa, threads, kernels, capacity, signal: options.signal };
+  switch (kind) {
+    case "native":
+      assert(compiler !== undefined, "native without a compiler");
+      return createNativeBackend(request, compiler);
+    case "wasm":
+      return createWasmBackend(request);
+    case "interpreter":
+      return new InterpreterBackend(request);
+  }
+}
