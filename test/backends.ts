@@ -1,12 +1,17 @@
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import type { TestContext } from "vitest";
 import type { Backend, BackendRequest } from "../src/engine/backend.ts";
 import { InterpreterBackend } from "../src/engine/interpreter.ts";
 import { createNativeBackend } from "../src/engine/native.ts";
-import { chooseCompiler } from "../src/host/compilers.ts";
+import { createWasmBackend } from "../src/engine/wasm.ts";
+import { type Compiler, chooseCompiler } from "../src/host/compilers.ts";
 import { probeMachine } from "../src/host/probe.ts";
 import { avx2 } from "../src/isa/avx2.ts";
 import { avx512Vnni } from "../src/isa/avx512-vnni.ts";
 import type { Isa } from "../src/isa/isa.ts";
+import { wasmSimd128 } from "../src/isa/wasm-simd128.ts";
 
 /** A way to run kernels that tests go through: a backend and an instruction set. */
 export interface TestTarget {
@@ -17,16 +22,31 @@ export interface TestTarget {
   missing(): Promise<string | undefined>;
 }
 
+let chosen: Promise<Compiler> | undefined;
+
+/** Asking compilers for their versions takes a while: once per test file. */
+function theCompiler(): Promise<Compiler> {
+  chosen ??= chooseCompiler();
+  return chosen;
+}
+
+let cpuFeatures: readonly string[] | undefined;
+
+/** CPU features of the ISA that this machine lacks. */
+function lacking(isa: Isa): string[] {
+  cpuFeatures ??= probeMachine().features;
+  return isa.features.filter((f) => cpuFeatures?.includes(f) !== true);
+}
+
 function native(isa: Isa): TestTarget {
   return {
     name: `native ${isa.name}`,
     isa,
-    create: async (request) => createNativeBackend({ ...request, isa }, await chooseCompiler()),
+    create: async (request) => createNativeBackend({ ...request, isa }, await theCompiler()),
     missing: async () => {
-      const { features } = probeMachine();
-      const lacking = isa.features.filter((f) => !features.includes(f));
-      if (lacking.length > 0) return `this CPU has no ${lacking.join(", ")}`;
-      return chooseCompiler().then(
+      const absent = lacking(isa);
+      if (absent.length > 0) return `this CPU has no ${absent.join(", ")}`;
+      return theCompiler().then(
         () => undefined,
         (error: Error) => error.message,
       );
@@ -34,16 +54,52 @@ function native(isa: Isa): TestTarget {
   };
 }
 
-export const NATIVE_TARGETS: readonly TestTarget[] = [native(avx2), native(avx512Vnni)];
+const SHIM = fileURLToPath(new URL("simde-shim", import.meta.url));
+const shimVersion = createHash("sha256")
+  .update(readFileSync(`${SHIM}/immintrin.h`))
+  .digest("hex")
+  .slice(0, 8);
+const hasSimde = ["/usr/include", "/usr/local/include"].some((folder) =>
+  existsSync(`${folder}/simde/x86/avx512.h`),
+);
 
-export const INTERPRETER_TARGETS: readonly TestTarget[] = [avx2].map((isa) => ({
+/**
+ * AVX-512-VNNI for CPUs that have only AVX2: the same C, with an <immintrin.h> that emulates the intrinsics
+ * (`test/simde-shim`). The version of the shim is among the flags since they are part of the key of the compile cache.
+ */
+const avx512VnniSimde: Isa = {
+  ...avx512Vnni,
+  name: "avx512-vnni-simde",
+  features: avx2.features,
+  flags: [...avx2.flags, `-I${SHIM}`, `-DSHIM_VERSION=0x${shimVersion}`, "-DSIMDE_NO_INLINE", "-Wno-psabi"],
+};
+
+const nativeSimde: TestTarget = {
+  ...native(avx512VnniSimde),
+  missing: async () => {
+    if (lacking(avx512Vnni).length === 0) return "this CPU has AVX-512 itself";
+    if (!hasSimde) return "no SIMDe headers (Debian: libsimde-dev)";
+    return native(avx512VnniSimde).missing();
+  },
+};
+
+export const NATIVE_TARGETS: readonly TestTarget[] = [native(avx2), native(avx512Vnni), nativeSimde];
+
+export const INTERPRETER_TARGETS: readonly TestTarget[] = [avx2, avx512Vnni, wasmSimd128].map((isa) => ({
   name: `interpreter ${isa.name}`,
   isa,
   create: async (request) => new InterpreterBackend({ ...request, isa }),
   missing: async () => undefined,
 }));
 
-export const TARGETS: readonly TestTarget[] = [...INTERPRETER_TARGETS, ...NATIVE_TARGETS];
+export const WASM_TARGETS: readonly TestTarget[] = [wasmSimd128].map((isa) => ({
+  name: `wasm ${isa.name}`,
+  isa,
+  create: (request) => createWasmBackend({ ...request, isa }),
+  missing: async () => undefined,
+}));
+
+export const TARGETS: readonly TestTarget[] = [...INTERPRETER_TARGETS, ...NATIVE_TARGETS, ...WASM_TARGETS];
 
 /** Skips the test with the reason when this machine cannot run the target. */
 export async function need(target: TestTarget, context: TestContext): Promise<void> {

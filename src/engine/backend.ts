@@ -3,6 +3,12 @@ import type { Isa } from "../isa/isa.ts";
 
 export type BackendKind = "native" | "wasm" | "interpreter";
 
+/**
+ * What memory is for, which decides its pages where the system lets a process choose: huge for "weights", huge from
+ * 2 MiB on for "working", the system's usual ones for "plain".
+ */
+export type MemoryUse = "weights" | "working" | "plain";
+
 /** Memory that kernels see. */
 export interface Region {
   /** Address in the backend's address space. */
@@ -33,7 +39,7 @@ export interface Backend {
   /** One line for the user: what runs, where it came from. */
   readonly description: string;
   /** Zeroed memory, 64-byte aligned. Throws `MachineError` when it does not fit. */
-  allocate(bytes: number, use: "weights" | "working"): Region;
+  allocate(bytes: number, use: MemoryUse): Region;
   /** Gives an allocation back (weights staging); optional, everything goes with `dispose`. */
   release(region: Region): void;
   /** A read-only mapping of a file, where the platform has such a thing. */

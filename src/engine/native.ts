@@ -7,7 +7,7 @@ import type { Compiler } from "../host/compilers.ts";
 import { NativeLibrary } from "../host/native-library.ts";
 import type { Kernel, Statement } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Backend, BackendRequest, Program, Region, Step } from "./backend.ts";
+import type { Backend, BackendRequest, MemoryUse, Program, Region, Step } from "./backend.ts";
 import { stepTableBytes, writeStepTable } from "./step-table.ts";
 
 /**
@@ -92,8 +92,8 @@ class NativeBackend implements Backend {
     this.cancel = this.allocate(64, "working");
   }
 
-  allocate(bytes: number, use: "weights" | "working"): NativeRegion {
-    const huge = use === "weights" || bytes >= 2 ** 21;
+  allocate(bytes: number, use: MemoryUse): NativeRegion {
+    const huge = use === "weights" || (use === "working" && bytes >= 2 ** 21);
     const region = new NativeRegion(this.library, this.library.allocate(bytes, huge), bytes, huge);
     this.regions.add(region);
     return region;

@@ -1,6 +1,7 @@
+import { assert } from "../base/assert.ts";
 import { alignUp } from "../base/bytes.ts";
 import { MachineError, UsageError } from "../base/errors.ts";
-import { WASM_MAX_PAGES, WASM_PAGE_BYTES, type WasmMemory, webAssembly } from "../host/wasm-types.ts";
+import { WASM_MAX_PAGES, WASM_PAGE_BYTES, type WasmMemoryObject, webAssembly } from "../host/wasm-types.ts";
 import { REGION_ALIGNMENT, type Region } from "./backend.ts";
 
 const INSTEAD = "use the native backend (it needs a C compiler), a smaller model or a shorter context";
@@ -10,8 +11,7 @@ const INSTEAD = "use the native backend (it needs a C compiler), a smaller model
  * as they are first touched, so that capacity without use costs none.
  */
 export class WasmHeap {
-  private readonly bytes: number;
-  private shared: WasmMemory | undefined;
+  private shared: WasmMemoryObject | undefined;
   /** Address 0 is not handed out: it is nobody's pointer. */
   private next = REGION_ALIGNMENT;
 
@@ -30,19 +30,19 @@ export class WasmHeap {
         cause,
       });
     }
-    this.bytes = pages * WASM_PAGE_BYTES;
   }
 
-  get memory(): WasmMemory {
+  get memory(): WasmMemoryObject {
     if (this.shared === undefined) throw new UsageError("the backend is disposed");
     return this.shared;
   }
 
   allocate(bytes: number): Region {
+    assert(Number.isSafeInteger(bytes) && bytes >= 0, `a region of ${bytes} bytes`);
     const address = this.next;
     const end = alignUp(address + bytes, REGION_ALIGNMENT);
-    if (end > this.bytes)
-      throw new MachineError(`the ${this.bytes} bytes reserved for the model are used up`);
+    if (end > this.memory.buffer.byteLength)
+      throw new MachineError(`the ${this.memory.buffer.byteLength} bytes reserved for the model are used up`);
     this.next = end;
     return { address, bytes, view: (offset, length) => this.view(address, bytes, offset, length) };
   }

@@ -4,7 +4,7 @@ import { STEP_BYTES } from "../emit/c-runtime.ts";
 import { emitWasm, WASM_STEP_BYTES } from "../emit/wasm.ts";
 import { assembleWasm } from "../emit/wasm-assembler.ts";
 import type { WasmThread } from "../host/wasm-thread.ts";
-import { WASM_MAX_PAGES, type WasmModule, webAssembly } from "../host/wasm-types.ts";
+import { WASM_MAX_PAGES, type WasmModuleObject, webAssembly } from "../host/wasm-types.ts";
 import { startWasmThread } from "../host/wasm-worker.ts";
 import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
@@ -35,7 +35,7 @@ export async function createWasmBackend(request: BackendRequest): Promise<Backen
   return new WasmBackend(heap, thread, isa, kernels, `${isa.name}, one thread, compiled in ${seconds} s`);
 }
 
-async function compile(kernels: readonly Kernel[], isa: Isa): Promise<WasmModule> {
+async function compile(kernels: readonly Kernel[], isa: Isa): Promise<WasmModuleObject> {
   assert(isa.syntax === "wasm", `${isa.name} is not for WebAssembly`);
   const bytes = assembleWasm(emitWasm(kernels, isa, MEMORY));
   try {

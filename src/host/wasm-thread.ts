@@ -1,4 +1,4 @@
-import type { WasmMemory, WasmModule } from "./wasm-types.ts";
+import type { WasmMemoryObject, WasmModuleObject } from "./wasm-types.ts";
 
 /** A thread with an instance of a module of `emitWasm` over shared memory. */
 export interface WasmThread {
@@ -12,4 +12,4 @@ export interface WasmThread {
 }
 
 /** Starts a thread, ready to run. It keeps the process alive during calls only. */
-export type StartWasmThread = (module: WasmModule, memory: WasmMemory) => Promise<WasmThread>;
+export type StartWasmThread = (module: WasmModuleObject, memory: WasmMemoryObject) => Promise<WasmThread>;

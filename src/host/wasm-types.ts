@@ -5,15 +5,15 @@ export const WASM_PAGE_BYTES = 65536;
 export const WASM_MAX_PAGES = 65536;
 
 /** A compiled module. It can be sent to other threads. */
-export interface WasmModule {
+export interface WasmModuleObject {
   readonly [Symbol.toStringTag]: string;
 }
 
-export interface WasmMemory {
+export interface WasmMemoryObject {
   readonly buffer: ArrayBufferLike;
 }
 
-export interface WasmInstance {
+export interface WasmInstanceObject {
   readonly exports: Readonly<Record<string, unknown>>;
 }
 
@@ -25,17 +25,17 @@ export interface WasmLimits {
 }
 
 export interface WasmImports {
-  readonly env: { readonly memory: WasmMemory };
+  readonly env: { readonly memory: WasmMemoryObject };
 }
 
 /** The part of the JavaScript engine's WebAssembly interface that is used here; TypeScript has it only with the DOM. */
 export interface WasmEngine {
   validate(bytes: Uint8Array): boolean;
   /** Compiles without blocking the event loop. */
-  compile(bytes: Uint8Array): Promise<WasmModule>;
-  readonly Module: new (bytes: Uint8Array) => WasmModule;
-  readonly Instance: new (module: WasmModule, imports: WasmImports) => WasmInstance;
-  readonly Memory: new (limits: WasmLimits) => WasmMemory;
+  compile(bytes: Uint8Array): Promise<WasmModuleObject>;
+  readonly Module: new (bytes: Uint8Array) => WasmModuleObject;
+  readonly Instance: new (module: WasmModuleObject, imports: Partial<WasmImports>) => WasmInstanceObject;
+  readonly Memory: new (limits: WasmLimits) => WasmMemoryObject;
 }
 
 export const { WebAssembly: webAssembly } = globalThis as unknown as { readonly WebAssembly: WasmEngine };

@@ -107,6 +107,7 @@ export class Program {
   private dot(s: Of<"dot">): Step {
     const { i32, u8, i8, dotOrder } = this.registers;
     const { lanes } = this.kernel.target;
+    const offset = s.op === "dot8" ? this.kernel.target.dot8Offset : 0;
     const [a, r] = [this.registers.slot(s.accumulator), this.registers.slot(s.result)];
     const weights = s.weights.map((w) => 4 * this.registers.slot(w));
     const activations = s.activations.map((x) => 4 * this.registers.slot(x));
@@ -118,7 +119,7 @@ export class Program {
             const byte = dotOrder[k]!;
             const x = i8[activations[n]! + byte]!;
             if (x === -128) failure(this.kernel, s, `activation ${n} holds −128`);
-            sum += u8[weights[n]! + byte]! * x;
+            sum += (u8[weights[n]! + byte]! - offset) * x;
           }
         }
         i32[r + lane] = sum;

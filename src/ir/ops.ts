@@ -213,7 +213,7 @@ export const VECTOR_OPS = {
 /**
  * `dot` and `dot8` take a chain of registers, so that a target may add 16-bit partial products before it widens:
  * lane ← acc + Σ_n Σ_i w_n[dotByte(lane, i)] · x_n[dotByte(lane, i)], exactly.
- * `dot` needs codes of at most 7 bits, `dot8` takes any u8.
+ * `dot` needs codes of at most 7 bits. `dot8` takes any u8, and takes w − dot8Offset of the target for w.
  */
 export const DOT_OPS = ["dot", "dot8"] as const;
 export type DotOpName = (typeof DOT_OPS)[number];

@@ -90,6 +90,11 @@ export interface Target {
    * so that matrix rows can sit in lanes on every target.
    */
   readonly dotByte: (lane: number, i: number) => number;
+  /**
+   * What `dot8` subtracts from every code: a target with signed multipliers sees w − 128 at less cost, and a kernel
+   * that subtracts a zero point anyway loses nothing.
+   */
+  readonly dot8Offset: 0 | 128;
   /** Whether `fma` rounds once (fused) or after the product too. */
   readonly fusedMultiplyAdd: boolean;
 }

@@ -18,7 +18,7 @@ function dotChain({ accumulator, weights, activations, bits }: DotChain): string
   return sum;
 }
 
-/** u8 · i8 pairs do not fit 16 bits: even and odd bytes are widened apart and multiplied as 16-bit pairs, exactly. */
+/** |w − 128| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits, but no two pairs do. */
 function dot8Chain({ accumulator, weights, activations }: DotChain): string {
   return weights.reduce((sum, w, i) => `dot8(${sum}, ${w}, ${activations[i]})`, accumulator);
 }
@@ -33,6 +33,7 @@ export const avx2: Isa = {
   syntax: "c",
   lanes: 8,
   dotByte: (lane, i) => 4 * lane + i,
+  dot8Offset: 128,
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
@@ -44,9 +45,9 @@ export const avx2: Isa = {
   },
   helpers: {
     dot8: `static inline __m256i dot8(__m256i sum, __m256i w, __m256i x) {
-  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(0xff)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
-  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
-  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+  const __m256i centred = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }`,
     store_lanes_i8: `static inline void store_lanes_i8(char *p, __m256i v) {
   const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
@@ -148,7 +149,7 @@ export const avx2: Isa = {
   costs: {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd
-    dot8: 6, // and, shift, two vpmaddwd, two vpaddd; the widened activations are shared by the rows
+    dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and a share of xor and abs, which serve all tokens
     fieldShifted: 2,
     field: 1,
     halfLoad: 2, // vcvtph2ps from memory

@@ -16,6 +16,7 @@ export const avx512Vnni: Isa = {
   syntax: "c",
   lanes: 16,
   dotByte: (lane, i) => 4 * lane + i,
+  dot8Offset: 0,
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],

@@ -148,6 +148,7 @@ export const wasmSimd128: Isa = {
   syntax: "wasm",
   lanes: 4,
   dotByte: (lane, i) => 4 * lane + i,
+  dot8Offset: 0,
   fusedMultiplyAdd: false,
   features: ["simd128"], // a WebAssembly proposal, not a CPU flag: every engine that validates v128 has it
   flags: [],

@@ -383,10 +383,13 @@ function int8Segment(c: Context, record: Cursor, codes: Cursor, inputs: number, 
   const { zero } = format;
   const chunks = chunkCount(inputs);
   const unrolled = chunks <= unrolledChunks(blocking);
+  // What the dot product already subtracted from every code.
+  const offset = format.bits === 8 ? b.target.dot8Offset : 0;
+  const constant = zero.kind === "constant" ? zero.value - offset : zero.kind === "minimum" ? -offset : 0;
   const start = at.sums.map((sum) =>
-    zero.kind === "constant" && zero.value !== 0
-      ? b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-zero.value)))
-      : b.op.viconst({ value: 0 }),
+    constant === 0
+      ? b.op.viconst({ value: 0 })
+      : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant))),
   );
   const totals: Value<"vi32">[][] = start.map((v) => lanesOf(pack.tile, () => v));
   const addChunk = (w: Cursor, xs: readonly Cursor[], sums: Value<"vi32">[][]) => {
@@ -423,7 +426,7 @@ function int8Segment(c: Context, record: Cursor, codes: Cursor, inputs: number, 
       const sum = at.sums[t] as Cursor;
       const dot = b.op.vitof((totals[t] as Value<"vi32">[])[u] as Value<"vi32">);
       const centred =
-        zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u), negatedSum(b, sum), dot) : dot;
+        zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u, offset), negatedSum(b, sum), dot) : dot;
       if (zero.kind === "minimum") {
         const minimum = b.op.vhload(record.pointer, {
           offset: record.offset + pack.zeroAt + 2 * u * pack.lanes,
@@ -481,10 +484,10 @@ function loopChunks(
   cells.forEach((row, t) => row.forEach((cell, u) => ((totals[t] as Value<"vi32">[])[u] = cell.get())));
 }
 
-function zeroPoints({ b, pack }: Context, record: Cursor, u: number): Value<"vf32"> {
-  return b.op.vitof(
-    b.op.vu8loadlanes(record.pointer, { offset: record.offset + pack.zeroAt + u * pack.lanes }),
-  );
+/** The zero points of row vector u, less `offset`. */
+function zeroPoints({ b, pack }: Context, record: Cursor, u: number, offset: number): Value<"vf32"> {
+  const codes = b.op.vu8loadlanes(record.pointer, { offset: record.offset + pack.zeroAt + u * pack.lanes });
+  return b.op.vitof(offset === 0 ? codes : b.op.visub(codes, b.op.viconst({ value: offset })));
 }
 
 function negatedSum(b: KernelBuilder, sum: Cursor): Value<"vf32"> {
@@ -537,7 +540,8 @@ function floatSegment(c: Context, record: Cursor, codes: Cursor, inputs: number,
         cell.set(b.op.vfma(minimum, b.op.vfsplat(sum), cell.get()));
       }
       const negated = b.op.vfsplat(b.op.fsub(b.f(0), sum));
-      const centred = zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u), negated, product) : product;
+      const centred =
+        zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u, 0), negated, product) : product;
       cell.set(b.op.vfma(centred, scale, cell.get()));
     });
   }

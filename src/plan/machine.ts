@@ -37,11 +37,13 @@ export interface CacheLevel {
 
 /** Speeds that were timed, not looked up. */
 export interface Measurements {
-  /** Streaming reads of memory, all threads together, in 10⁹ bytes a second. */
+  /** Streaming reads of memory, all threads together, in 10⁹ bytes a second: the median of some passes. */
   readonly readGBs: readonly {
     readonly threads: number;
     readonly hugePages: boolean;
     readonly gbs: number;
+    /** The fastest pass: what the memory can do when nothing else uses it. */
+    readonly maxGbs?: number;
   }[];
   /** int8 dot products, all threads together, in 10⁹ operations a second (a multiply-add is two). */
   readonly int8Gops: readonly { readonly isa: string; readonly threads: number; readonly gops: number }[];
@@ -129,7 +131,11 @@ const machineSchema: z.ZodType<Machine> = z
     memoryBytes: z.int().min(2 ** 20),
     measured: z
       .strictObject({
-        readGBs: z.array(z.strictObject({ threads, hugePages: z.boolean(), gbs: speed })).max(1024),
+        readGBs: z
+          .array(
+            z.strictObject({ threads, hugePages: z.boolean(), gbs: speed, maxGbs: speed.exactOptional() }),
+          )
+          .max(1024),
         int8Gops: z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024),
         f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
         at: text,

@@ -26,6 +26,9 @@ export interface BpeTokenizerParts {
   readonly addsBos: boolean;
 }
 
+/** After how long the event loop gets its turn (milliseconds). */
+const BUSY = 8;
+
 /** Byte-pair encoding, of bytes or of characters with SentencePiece's conventions. */
 export class BpeTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
@@ -54,10 +57,13 @@ export class BpeTokenizer implements Tokenizer {
 
   async encodeLong(text: string, options: EncodeLongOptions = {}): Promise<number[]> {
     const ids: number[] = [];
+    let resumed = performance.now();
     for (const step of this.steps(text, options)) {
       if (options.signal?.aborted) throw new AbortedError();
       append(ids, step);
+      if (performance.now() - resumed < BUSY) continue;
       await new Promise((resolve) => setTimeout(resolve, 0));
+      resumed = performance.now();
     }
     if (options.signal?.aborted) throw new AbortedError();
     return ids;

@@ -1,32 +1,36 @@
-/** Tokens that may be drawn, in no particular order. NaN and −∞ are never among them. */
+/**
+ * Which tokens may be drawn: ids in no particular order, none of them with a logit of NaN or −∞. The functions run
+ * over the whole vocabulary for every token of a text, so they keep to plain loops over typed arrays.
+ */
 
-/** All tokens. */
-export function allTokens(logits: Float32Array): number[] {
-  const ids: number[] = [];
-  for (let id = 0; id < logits.length; id++) if (isPossible(logits[id] as number)) ids.push(id);
-  return ids;
-}
-
-function isPossible(logit: number): boolean {
-  return logit > Number.NEGATIVE_INFINITY;
+export function allTokens(logits: Float32Array): Int32Array {
+  const ids = new Int32Array(logits.length);
+  let count = 0;
+  for (let id = 0; id < logits.length; id++) {
+    if ((logits[id] as number) > Number.NEGATIVE_INFINITY) ids[count++] = id;
+  }
+  return ids.subarray(0, count);
 }
 
 /**
  * The `count` tokens of the greatest logits, of equals those of lower id. Keeps them in a heap with the worst on
  * top, so that nearly all of a large vocabulary is passed over with one comparison.
  */
-export function topTokens(logits: Float32Array, count: number): number[] {
+export function topTokens(logits: Float32Array, count: number): Int32Array {
   const heap: number[] = [];
   const worse = (a: number, b: number) => {
     const difference = (logits[a] as number) - (logits[b] as number);
     return difference < 0 || (difference === 0 && a > b);
   };
   for (let id = 0; id < logits.length; id++) {
-    if (!isPossible(logits[id] as number)) continue;
-    if (heap.length < count) siftUp(heap, id, worse);
-    else if (worse(heap[0] as number, id)) siftDown(heap, id, worse);
+    const logit = logits[id] as number;
+    if (heap.length === count) {
+      if (logit > (logits[heap[0] as number] as number)) siftDown(heap, id, worse);
+    } else if (logit > Number.NEGATIVE_INFINITY) {
+      siftUp(heap, id, worse);
+    }
   }
-  return heap;
+  return Int32Array.from(heap);
 }
 
 type Order = (a: number, b: number) => boolean;
@@ -71,38 +75,61 @@ const BUCKETS = 1024;
  */
 export function likeliestTokens(
   logits: Float32Array,
-  ids: readonly number[],
+  ids: Int32Array,
   greatest: number,
   mass: number,
-): number[] {
-  const depthOf = (id: number) => greatest - (logits[id] as number);
-  const deepest = ids.reduce((most, id) => (depthOf(id) < DEPTH ? Math.max(most, depthOf(id)) : most), 0);
+): Int32Array {
+  const deepest = deepestOf(logits, ids, greatest);
   const scale = deepest > 0 ? (BUCKETS - 1) / deepest : 0;
-  const masses = new Float64Array(BUCKETS);
-  for (const id of ids) {
-    const depth = depthOf(id);
-    const bucket = Math.floor(depth * scale);
-    if (depth <= deepest) masses[bucket] = (masses[bucket] as number) + Math.exp(-depth);
-  }
-  const needed = mass * masses.reduce((sum, part) => sum + part, 0);
-  let last = 0;
+  const { masses, total } = bucketMasses(logits, ids, greatest, scale);
   let sum = 0;
-  while (last < BUCKETS - 1 && sum + (masses[last] as number) < needed) sum += masses[last++] as number;
+  let last = 0;
+  while (last < BUCKETS - 1 && sum + (masses[last] as number) < mass * total) sum += masses[last++] as number;
 
-  const kept: number[] = [];
+  const kept = new Int32Array(ids.length);
+  let count = 0;
   const partly: number[] = [];
-  for (const id of ids) {
-    const depth = depthOf(id);
-    if (depth > deepest) continue;
-    const bucket = Math.floor(depth * scale);
-    if (bucket < last) kept.push(id);
+  for (let i = 0; i < ids.length; i++) {
+    const id = ids[i] as number;
+    const bucket = bucketOf(greatest - (logits[id] as number), scale);
+    if (bucket < last) kept[count++] = id;
     else if (bucket === last) partly.push(id);
   }
   partly.sort((a, b) => (logits[b] as number) - (logits[a] as number) || a - b);
   for (const id of partly) {
-    if (sum >= needed && kept.length > 0) break;
-    kept.push(id);
-    sum += Math.exp(-depthOf(id));
+    if (sum >= mass * total && count > 0) break;
+    kept[count++] = id;
+    sum += Math.exp((logits[id] as number) - greatest);
   }
-  return kept;
+  return kept.subarray(0, count);
+}
+
+/** `BUCKETS` for what is too deep. */
+function bucketOf(depth: number, scale: number): number {
+  return depth < DEPTH ? (depth * scale) | 0 : BUCKETS;
+}
+
+/** The greatest distance from the greatest logit, below `DEPTH`. */
+function deepestOf(logits: Float32Array, ids: Int32Array, greatest: number): number {
+  let deepest = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const depth = greatest - (logits[ids[i] as number] as number);
+    if (depth > deepest && depth < DEPTH) deepest = depth;
+  }
+  return deepest;
+}
+
+/** The probability in each bucket and in all, relative to that of the greatest logit. */
+function bucketMasses(logits: Float32Array, ids: Int32Array, greatest: number, scale: number) {
+  const masses = new Float64Array(BUCKETS);
+  let total = 0;
+  for (let i = 0; i < ids.length; i++) {
+    const depth = greatest - (logits[ids[i] as number] as number);
+    const bucket = bucketOf(depth, scale);
+    if (bucket === BUCKETS) continue;
+    const part = Math.exp(-depth);
+    masses[bucket] = (masses[bucket] as number) + part;
+    total += part;
+  }
+  return { masses, total };
 }

@@ -46,10 +46,12 @@ function sentencePieceTokenizer(metadata: TokenizerMetadata): Tokenizer {
   const { texts, kinds, size } = vocabulary;
   const markSpaces = { type: "Replace", pattern: { String: " " }, content: SPACE_MARK };
   const splitter = new TextSplitter(markSpaces, wordSplitter(texts, kinds));
+  const scored = scoredMerges(texts, kinds, readScores(metadata, size));
+  if (scored === undefined) throw metadata.error("tokenizer.ggml.tokens", "can be merged in too many ways");
   const merges = new BpeMerges({
     pieces: mergeable(vocabulary),
     spelling: "spaces",
-    ...scoredMerges(texts, kinds, readScores(metadata, size)),
+    ...scored,
     byteFallback: true,
     ignoreMerges: false,
     unknownId: readTokenId(metadata, "unknown", size, 0),

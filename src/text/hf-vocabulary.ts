@@ -5,8 +5,9 @@ import { isEndToken } from "./end-tokens.ts";
 import type { JsonView } from "./json-view.ts";
 import { byteOfPiece, type PieceKind, type Spelling, Vocabulary } from "./vocabulary.ts";
 
-/** The largest vocabularies have a quarter of a million tokens. */
+/** The largest vocabularies have a quarter of a million tokens, and some more merges. */
 const ID_LIMIT = 1 << 22;
+const MERGE_LIMIT = 1 << 22;
 
 /** What a `tokenizer.json` has under `model` and `added_tokens`. */
 export interface HfVocabulary {
@@ -24,6 +25,8 @@ export function readHfVocabulary(root: JsonView, spelling: Spelling): HfVocabula
   if (vocab === undefined) throw model.error("vocab", "is missing");
   const ids = new Map<string, number>();
   for (const [text, id] of Object.entries(vocab.json)) ids.set(text, checkId(id, vocab, quoted(text)));
+  const merges = model.list("merges");
+  if (merges.length > MERGE_LIMIT) throw model.error("merges", `has more than ${MERGE_LIMIT} elements`);
   const added = root.objects("added_tokens").map(readAddedToken);
   const special = new Set(added.filter((token) => token.special).map((token) => token.content));
   const pieces = new Map([...ids].filter(([text]) => !special.has(text)));
@@ -31,7 +34,7 @@ export function readHfVocabulary(root: JsonView, spelling: Spelling): HfVocabula
   return {
     vocabulary: buildVocabulary(ids, added, spelling, model.bool("byte_fallback") ?? false),
     pieces,
-    merges: model.list("merges").map((merge, i) => readMerge(merge, model, i)),
+    merges: merges.map((merge, i) => readMerge(merge, model, i)),
     addedTokens: added,
     idOf: (content) => ids.get(content),
   };

@@ -23,7 +23,7 @@ export class Sampler {
   /** The last tokens; once it is full, the oldest is at `oldest`. */
   private readonly recent: number[] = [];
   private oldest = 0;
-  private penalized = new Float32Array(0);
+  private scratch = new Float32Array(0);
 
   /** Throws `UsageError` for an option out of range. */
   constructor(options: SamplingOptions = {}) {
@@ -56,38 +56,35 @@ export class Sampler {
     if (temperature === 0 || topK === 1 || greatest === Number.POSITIVE_INFINITY) return best;
     let ids = topK > 0 && topK < adjusted.length ? topTokens(adjusted, topK) : allTokens(adjusted);
     if (topP < 1) ids = likeliestTokens(adjusted, ids, greatest, topP);
-    const least = greatest + Math.log(minP);
-    return this.draw(
-      adjusted,
-      minP > 0 ? ids.filter((id) => (adjusted[id] as number) >= least) : ids,
-      greatest,
-    );
+    if (minP > 0) ids = atLeast(adjusted, ids, greatest + Math.log(minP));
+    return this.draw(adjusted, ids, greatest);
   }
 
   private penalize(logits: Float32Array): Float32Array {
     const { repeatPenalty } = this.options;
     if (repeatPenalty === 1 || this.recent.length === 0) return logits;
-    if (this.penalized.length !== logits.length) this.penalized = new Float32Array(logits.length);
-    this.penalized.set(logits);
+    if (this.scratch.length !== logits.length) this.scratch = new Float32Array(logits.length);
+    this.scratch.set(logits);
     for (const token of this.recent) {
       const logit = logits[token];
       if (logit === undefined) continue;
-      this.penalized[token] = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
+      this.scratch[token] = logit > 0 ? logit / repeatPenalty : logit * repeatPenalty;
     }
-    return this.penalized;
+    return this.scratch;
   }
 
   /** One of `ids`, each with a chance of e^(logit / temperature). */
-  private draw(logits: Float32Array, ids: readonly number[], greatest: number): number {
+  private draw(logits: Float32Array, ids: Int32Array, greatest: number): number {
     const { temperature } = this.options;
-    const weights = new Float64Array(ids.length);
+    const upTo = new Float64Array(ids.length);
     let total = 0;
     for (let i = 0; i < ids.length; i++) {
       total += Math.exp(((logits[ids[i] as number] as number) - greatest) / temperature);
-      weights[i] = total;
+      upTo[i] = total;
     }
     const target = this.rng.uniform() * total;
-    const chosen = weights.findIndex((upTo) => target < upTo);
+    let chosen = 0;
+    while ((upTo[chosen] as number) <= target) chosen++;
     return ids[chosen] as number;
   }
 }
@@ -97,11 +94,16 @@ function argmax(logits: Float32Array): number {
   let best = -1;
   let greatest = Number.NEGATIVE_INFINITY;
   for (let id = 0; id < logits.length; id++) {
-    if ((logits[id] as number) > greatest) {
-      greatest = logits[id] as number;
+    const logit = logits[id] as number;
+    if (logit > greatest) {
+      greatest = logit;
       best = id;
     }
   }
   if (best >= 0) return best;
   throw new UsageError(`sampling: none of the ${logits.length} logits is a number above −∞`);
+}
+
+function atLeast(logits: Float32Array, ids: Int32Array, least: number): Int32Array {
+  return ids.filter((id) => (logits[id] as number) >= least);
 }

@@ -7,8 +7,9 @@ export interface ScoredMerges {
   readonly ranks: Int32Array;
 }
 
-/** UTF-16 units of a piece that takes part in merging; bounds the work that a hostile vocabulary can ask for. */
+/** Bounds on what a hostile vocabulary can ask for: UTF-16 units of a piece that takes part in merging, and merges. */
 const LONGEST = 256;
+const MOST_MERGES = 1 << 21;
 
 /**
  * The merges of a SentencePiece BPE vocabulary. It has none: any two neighbours that together are a piece may be
@@ -18,12 +19,13 @@ const LONGEST = 256;
  * Only `normal` and `user` pieces are merged, so that text cannot spell a control token.
  *
  * @param scores one per piece, not NaN
+ * @returns `undefined` if there are more than two million, several times what a quarter of a million pieces give
  */
 export function scoredMerges(
   texts: readonly string[],
   kinds: readonly PieceKind[],
   scores: ArrayLike<number>,
-): ScoredMerges {
+): ScoredMerges | undefined {
   const scoreOf = new Map<string, number>();
   for (const [id, text] of texts.entries()) {
     const merged = kinds[id] === "normal" || kinds[id] === "user";
@@ -34,6 +36,7 @@ export function scoredMerges(
     for (const pair of divisions(text)) {
       if (pair.every((part) => scoreOf.has(part) || isOneCharacter(part))) found.push({ pair, score });
     }
+    if (found.length > MOST_MERGES) return undefined;
   }
   found.sort((a, b) => (a.score === b.score ? 0 : a.score < b.score ? 1 : -1));
   const ranks = new Int32Array(found.length);

@@ -1,10 +1,11 @@
 import { CHAR_OF_BYTE } from "./byte-alphabet.ts";
 import { SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
 
-/** UTF-16 units in a slice: about 20 ms of tokenizing. */
+/** UTF-16 units in a slice: about 10 ms of tokenizing. */
 const SLICE = 16384;
 
-const WHITE_SPACE = /\s/;
+/** Unicode's, as pre-tokenizers know it (the next line is missing from JavaScript's). */
+const WHITE_SPACE = /[\s\u0085]/;
 
 /**
  * Divides normalized text where tokens divide anyway, so that slices can be tokenized one by one.

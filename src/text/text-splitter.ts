@@ -1,4 +1,5 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
+import { UsageError } from "../base/errors.ts";
 
 /** A part of a `tokenizer.json`, such as `{ type: "NFC" }`. */
 export type JsonObject = Readonly<Record<string, unknown>>;
@@ -33,8 +34,17 @@ export class TextSplitter {
     return this.library.normalizer === null ? text : this.library.normalizer(text);
   }
 
-  /** The pre-tokens of a normalized text: merges happen within each. */
+  /**
+   * The pre-tokens of a normalized text: merges happen within each. Throws `UsageError` for a run of some million
+   * characters of one kind outside the Basic Multilingual Plane, where the engine's regular expressions give up.
+   */
   split(text: string): string[] {
-    return this.library.pre_tokenizer === null ? [text] : this.library.pre_tokenizer(text);
+    if (this.library.pre_tokenizer === null) return [text];
+    try {
+      return this.library.pre_tokenizer(text);
+    } catch (cause) {
+      if (!(cause instanceof RangeError)) throw cause;
+      throw new UsageError(`the text cannot be tokenized: ${text.length} characters in it have no space`);
+    }
   }
 }

@@ -1,23 +1,10 @@
 import { emitWasm, type WasmMemory } from "../../src/emit/wasm.ts";
 import { assembleWasm } from "../../src/emit/wasm-assembler.ts";
+import { webAssembly } from "../../src/host/wasm-types.ts";
 import type { Kernel } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 
-/** The part of the engine's WebAssembly interface that tests use. */
-interface Engine {
-  validate(bytes: Uint8Array): boolean;
-  Module: new (bytes: Uint8Array) => object;
-  Instance: new (module: object, imports: object) => { readonly exports: Record<string, unknown> };
-  Memory: new (limits: {
-    initial: number;
-    maximum?: number;
-    shared?: boolean;
-  }) => {
-    readonly buffer: ArrayBufferLike;
-  };
-}
-
-export const { WebAssembly: engine } = globalThis as unknown as { WebAssembly: Engine };
+export { webAssembly as engine };
 
 type KernelFunction = (argumentsAddress: number, thread: number, threads: number) => void;
 
@@ -32,9 +19,9 @@ export interface WasmModule {
 /** Prints, assembles and instantiates kernels, with a new memory. */
 export function instantiate(kernels: readonly Kernel[], isa: Isa, limits: WasmMemory): WasmModule {
   const { pages, ...rest } = limits;
-  const memory = new engine.Memory({ initial: pages, ...rest });
-  const module = new engine.Module(assembleWasm(emitWasm(kernels, isa, limits)));
-  const { exports } = new engine.Instance(module, { env: { memory } });
+  const memory = new webAssembly.Memory({ initial: pages, ...rest });
+  const module = new webAssembly.Module(assembleWasm(emitWasm(kernels, isa, limits)));
+  const { exports } = new webAssembly.Instance(module, { env: { memory } });
   return {
     bytes: new Uint8Array(memory.buffer),
     view: new DataView(memory.buffer),

@@ -6,9 +6,33 @@ const inOrder = (lane: number, i: number) => 4 * lane + i;
 /** WebAssembly's: lane j is fed by bytes 2j, 2j + 1, 8 + 2j, 9 + 2j. */
 const split = (lane: number, i: number) => 2 * lane + (i & 1) + 8 * (i >> 1);
 
-export const four: Target = { name: "four", lanes: 4, dotByte: inOrder, fusedMultiplyAdd: true };
-export const fourSplit: Target = { name: "four-split", lanes: 4, dotByte: split, fusedMultiplyAdd: false };
-export const eight: Target = { name: "eight", lanes: 8, dotByte: inOrder, fusedMultiplyAdd: true };
-export const sixteen: Target = { name: "sixteen", lanes: 16, dotByte: inOrder, fusedMultiplyAdd: true };
+export const four: Target = {
+  name: "four",
+  lanes: 4,
+  dotByte: inOrder,
+  dot8Offset: 0,
+  fusedMultiplyAdd: true,
+};
+export const fourSplit: Target = {
+  name: "four-split",
+  lanes: 4,
+  dotByte: split,
+  dot8Offset: 128,
+  fusedMultiplyAdd: false,
+};
+export const eight: Target = {
+  name: "eight",
+  lanes: 8,
+  dotByte: inOrder,
+  dot8Offset: 0,
+  fusedMultiplyAdd: true,
+};
+export const sixteen: Target = {
+  name: "sixteen",
+  lanes: 16,
+  dotByte: inOrder,
+  dot8Offset: 0,
+  fusedMultiplyAdd: true,
+};
 
 export const targets: readonly Target[] = [four, fourSplit, eight, sixteen];

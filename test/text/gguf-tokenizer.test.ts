@@ -87,6 +87,12 @@ describe("odd vocabularies work", () => {
     expect(tokenizer.encode("abxy")).toHaveLength(3);
   });
 
+  test("more merges than memory holds", () => {
+    const tokens = Array.from({ length: 1 << 18 }, (_, i): Token => [(i + 2).toString(2).slice(1)]);
+    const attempt = () => tokenizerFromGguf(smallSentencePiece(tokens));
+    expect(attempt).toThrow(expect.objectContaining({ field: `${KEY}tokens` }));
+  });
+
   test("very long pieces cost little", () => {
     const long: Token[] = Array.from({ length: 50 }, (_, i) => ["a".repeat(20_000) + i]);
     const started = performance.now();

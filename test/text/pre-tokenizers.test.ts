@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { UnsupportedError } from "../../src/base/errors.ts";
+import { UnsupportedError, UsageError } from "../../src/base/errors.ts";
 import { preTokenizerJson, preTokenizerOf } from "../../src/text/pre-tokenizers.ts";
 import { TextSlices } from "../../src/text/text-slices.ts";
 import { TextSplitter } from "../../src/text/text-splitter.ts";
@@ -83,6 +83,11 @@ describe("pre-tokenizers", () => {
   test("white space is Unicode's: a byte order mark is none, a next line is", () => {
     expect(splitter("gpt-2").split("a\ufeffb\u0085c")).toEqual(["a", "\ufeff", "b", "\u0085", "c"]);
     expect(splitter("gpt-2").split("a \ufeff")).toEqual(["a", " \ufeff"]);
+  });
+
+  test("a run of letters too long for the engine's regular expressions is refused", () => {
+    expect(splitter("gpt-2").split("a".repeat(1e7))).toHaveLength(1);
+    expect(() => splitter("gpt-2").split("\u{10400}".repeat(1e7))).toThrow(UsageError);
   });
 
   test("an unknown name is refused with the known ones", () => {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
 import { Rng } from "../../src/base/rng.ts";
-import { likeliestTokens, topTokens } from "../../src/text/candidates.ts";
+import { allTokens, likeliestTokens, topTokens } from "../../src/text/candidates.ts";
 import { Sampler } from "../../src/text/sampling.ts";
 import { resolveSampling, type SamplingOptions } from "../../src/text/sampling-options.ts";
 
@@ -36,7 +36,7 @@ function reference(logits: Float32Array, topK: number, topP: number): number[] {
   return nucleus.sort((a, b) => a - b);
 }
 
-const sorted = (ids: readonly number[]) => [...ids].sort((a, b) => a - b);
+const sorted = (ids: Iterable<number>) => [...ids].sort((a, b) => a - b);
 const logitArrays = fc
   .array(fc.oneof(fc.integer({ min: -8, max: 8 }), fc.double({ min: -60, max: 60, noNaN: true })), {
     minLength: 1,
@@ -55,7 +55,7 @@ describe("candidates", () => {
   test("the likeliest tokens are those of a sort", () => {
     fc.assert(
       fc.property(logitArrays, fc.double({ min: 0, max: 0.999, noNaN: true }), (logits, mass) => {
-        const ids = [...logits.keys()];
+        const ids = Int32Array.from(logits.keys());
         const found = likeliestTokens(logits, ids, Math.max(...logits), mass);
         const expected = reference(logits, logits.length, mass);
         // Where the sums come within rounding of the limit, one token more or less is right too.
@@ -71,9 +71,17 @@ describe("candidates", () => {
     );
   });
 
+  test("tokens masked by huge negative logits are not likely", () => {
+    const logits = Float32Array.of(1, -1e30, 1, -3.4e38, -(2 ** 42), 0);
+    expect(sorted(likeliestTokens(logits, allTokens(logits), 1, 0.9))).toEqual([0, 2, 5]);
+    expect(sorted(likeliestTokens(logits.subarray(0, 2), Int32Array.of(0, 1), 1, 0.999))).toEqual([0]);
+  });
+
   test("a flat distribution is cut by id", () => {
     const flat = new Float32Array(1000);
-    expect(sorted(likeliestTokens(flat, [...flat.keys()], 0, 0.25))).toEqual([...flat.keys()].slice(0, 250));
+    expect(sorted(likeliestTokens(flat, Int32Array.from(flat.keys()), 0, 0.25))).toEqual(
+      [...flat.keys()].slice(0, 250),
+    );
   });
 });
 

@@ -53,7 +53,7 @@ function equivalentJson(metadata: GgufMetadata): object {
       type: "BPE",
       vocab: Object.fromEntries(texts.map((text, id) => [text, id])),
       merges: scored
-        ? scoredMerges(texts, kinds, readScores(metadata, texts.length)).merges
+        ? scoredMerges(texts, kinds, readScores(metadata, texts.length))?.merges
         : readMerges(metadata),
       byte_fallback: scored,
       unk_token: scored ? "<unk>" : null,

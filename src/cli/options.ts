@@ -1,0 +1,89 @@
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { EngineOptions } from "../engine/load-model.ts";
+import type { SamplingOptions } from "../text/sampling-options.ts";
+
+/**
+ * Flags that several commands have. Their names are the library's options in kebab case, so that what commander
+ * parses is what the library takes; ranges are the library's to check.
+ */
+export type EngineFlags = Pick<
+  EngineOptions,
+  "backend" | "isa" | "threads" | "contextLength" | "activations" | "kv" | "quantize"
+>;
+
+export interface GenerateFlags extends Omit<SamplingOptions, "repeatLastN"> {
+  readonly maxTokens?: number;
+  readonly stop?: readonly string[];
+}
+
+/** How the model is run. */
+export function addEngineOptions(command: Command): Command {
+  return command
+    .addOption(
+      new Option("--backend <name>", "what runs the kernels (default: native if a C compiler works)").choices([
+        "native",
+        "wasm",
+        "interpreter",
+      ]),
+    )
+    .option("--isa <name>", "instruction set, such as avx2 (default: the best this CPU has)")
+    .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
+    .option("--context-length <n>", "tokens of a text (default: as trained, at most 4096)", wholeNumber)
+    .addOption(
+      new Option("--activations <type>", "precision of activations (default: int8)").choices(["int8", "f32"]),
+    )
+    .addOption(
+      new Option("--kv <type>", "precision of the KV cache (default: f16, f32 on wasm)").choices([
+        "f16",
+        "f32",
+      ]),
+    )
+    .option("--quantize <format>", "quantize float weights on load, to Q4_0 or 4bit-g128, say");
+}
+
+/** How the next token is chosen, and when the text ends. */
+export function addSamplingOptions(command: Command): Command {
+  return command
+    .option("-n, --max-tokens <n>", "tokens to generate, at most (default: until the text ends)", wholeNumber)
+    .option("--temperature <x>", "0 is the likeliest text, above 1 a wild one (default: 0.8)", decimal)
+    .option("--top-k <n>", "choose among the n likeliest tokens, 0: all (default: 40)", wholeNumber)
+    .option("--top-p <x>", "… among those that have this probability together (default: 0.95)", decimal)
+    .option("--min-p <x>", "… among those this likely, relative to the likeliest (default: 0.05)", decimal)
+    .option("--repeat-penalty <x>", "above 1: fewer repetitions (default: 1)", decimal)
+    .option("--seed <n>", "the same seed gives the same text (default: random)", wholeNumber)
+    .option("--stop <text>", "end the text before this; may be given several times", collect);
+}
+
+/** The flags among them that are the engine's. */
+export function engineOptions(flags: EngineFlags): EngineFlags {
+  const { backend, isa, threads, contextLength, activations, kv, quantize } = flags;
+  return { backend, isa, threads, contextLength, activations, kv, quantize };
+}
+
+/** The flags among them that `generate` and `chat` take. */
+export function generateOptions(flags: GenerateFlags): GenerateFlags {
+  const { maxTokens, stop, temperature, topK, topP, minP, repeatPenalty, seed } = flags;
+  const all = { maxTokens, stop, temperature, topK, topP, minP, repeatPenalty, seed };
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
+  return Number(text);
+}
+
+export function decimal(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");
+  return value;
+}
+
+function collect(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, text];
+}
+
+/** Examples below a command's help: [what, command line]. */
+export function addExamples(command: Command, examples: readonly (readonly [string, string])[]): Command {
+  const lines = examples.map(([what, line]) => `  # ${what}\n  ${line}\n`);
+  return command.addHelpText("after", `\nExamples:\n${lines.join("\n")}`);
+}

@@ -1,0 +1,267 @@
+import { alignDown } from "../base/bytes.ts";
+import { MachineError } from "../base/errors.ts";
+import { findCompilers } from "../host/compilers.ts";
+import type { Isa } from "../isa/isa.ts";
+import {
+  f32Peak,
+  int8Peak,
+  MEASURE_PAGE,
+  type PeakKernel,
+  RESULT_STRIDE,
+  readBandwidth,
+  touchPages,
+} from "../kernels/measure.ts";
+import type { CacheLevel, Machine, Measurements } from "../plan/machine.ts";
+import type { Backend, BackendKind, BackendRequest, Region, Step } from "./backend.ts";
+import { chooseBackend, usableIsas } from "./choose.ts";
+import { createNativeBackend } from "./native.ts";
+import { type Effort, FULL_EFFORT, median, timeRepeats } from "./stopwatch.ts";
+import { createWasmBackend } from "./wasm.ts";
+
+export interface MeasureProgress {
+  /** Measurements done, this one included, and to do in all. */
+  readonly done: number;
+  readonly total: number;
+  /** What was measured, with its result: "reads, 2 threads, huge pages: 23.1 GB/s". */
+  readonly text: string;
+}
+
+export interface MeasureOptions {
+  readonly onProgress?: ((progress: MeasureProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Names the C compiler, as for `findCompilers`. */
+  readonly env?: Readonly<Record<string, string | undefined>> | undefined;
+  /** What to measure through; without it what a model would run on. */
+  readonly subject?: MeasureSubject;
+  readonly effort?: Effort;
+}
+
+/** A way to run kernels on this machine. */
+export interface MeasureSubject {
+  readonly kind: BackendKind;
+  /** Best first; memory is measured with the first. */
+  readonly isas: readonly Isa[];
+  /** The most threads it runs. */
+  readonly threads: number;
+  open(request: BackendRequest): Promise<Backend>;
+}
+
+/**
+ * Times the memory and the arithmetic of this machine for one thread up to all that the process may use. Takes some
+ * 5 seconds, more with many cores, and needs the machine for itself.
+ *
+ * @throws MachineError when there is nothing to measure with, or not enough memory
+ * @throws AbortedError when the signal fires
+ */
+export async function measureMachine(
+  machine: Machine,
+  options: MeasureOptions = {},
+): Promise<Measurements> {
+  const subject = options.subject ?? (await usualSubject(machine, options));
+  const [best] = subject.isas;
+  if (best === undefined) throw new MachineError(`no instruction set to measure ${machine.name} with`);
+  const run = new Run(machine, subject, options);
+  for (const isa of subject.isas) await run.measure(isa, isa === best);
+  return { ...run.found, at: new Date().toISOString() };
+}
+
+/** What a model would run on, with every ISA that it could use there. */
+async function usualSubject(machine: Machine, { env }: MeasureOptions): Promise<MeasureSubject> {
+  const { kind, compiler } = chooseBackend(machine, await findCompilers(env));
+  const isas = usableIsas(machine, kind);
+  if (compiler === undefined) return { kind, isas, threads: 1, open: createWasmBackend };
+  return { kind, isas, threads: machine.threads, open: (request) => createNativeBackend(request, compiler) };
+}
+
+/**
+ * Bytes that are read: 1 GiB, or four times the last-level caches, so that they hold little of it; at most a quarter
+ * of the memory, and of the address space of WebAssembly.
+ */
+export function readBufferBytes(machine: Machine, kind: BackendKind, wanted = 2 ** 30): number {
+  const last = machine.caches.at(-1);
+  const cacheBytes = last === undefined ? 0 : allBytes(last, machine.physicalCores);
+  const limit = Math.min(machine.memoryBytes / 4, kind === "native" ? Number.POSITIVE_INFINITY : 2 ** 30);
+  return alignDown(Math.min(Math.max(wanted, 4 * cacheBytes), limit), MEASURE_PAGE);
+}
+
+function allBytes({ bytes, sharedBy }: CacheLevel, cores: number): number {
+  return bytes * Math.ceil(cores / sharedBy);
+}
+
+/** 1, 2, 3, 4, then powers of two, and `threads` itself: speeds between them lie on a line. */
+export function threadCounts(threads: number): number[] {
+  const counts = [1, 2, 3, 4];
+  for (let n = 8; n < threads; n *= 2) counts.push(n);
+  return [...new Set([...counts.filter((n) => n < threads), threads])];
+}
+
+/**
+ * Kinds of pages that memory can be asked for and that differ: where the system makes all pages huge ("always"), small
+ * ones are not to be had.
+ */
+function pageKinds(machine: Machine, kind: BackendKind): readonly boolean[] {
+  if (kind !== "native") return [false];
+  return { always: [true], madvise: [false, true], never: [false], unknown: [false] }[machine.hugePages];
+}
+
+/** How far ahead the read kernel asks for lines; measured as well as without, and the faster one counts. */
+const PREFETCH_BYTES = 4096;
+
+/** One measuring of a machine. */
+class Run {
+  readonly found = {
+    readGBs: [] as Measurements["readGBs"][number][],
+    int8Gops: [] as Measurements["int8Gops"][number][],
+    f32Gflops: [] as Measurements["f32Gflops"][number][],
+  };
+  private readonly counts: readonly number[];
+  private readonly pages: readonly boolean[];
+  private readonly total: number;
+  private done = 0;
+
+  constructor(
+    private readonly machine: Machine,
+    private readonly subject: MeasureSubject,
+    private readonly options: MeasureOptions,
+  ) {
+    this.counts = threadCounts(subject.threads);
+    this.pages = pageKinds(machine, subject.kind);
+    this.total = this.counts.length * (this.pages.length + 2 * subject.isas.length);
+  }
+
+  async measure(isa: Isa, withMemory: boolean): Promise<void> {
+    const { subject, options } = this;
+    const effort = options.effort ?? FULL_EFFORT;
+    const reads = [0, PREFETCH_BYTES].map((prefetchBytes) => readBandwidth(isa, { prefetchBytes }));
+    const [int8, f32] = [int8Peak(isa), f32Peak(isa)];
+    const memory = withMemory ? [...reads, touchPages(isa)] : [];
+    const bytes = withMemory ? readBufferBytes(this.machine, subject.kind, effort.bufferBytes) : 0;
+    const backend = await subject.open({
+      isa,
+      threads: subject.threads,
+      kernels: [...memory, int8.kernel, f32.kernel],
+      capacity: bytes * this.pages.length + SPARE_BYTES,
+      signal: options.signal,
+    });
+    try {
+      const bench = new Bench(backend, effort, options.signal);
+      if (withMemory) await this.reads(bench, reads, bytes);
+      await this.int8(bench, int8);
+      await this.f32(bench, f32);
+    } finally {
+      await backend.dispose();
+    }
+  }
+
+  private async reads(bench: Bench, kernels: readonly { readonly name: string }[], bytes: number) {
+    for (const hugePages of this.pages) {
+      const data = await bench.touched(bytes, hugePages);
+      for (const threads of this.counts) {
+        const variants: number[][] = [];
+        for (const { name } of kernels) {
+          const rates = await bench.rates(threads, name, [data.address, bytes / MEASURE_PAGE]);
+          variants.push(rates.map((perSecond) => (perSecond * bytes) / 1e9));
+        }
+        const best = variants.reduce((a, b) => (median(b) > median(a) ? b : a));
+        const [gbs, maxGbs] = [rounded(median(best)), rounded(Math.max(...best))];
+        this.found.readGBs.push({ threads, hugePages, gbs, maxGbs });
+        this.report(`reads, ${plural(threads)}, ${hugePages ? "huge" : "small"} pages: ${gbs} GB/s`);
+      }
+      bench.backend.release(data);
+    }
+  }
+
+  private async int8(bench: Bench, peak: PeakKernel) {
+    const isa = bench.backend.isa.name;
+    const inputs = bench.inputs(peak, (view) => view.fill(1));
+    for (const threads of this.counts) {
+      const gops = await bench.peak(threads, peak, inputs);
+      this.found.int8Gops.push({ isa, threads, gops });
+      this.report(`int8, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
+    }
+  }
+
+  private async f32(bench: Bench, peak: PeakKernel) {
+    const isa = bench.backend.isa.name;
+    const inputs = bench.inputs(peak, fillF32);
+    for (const threads of this.counts) {
+      const gflops = await bench.peak(threads, peak, inputs);
+      this.found.f32Gflops.push({ isa, threads, gflops });
+      this.report(`f32, ${isa}, ${plural(threads)}: ${gflops} Gflop/s`);
+    }
+  }
+
+  private report(text: string): void {
+    this.done++;
+    this.options.onProgress?.({ done: this.done, total: this.total, text });
+  }
+}
+
+/** For results, inputs and step tables, of which there are a few for each measurement. */
+const SPARE_BYTES = 2 ** 20;
+
+/** v ← v · 0.5 + start stays between the start values, which are all different. */
+function fillF32(view: Uint8Array): void {
+  const values = new Float32Array(view.buffer, view.byteOffset, view.byteLength / 4);
+  values.forEach((_, i) => {
+    values[i] = 0.5 + i / values.length;
+  });
+  values.fill(0.5, 0, values.length / 4 - 1);
+}
+
+/** A backend with what the kernels need beside their data. */
+class Bench {
+  private readonly results: Region;
+
+  constructor(
+    readonly backend: Backend,
+    private readonly effort: Effort,
+    private readonly signal: AbortSignal | undefined,
+  ) {
+    this.results = backend.allocate(RESULT_STRIDE * backend.threads, "plain");
+  }
+
+  /** Memory that is there and not all zeros. */
+  async touched(bytes: number, hugePages: boolean): Promise<Region> {
+    const data = this.backend.allocate(bytes, hugePages ? "weights" : "plain");
+    const step = { kernel: "measure_touch", arguments: [data.address, bytes / MEASURE_PAGE], barrier: true };
+    await this.backend.run(this.backend.prepare([step]), this.signal);
+    return data;
+  }
+
+  inputs({ inputBytes }: PeakKernel, fill: (view: Uint8Array) => void): Region {
+    const inputs = this.backend.allocate(inputBytes, "plain");
+    fill(inputs.view(0, inputBytes));
+    return inputs;
+  }
+
+  /** Repeats a second of a kernel by the first `threads` threads, pass by pass. */
+  rates(threads: number, kernel: string, first: readonly number[]): Promise<number[]> {
+    const program = (repeats: number) => {
+      const step: Step = {
+        kernel,
+        arguments: [...first, repeats, threads, this.results.address],
+        barrier: true,
+      };
+      return this.backend.prepare([step]);
+    };
+    return timeRepeats((repeats) => {
+      const prepared = program(repeats);
+      return () => this.backend.run(prepared, this.signal);
+    }, this.effort);
+  }
+
+  /** Fastest pass, in 10⁹ operations a second: arithmetic has nothing to wait for but other processes. */
+  async peak(threads: number, { kernel, operations }: PeakKernel, inputs: Region): Promise<number> {
+    const rates = await this.rates(threads, kernel.name, [inputs.address]);
+    return rounded((Math.max(...rates) * operations * threads) / 1e9);
+  }
+}
+
+function rounded(value: number): number {
+  return Number(value.toPrecision(4));
+}
+
+function plural(threads: number): string {
+  return `${threads} thread${threads === 1 ? "" : "s"}`;
+}
