@@ -1,4 +1,5 @@
 import { createInterface, type Interface } from "node:readline";
+import { AbortedError } from "../base/errors.ts";
 import type { Io } from "./io.ts";
 
 const PROMPT = "> ";
@@ -35,7 +36,7 @@ export class ChatInput {
     this.suspend();
   }
 
-  /** The next line; undefined when there are no more, or the user wants to leave. */
+  /** The next line; undefined when there are no more. Throws `AbortedError` when the user interrupts. */
   async next(): Promise<string | undefined> {
     if (this.lines.length === 0 && !this.ended) {
       this.resume();
@@ -45,7 +46,10 @@ export class ChatInput {
       this.waiting = undefined;
       this.suspend();
     }
-    this.io.interrupts.signal.throwIfAborted();
+    if (this.io.interrupts.signal.aborted) {
+      if (this.interactive) this.io.stderr.write("\n");
+      throw new AbortedError();
+    }
     return this.lines.shift();
   }
 

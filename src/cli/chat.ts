@@ -10,6 +10,7 @@ import {
   addEngineOptions,
   addExamples,
   addSamplingOptions,
+  checkSampling,
   type EngineFlags,
   type GenerateFlags,
   generateOptions,
@@ -41,6 +42,7 @@ export function addChat(program: Command, io: Io): void {
 }
 
 async function chat(path: string, flags: ChatFlags, io: Io): Promise<void> {
+  await checkSampling(flags);
   await checkTemplate(path);
   const model = await loadForUser(path, flags, io);
   const input = new ChatInput(io);

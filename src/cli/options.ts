@@ -20,20 +20,22 @@ export interface GenerateFlags extends Omit<SamplingOptions, "repeatLastN"> {
 export function addEngineOptions(command: Command): Command {
   return command
     .addOption(
-      new Option("--backend <name>", "what runs the kernels (default: native if a C compiler works)").choices([
-        "native",
-        "wasm",
-        "interpreter",
-      ]),
+      new Option(
+        "--backend <name>",
+        "native, wasm or interpreter (default: native if a C compiler works)",
+      ).choices(["native", "wasm", "interpreter"]),
     )
     .option("--isa <name>", "instruction set, such as avx2 (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
     .option("--context-length <n>", "tokens of a text (default: as trained, at most 4096)", wholeNumber)
     .addOption(
-      new Option("--activations <type>", "precision of activations (default: int8)").choices(["int8", "f32"]),
+      new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
+        "int8",
+        "f32",
+      ]),
     )
     .addOption(
-      new Option("--kv <type>", "precision of the KV cache (default: f16, f32 on wasm)").choices([
+      new Option("--kv <type>", "precision of the KV cache: f16 or f32 (default: f16, f32 on wasm)").choices([
         "f16",
         "f32",
       ]),
@@ -65,6 +67,12 @@ export function generateOptions(flags: GenerateFlags): GenerateFlags {
   const { maxTokens, stop, temperature, topK, topP, minP, repeatPenalty, seed } = flags;
   const all = { maxTokens, stop, temperature, topK, topP, minP, repeatPenalty, seed };
   return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+}
+
+/** Finds out that a value is out of its range before the model is loaded, not after. */
+export async function checkSampling(flags: GenerateFlags): Promise<void> {
+  const { resolveSampling } = await import("../text/sampling-options.ts");
+  resolveSampling(generateOptions(flags));
 }
 
 export function wholeNumber(text: string): number {

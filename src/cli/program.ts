@@ -13,7 +13,9 @@ import { addRun } from "./run.ts";
 /** Runs one command line; returns the exit code. Never throws. */
 export async function runCli(args: readonly string[], io: Io): Promise<number> {
   try {
-    await createProgram(io).parseAsync([...args], { from: "user" });
+    const program = createProgram(io);
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync([...args], { from: "user" });
     return 0;
   } catch (error) {
     return reportFailure(error, io);
@@ -31,15 +33,13 @@ function createProgram(io: Io): Command {
     .helpCommand(false)
     .exitOverride()
     .showSuggestionAfterError()
+    .configureHelp({ optionDescription: (option) => option.description })
     .configureOutput({
       writeOut: (text) => io.stdout.write(text),
       writeErr: (text) => io.stderr.write(text),
       getOutHelpWidth: () => helpWidth(io.stdout.columns),
       getErrHelpWidth: () => helpWidth(io.stderr.columns),
       outputError: (text, print) => print(text.replace(/^error: /, "qigen: ")),
-    })
-    .action(() => {
-      program.outputHelp();
     });
   const commands = [addRun, addChat, addInspect, addExplain, addGenerate, addDoctor, addBench];
   for (const add of commands) add(program, io);

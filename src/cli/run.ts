@@ -1,14 +1,15 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { GenerationResult } from "../api/generation.ts";
 import type { Model } from "../api/model.ts";
 import { type Io, safeText, write, writeJson } from "./io.ts";
 import { loadForUser } from "./load.ts";
+import { readText } from "./machine.ts";
 import {
   addEngineOptions,
   addExamples,
   addSamplingOptions,
+  checkSampling,
   type EngineFlags,
   type GenerateFlags,
   generateOptions,
@@ -44,7 +45,10 @@ export function addRun(program: Command, io: Io): void {
   addEngineOptions(addSamplingOptions(command));
   addExamples(command, [
     ["a story", "qigen run"],
-    ["the likeliest 100 tokens after a prompt", 'qigen run model.gguf -p "The sky is" -n 100 --temperature 0'],
+    [
+      "the likeliest 100 tokens after a prompt",
+      'qigen run model.gguf -p "The sky is" -n 100 --temperature 0',
+    ],
     ["on WebAssembly, for programs to read", 'qigen run model.gguf -p "The sky is" --backend wasm --json'],
   ]);
   command.action((model: string | undefined, flags: RunFlags) => run(model, flags, io));
@@ -55,6 +59,7 @@ async function run(path: string | undefined, given: RunFlags, io: Io): Promise<v
   const fallback = path === undefined ? EMBEDDED.prompt : "";
   const prompt = (await promptOf(given, io)) ?? fallback;
   const quiet = flags.quiet ?? false;
+  await checkSampling(flags);
   const model = await loadForUser(path ?? EMBEDDED.path, flags, io, quiet);
   try {
     if (flags.json) return await runJson(model, prompt, flags, io);
@@ -79,12 +84,7 @@ async function promptOf(flags: RunFlags, io: Io): Promise<string | undefined> {
     for await (const part of io.stdin) parts.push(Buffer.from(part));
     return Buffer.concat(parts).toString("utf8");
   }
-  try {
-    return await readFile(promptFile, "utf8");
-  } catch (error) {
-    const { fileAccessError } = await import("../host/node-files.ts");
-    throw fileAccessError(promptFile, error);
-  }
+  return readText(promptFile);
 }
 
 /** Text as it comes; ends with a line end, whatever happens. */

@@ -66,7 +66,9 @@ export function progressOn(status: Status): (progress: Progress) => void {
     start ??= { at: performance.now(), done };
     const seconds = (performance.now() - start.at) / 1000;
     const rate = seconds > 0 ? (done - start.done) / seconds : 0;
-    status.show(() => `loading weights ${bar(done / total)} of ${formatBytes(total)}, ${formatBytes(rate)}/s`);
+    status.show(
+      () => `loading weights ${bar(done / total)} of ${formatBytes(total)}, ${formatBytes(rate)}/s`,
+    );
   };
 }
 

@@ -35,7 +35,7 @@ export interface EngineOptions {
   readonly contextLength?: number | undefined;
   /** `int8` (default) quantizes activations; `f32` is slower and exact up to rounding. */
   readonly activations?: "int8" | "f32" | undefined;
-  /** Element type of the KV cache. Default `f16`; `f32` on wasm. */
+  /** Element type of the KV cache. Default `f16`. */
   readonly kv?: "f16" | "f32" | undefined;
   /** Format to quantize float weights to on load, such as `8bit-g32` or `Q4_0`. */
   readonly quantize?: string | undefined;
@@ -159,7 +159,7 @@ export function compileModel(
   const kv = {
     kvHeads: config.kvHeads,
     headDim: config.headDim,
-    element: options.kv ?? (kind === "native" ? "f16" : "f32"),
+    element: options.kv ?? "f16",
     pageTokens: PAGE_TOKENS,
   } as const;
   const outputs = Math.floor(LOGIT_BYTES / (4 * config.vocabularySize));

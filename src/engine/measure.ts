@@ -1,6 +1,6 @@
-import { alignDown } from "../base/bytes.ts";
 import { MachineError } from "../base/errors.ts";
 import { findCompilers } from "../host/compilers.ts";
+import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import {
   f32Peak,
@@ -12,7 +12,7 @@ import {
   touchPages,
 } from "../kernels/measure.ts";
 import type { CacheLevel, Machine, Measurements } from "../plan/machine.ts";
-import type { Backend, BackendKind, BackendRequest, Region, Step } from "./backend.ts";
+import type { Backend, BackendKind, BackendRequest, Region } from "./backend.ts";
 import { chooseBackend, usableIsas } from "./choose.ts";
 import { createNativeBackend } from "./native.ts";
 import { type Effort, FULL_EFFORT, median, timeRepeats } from "./stopwatch.ts";
@@ -53,10 +53,7 @@ export interface MeasureSubject {
  * @throws MachineError when there is nothing to measure with, or not enough memory
  * @throws AbortedError when the signal fires
  */
-export async function measureMachine(
-  machine: Machine,
-  options: MeasureOptions = {},
-): Promise<Measurements> {
+export async function measureMachine(machine: Machine, options: MeasureOptions = {}): Promise<Measurements> {
   const subject = options.subject ?? (await usualSubject(machine, options));
   const [best] = subject.isas;
   if (best === undefined) throw new MachineError(`no instruction set to measure ${machine.name} with`);
@@ -81,7 +78,8 @@ export function readBufferBytes(machine: Machine, kind: BackendKind, wanted = 2 
   const last = machine.caches.at(-1);
   const cacheBytes = last === undefined ? 0 : allBytes(last, machine.physicalCores);
   const limit = Math.min(machine.memoryBytes / 4, kind === "native" ? Number.POSITIVE_INFINITY : 2 ** 30);
-  return alignDown(Math.min(Math.max(wanted, 4 * cacheBytes), limit), MEASURE_PAGE);
+  const pages = Math.floor(Math.min(Math.max(wanted, 4 * cacheBytes), limit) / MEASURE_PAGE);
+  return MEASURE_PAGE * Math.max(1, pages);
 }
 
 function allBytes({ bytes, sharedBy }: CacheLevel, cores: number): number {
@@ -104,7 +102,10 @@ function pageKinds(machine: Machine, kind: BackendKind): readonly boolean[] {
   return { always: [true], madvise: [false, true], never: [false], unknown: [false] }[machine.hugePages];
 }
 
-/** How far ahead the read kernel asks for lines; measured as well as without, and the faster one counts. */
+/**
+ * How far ahead the read kernel asks for lines. Whether that pays depends on the core: one thread tries it with and
+ * without, and the faster way counts.
+ */
 const PREFETCH_BYTES = 4096;
 
 /** One measuring of a machine. */
@@ -153,17 +154,19 @@ class Run {
     }
   }
 
-  private async reads(bench: Bench, kernels: readonly { readonly name: string }[], bytes: number) {
+  private async reads(bench: Bench, kernels: readonly Kernel[], bytes: number): Promise<void> {
     for (const hugePages of this.pages) {
       const data = await bench.touched(bytes, hugePages);
+      let candidates = kernels;
       for (const threads of this.counts) {
-        const variants: number[][] = [];
-        for (const { name } of kernels) {
-          const rates = await bench.rates(threads, name, [data.address, bytes / MEASURE_PAGE]);
-          variants.push(rates.map((perSecond) => (perSecond * bytes) / 1e9));
+        const trials: { readonly kernel: Kernel; readonly rates: readonly number[] }[] = [];
+        for (const kernel of candidates) {
+          const rates = await bench.rates(threads, kernel, [data.address, bytes / MEASURE_PAGE]);
+          trials.push({ kernel, rates: rates.map((perSecond) => (perSecond * bytes) / 1e9) });
         }
-        const best = variants.reduce((a, b) => (median(b) > median(a) ? b : a));
-        const [gbs, maxGbs] = [rounded(median(best)), rounded(Math.max(...best))];
+        const { kernel, rates } = trials.reduce((a, b) => (median(b.rates) > median(a.rates) ? b : a));
+        candidates = [kernel];
+        const [gbs, maxGbs] = [rounded(median(rates)), rounded(Math.max(...rates))];
         this.found.readGBs.push({ threads, hugePages, gbs, maxGbs });
         this.report(`reads, ${plural(threads)}, ${hugePages ? "huge" : "small"} pages: ${gbs} GB/s`);
       }
@@ -171,21 +174,19 @@ class Run {
     }
   }
 
-  private async int8(bench: Bench, peak: PeakKernel) {
+  private async int8(bench: Bench, peak: PeakKernel): Promise<void> {
     const isa = bench.backend.isa.name;
-    const inputs = bench.inputs(peak, (view) => view.fill(1));
     for (const threads of this.counts) {
-      const gops = await bench.peak(threads, peak, inputs);
+      const gops = await bench.peak(threads, peak);
       this.found.int8Gops.push({ isa, threads, gops });
       this.report(`int8, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
     }
   }
 
-  private async f32(bench: Bench, peak: PeakKernel) {
+  private async f32(bench: Bench, peak: PeakKernel): Promise<void> {
     const isa = bench.backend.isa.name;
-    const inputs = bench.inputs(peak, fillF32);
     for (const threads of this.counts) {
-      const gflops = await bench.peak(threads, peak, inputs);
+      const gflops = await bench.peak(threads, peak);
       this.found.f32Gflops.push({ isa, threads, gflops });
       this.report(`f32, ${isa}, ${plural(threads)}: ${gflops} Gflop/s`);
     }
@@ -199,15 +200,6 @@ class Run {
 
 /** For results, inputs and step tables, of which there are a few for each measurement. */
 const SPARE_BYTES = 2 ** 20;
-
-/** v ← v · 0.5 + start stays between the start values, which are all different. */
-function fillF32(view: Uint8Array): void {
-  const values = new Float32Array(view.buffer, view.byteOffset, view.byteLength / 4);
-  values.forEach((_, i) => {
-    values[i] = 0.5 + i / values.length;
-  });
-  values.fill(0.5, 0, values.length / 4 - 1);
-}
 
 /** A backend with what the kernels need beside their data. */
 class Bench {
@@ -229,31 +221,21 @@ class Bench {
     return data;
   }
 
-  inputs({ inputBytes }: PeakKernel, fill: (view: Uint8Array) => void): Region {
-    const inputs = this.backend.allocate(inputBytes, "plain");
-    fill(inputs.view(0, inputBytes));
-    return inputs;
-  }
-
   /** Repeats a second of a kernel by the first `threads` threads, pass by pass. */
-  rates(threads: number, kernel: string, first: readonly number[]): Promise<number[]> {
-    const program = (repeats: number) => {
-      const step: Step = {
-        kernel,
-        arguments: [...first, repeats, threads, this.results.address],
-        barrier: true,
-      };
-      return this.backend.prepare([step]);
-    };
+  rates(threads: number, kernel: Kernel, first: readonly number[]): Promise<number[]> {
     return timeRepeats((repeats) => {
-      const prepared = program(repeats);
-      return () => this.backend.run(prepared, this.signal);
+      const values = [...first, repeats, threads, this.results.address];
+      const program = this.backend.prepare([{ kernel: kernel.name, arguments: values, barrier: true }]);
+      return () => this.backend.run(program, this.signal);
     }, this.effort);
   }
 
   /** Fastest pass, in 10⁹ operations a second: arithmetic has nothing to wait for but other processes. */
-  async peak(threads: number, { kernel, operations }: PeakKernel, inputs: Region): Promise<number> {
-    const rates = await this.rates(threads, kernel.name, [inputs.address]);
+  async peak(threads: number, { kernel, operations, inputs }: PeakKernel): Promise<number> {
+    const region = this.backend.allocate(inputs.length, "plain");
+    region.view(0, inputs.length).set(inputs);
+    const rates = await this.rates(threads, kernel, [region.address]);
+    this.backend.release(region);
     return rounded((Math.max(...rates) * operations * threads) / 1e9);
   }
 }

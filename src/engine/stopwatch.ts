@@ -1,6 +1,6 @@
 /** How much time measuring takes. */
 export interface Effort {
-  /** One pass lasts about this long. */
+  /** One pass lasts at least this long. */
   readonly passMs: number;
   readonly passes: number;
   /** The least that is read in one repeat of a memory pass, where the machine has it. */
@@ -11,11 +11,14 @@ export const FULL_EFFORT: Effort = { passMs: 100, passes: 5, bufferBytes: 2 ** 3
 
 /** Kernels count repeats in an i32. */
 const MAX_REPEATS = 2 ** 30;
-/** A trial shorter than this part of a pass says too little about how long a pass will be. */
-const TRIAL_PART = 1 / 8;
+/** Trials grow by at most this factor, since a very short one says little. */
+const MAX_GROWTH = 64;
+/** How much longer than wanted the next trial is meant to be, so that few are too short. */
+const MARGIN = 1.3;
 
 /**
- * Finds how many repeats make a pass, then runs the passes. `prepare` returns the action that does so many repeats.
+ * Makes passes longer until as many as wanted were long enough; `prepare` returns the action that does so many
+ * repeats. Passes before one that was too short are dropped with it: they were held up by something else.
  * Returns the repeats a second of every pass.
  */
 export async function timeRepeats(
@@ -23,18 +26,18 @@ export async function timeRepeats(
   { passMs, passes }: Effort,
 ): Promise<number[]> {
   let repeats = 1;
-  for (;;) {
-    const ms = await milliseconds(prepare(repeats));
-    if (ms >= passMs * TRIAL_PART || repeats === MAX_REPEATS) {
-      repeats = Math.max(1, Math.min(MAX_REPEATS, Math.round((repeats * passMs) / ms)));
-      break;
-    }
-    const growth = Math.max(2, Math.min(64, Math.ceil(passMs / ms / 2)));
-    repeats = Math.min(MAX_REPEATS, repeats * growth);
-  }
-  const action = prepare(repeats);
+  let action = prepare(repeats);
   const rates: number[] = [];
-  for (let pass = 0; pass < passes; pass++) rates.push((repeats * 1000) / (await milliseconds(action)));
+  while (rates.length < passes) {
+    const ms = await milliseconds(action);
+    if (ms >= passMs || repeats === MAX_REPEATS) {
+      rates.push((repeats * 1000) / ms);
+    } else {
+      rates.length = 0;
+      repeats = Math.min(MAX_REPEATS, Math.ceil(repeats * Math.min(MAX_GROWTH, (MARGIN * passMs) / ms)));
+      action = prepare(repeats);
+    }
+  }
   return rates;
 }
 

@@ -17,8 +17,8 @@ export const MEASURE_PAGE = 4096;
 /** A kernel that only computes, with what its inputs take and how much it does. */
 export interface PeakKernel {
   readonly kernel: Kernel;
-  /** Bytes behind the parameter `inputs`, all of them written before use. */
-  readonly inputBytes: number;
+  /** What must be in the memory that the parameter `inputs` points to. */
+  readonly inputs: Uint8Array;
   /** Operations of one thread in one repeat; a multiply-add counts as two. */
   readonly operations: number;
 }
@@ -134,9 +134,17 @@ export function int8Peak(isa: Isa): PeakKernel {
   });
   return {
     kernel: b.build("measure_int8", ["Peak of int8 dot products."]),
-    inputBytes: tile.rows * register + 4 * 2 * INPUTS,
+    inputs: dotInputs(tile.rows * register),
     operations: 2 * register * tile.rows * INPUTS,
   };
+}
+
+/** Codes over their whole range, then activations over theirs. */
+function dotInputs(codes: number): Uint8Array {
+  const activation = (i: number) => ((37 * i) % 255) - 127;
+  return Uint8Array.from({ length: codes + 4 * 2 * INPUTS }, (_, i) =>
+    i < codes ? (7 * i) % 2 ** CODE_BITS : activation(i - codes),
+  );
 }
 
 /** Every row times every input, in chains of the tile's length. */
@@ -177,7 +185,7 @@ const F32_STEPS = 4;
 /**
  * Independent chains v ← v · a + b, as many as registers leave beside the two factors: 4 or 5 cycles of latency times
  * 2 a cycle need 10. Inputs: a, b (a register each), then a start value for each chain, all different, or they would
- * be one chain. |a| < 1 keeps the values normal. The result is the sum of all chains and lanes.
+ * be one chain. |a| < 1 keeps them in bounds. The result is the sum of all chains and lanes.
  */
 export function f32Peak(isa: Isa): PeakKernel {
   const b = new KernelBuilder(isa);
@@ -200,9 +208,16 @@ export function f32Peak(isa: Isa): PeakKernel {
   });
   return {
     kernel: b.build("measure_f32", ["Peak of f32 multiply-adds."]),
-    inputBytes: (2 + count) * register,
+    inputs: f32Inputs(b.lanes, count),
     operations: 2 * b.lanes * count * F32_STEPS,
   };
+}
+
+/** v ← v / 2 + 1, from 1, 2, 3, …: goes to 2. */
+function f32Inputs(lanes: number, count: number): Uint8Array {
+  const values = Float32Array.from({ length: (2 + count) * lanes }, (_, i) => 1 + i - 2 * lanes);
+  values.fill(0.5, 0, lanes).fill(1, lanes, 2 * lanes);
+  return new Uint8Array(values.buffer);
 }
 
 interface Common {

@@ -3,143 +3,181 @@ import type { Blocking } from "../kernels/projection.ts";
 import {
   CHUNK,
   chunkCount,
-  type Format,
+  type FloatFormat,
   fieldsPerByte,
-  groupSize,
+  groupCount,
   type QuantizedFormat,
 } from "../quant/formats.ts";
-import { registerUse } from "./registers.ts";
+import { CHUNK_FIELDS, closeMicroOps, linkLatency, linkMicroOps, linkParts } from "./links.ts";
+import { type RegisterUse, registerUse } from "./registers.ts";
 import { layoutOf, type ProjectionShape } from "./shape.ts";
 
-/** Instructions of one micro-GEMV: `tu` outputs × `nu` tokens × `inputs` inputs. */
+/** Instructions of the micro-GEMVs of one row tile: `tu` outputs × `nu` tokens × all inputs. */
 export interface MicroOps {
-  /** Vector arithmetic, in micro-ops. */
+  /** Vector arithmetic and spills, in micro-ops. */
   readonly arithmetic: number;
-  /** Loads: weights, broadcasts, scales. */
+  /** Vector loads and broadcasts. */
   readonly loads: number;
-  /** Cycles of the longest chain of dependent instructions. */
+  /** Cycles that chains of dependent instructions take, as far as they cannot overlap. */
   readonly latency: number;
+  /** Cycles of loop control: groups, and chunks where they are not unrolled. */
+  readonly control: number;
 }
 
-/** Loads a core starts in one cycle. */
+/** Loads that a core starts in one cycle. */
 export const LOADS_PER_CYCLE = 2;
-/** Micro-ops that the out-of-order window overlaps (224 … 512 on cores since Skylake and Zen 3). */
-const WINDOW = 224;
-/** Latency of a multiply-add, f32 or `vpdpbusd`, and of an addition of integers, in cycles. */
-const MULTIPLY_ADD_LATENCY = 5;
+/** Micro-ops that the out-of-order window holds: 224 (Skylake), 256 (Zen 3), 512 (Golden Cove). */
+const WINDOW = 256;
+/** A value that lives in the stack is stored (address, data) and loaded again once per chunk. */
+const SPILL_MICRO_OPS = 3;
+/** An f32 multiply-add waits so long for its accumulator, and for one that was spilled: store forwarding. */
 const FMA_LATENCY = 4;
-const ADD_LATENCY = 1;
-const FIELDS = 8;
+const SPILLED_FMA_LATENCY = 14;
+/** Splitting a broadcast input into even and odd bytes, where links need that (`linkParts`). */
+const INPUT_SPLIT = 3;
+/** Cycles of a round of the group loop (addresses of record, inputs, scales, sums) and of the chunk loop. */
+const GROUP_CYCLES = 4;
+const CHUNK_LOOP_CYCLES = 2;
 
-/** Counts the instructions of a micro-GEMV over all of its inputs. */
-export function microOps(isa: Isa, shape: ProjectionShape, blocking: Blocking, inputs: number): MicroOps {
+export function microOps(isa: Isa, shape: ProjectionShape, blocking: Blocking): MicroOps {
   const tile = blocking.tu / isa.lanes;
-  if (shape.format.kind === "float") return floatOps(isa, shape.format, tile, blocking.nu, inputs);
-  const format = shape.format;
-  const int8 = shape.activations.kind === "int8";
-  const chunk = int8 ? int8Chunk(isa, format, tile, blocking.nu) : f32Chunk(isa, format, tile, blocking.nu);
-  const segment = segmentEnd(isa, format, tile, blocking.nu, int8);
   const use = registerUse(isa, shape, blocking);
-  const spills = Math.max(0, use.total - use.available);
-  const chunks = chunkCount(inputs);
-  const segments = Math.ceil(inputs / layoutOf(shape).segment);
-  const arithmetic = chunks * chunk.arithmetic + segments * segment.arithmetic + chunks * spills;
-  const loads = chunks * (chunk.loads + spills) + segments * segment.loads;
-  const links = chunks * (int8 ? FIELDS : CHUNK);
-  const onePerSegment = (arithmetic + loads) / segments;
-  const overlapped = Math.min(segments, Math.max(1, WINDOW / onePerSegment));
-  const latency = (links * linkLatency(isa, int8)) / overlapped;
-  return { arithmetic, loads, latency };
+  return shape.format.kind === "float"
+    ? floatOps(isa, shape.format, tile, blocking.nu, shape.cols, use)
+    : quantizedOps(isa, shape, shape.format, tile, blocking, use);
 }
 
-/**
- * A link that is one instruction adds inside the multiplier, and the next link waits for all of it. A link of several
- * multiplies beside the chain; only its addition is on it.
- */
-function linkLatency(isa: Isa, int8: boolean): number {
-  if (!int8) return FMA_LATENCY;
-  return isa.costs.dot === 1 ? MULTIPLY_ADD_LATENCY : ADD_LATENCY;
-}
-
+/** Vector micro-ops of some part of the kernel. */
 interface Count {
   readonly arithmetic: number;
   readonly loads: number;
 }
 
-/** Loading and unpacking a chunk's codes for all row vectors of the tile. */
-function unpack({ costs }: Isa, format: QuantizedFormat, tile: number): Count {
-  let arithmetic = FIELDS * costs.simple * (format.planes.length - 1);
+function quantizedOps(
+  isa: Isa,
+  shape: ProjectionShape,
+  format: QuantizedFormat,
+  tile: number,
+  { mu, nu }: Blocking,
+  use: RegisterUse,
+): MicroOps {
+  const int8 = shape.activations.kind === "int8";
+  const chunks = chunkCount(shape.cols);
+  const { segments } = layoutOf(shape);
+  const codes = unpack(isa, format);
+  const products = int8 ? int8Products(isa, format.bits, tile, nu) : f32Products(isa, tile, nu);
+  const end = segmentEnd(isa, format, tile, nu, int8);
+  const rounds = chunkRounds(shape, mu);
+  // Inputs kept in the stack are loaded again for every row vector but the first.
+  const reloads = Math.min(use.spilled, use.inputs) * (tile - 1);
+  const perChunk = {
+    arithmetic: tile * codes.arithmetic + products.arithmetic + SPILL_MICRO_OPS * use.spilled,
+    loads: tile * codes.loads + products.loads + reloads,
+  };
+  const chain = int8
+    ? { cycles: CHUNK_FIELDS * linkLatency(isa), serial: tile * nu }
+    : { cycles: CHUNK * FMA_LATENCY, serial: tile };
+  const perSegment = chunks / segments;
+  const stall = stallPerChunk(chain, perSegment, perChunk.arithmetic + perChunk.loads);
+  return {
+    arithmetic: chunks * perChunk.arithmetic + segments * end.arithmetic + rounds * tile * nu,
+    loads: chunks * perChunk.loads + segments * end.loads,
+    latency: chunks * stall,
+    control: groupCount(format, shape.cols) * GROUP_CYCLES + rounds * CHUNK_LOOP_CYCLES,
+  };
+}
+
+/**
+ * Cycles that a chunk takes at least, when each of its outputs is a chain of `cycles` that goes on through the
+ * `perSegment` chunks of a segment, and `serial` of them stand one after the other in the program.
+ *
+ * The window holds WINDOW of the program's micro-ops. If it spans a chunk but not the segment, all chains of the chunk
+ * advance together and the next chunk waits: `cycles`. If it spans n segments, n of them advance together. If it spans
+ * only a part of the chunk, no more than that part of the chains advances at a time, at worst one of them.
+ */
+function stallPerChunk(
+  chain: { readonly cycles: number; readonly serial: number },
+  perSegment: number,
+  chunkOps: number,
+): number {
+  const chunksPerWindow = WINDOW / chunkOps;
+  const within = Math.min(1, perSegment / chunksPerWindow);
+  const beyond = Math.min(1 / chunksPerWindow, chain.serial);
+  return chain.cycles * Math.max(within, beyond);
+}
+
+/** Rounds of the chunk loop of all segments: none where `mu` covers the segment and it is unrolled. */
+function chunkRounds(shape: ProjectionShape, mu: number): number {
+  const { segment, segments } = layoutOf(shape);
+  const int8 = shape.activations.kind === "int8";
+  if (int8 && segment <= mu) return 0;
+  return segments * Math.ceil(chunkCount(segment) / (int8 ? mu / CHUNK : 1));
+}
+
+/** Loading and unpacking the codes of a chunk for one row vector: w words for a plane of w bits, 8 fields each plane. */
+function unpack({ costs }: Isa, { planes, bits }: QuantizedFormat): Count {
+  let arithmetic = CHUNK_FIELDS * costs.simple * (planes.length - 1); // planes joined by or
   let position = 0;
-  for (const width of format.planes) {
+  for (const width of planes) {
     for (let f = 0; f < fieldsPerByte(width) && width < 8; f++) {
       arithmetic += width * (f * width === position ? costs.field : costs.fieldShifted);
     }
     position += width;
   }
-  return { arithmetic: tile * arithmetic, loads: tile * format.bits };
+  return { arithmetic, loads: bits };
 }
 
-/** Links of a chain whose products can be added in 16 bits: ⌊(2^15 − 1) / (2 · (2^bits − 1) · 127)⌋. */
-function linksPerClose(bits: number): number {
-  return Math.max(1, Math.floor(32767 / (2 * (2 ** bits - 1) * 127)));
+/** Dot products of a chunk: eight links for every output, their inputs broadcast (and split) once for all row vectors. */
+function int8Products(isa: Isa, bits: number, tile: number, nu: number): Count {
+  const chain = CHUNK_FIELDS * linkMicroOps(isa, bits) + closeMicroOps(isa, bits);
+  const split = linkParts(isa, bits) === 2 ? INPUT_SPLIT : 0;
+  return { arithmetic: tile * nu * chain + nu * CHUNK_FIELDS * split, loads: nu * CHUNK_FIELDS };
 }
 
-/** Dot products of a chunk: per row vector and token 8 links, each with its broadcast of four inputs. */
-function int8Chunk(isa: Isa, format: QuantizedFormat, tile: number, nu: number): Count {
-  const { costs } = isa;
-  const codes = unpack(isa, format, tile);
-  const closes = format.bits === 8 ? 0 : Math.ceil(FIELDS / linksPerClose(format.bits));
-  const dots = FIELDS * (format.bits === 8 ? costs.dot8 : costs.dot) + closes * costs.dotClose;
-  return { arithmetic: codes.arithmetic + tile * nu * dots, loads: codes.loads + tile * nu * FIELDS };
-}
-
-/** Multiply-adds of a chunk: per row vector 32 weights are taken out of their bytes, per token 32 multiply-adds. */
-function f32Chunk(isa: Isa, format: QuantizedFormat, tile: number, nu: number): Count {
-  const codes = unpack(isa, format, tile);
-  const convert = CHUNK * (1.5 + 1) * isa.costs.simple; // byte 0: and; bytes 1, 2: shift, and; byte 3: shift
-  return {
-    arithmetic: codes.arithmetic + tile * (convert + nu * CHUNK * multiplyAdd(isa)),
-    loads: codes.loads + tile * nu * CHUNK,
-  };
+/** Multiply-adds of a chunk: 32 weights of every row vector leave their bytes, then one multiply-add per token. */
+function f32Products(isa: Isa, tile: number, nu: number): Count {
+  const byte = 1.5 * isa.costs.simple; // and; shift, and; shift, and; shift
+  const weights = CHUNK * (byte + isa.costs.simple);
+  return { arithmetic: tile * (weights + nu * CHUNK * multiplyAdd(isa)), loads: nu * CHUNK };
 }
 
 function multiplyAdd({ fusedMultiplyAdd, costs }: Isa): number {
   return (fusedMultiplyAdd ? 1 : 2) * costs.simple;
 }
 
-/** End of a segment: sums are converted, centred, scaled and added to the outputs. */
+/**
+ * End of a segment. Per row vector: the scale, the minimum or zero point (loaded, widened, converted). Per output: the
+ * sum converted and centred, scale · scale, one multiply-add. Per token: two broadcasts (scale, Σx) and their loads.
+ */
 function segmentEnd(isa: Isa, format: QuantizedFormat, tile: number, nu: number, int8: boolean): Count {
-  const { costs } = isa;
+  const { simple, halfLoad } = isa.costs;
   const fma = multiplyAdd(isa);
-  const zero = format.zero.kind;
-  const perVector =
-    costs.halfLoad + (zero === "minimum" ? costs.halfLoad : zero === "code" ? 2 * costs.simple : 0);
-  const scaled = int8 ? 2 * costs.simple + fma : fma; // sums to f32, scale · scale
-  const perOutput = scaled + (zero === "constant" ? 0 : fma);
-  const perToken = 2 * costs.simple;
+  const zero = { constant: 0, code: 2 * simple, minimum: halfLoad }[format.zero.kind];
+  const output = (int8 ? 2 * simple : 0) + fma + (format.zero.kind === "constant" ? 0 : fma);
   return {
-    arithmetic: tile * perVector + tile * nu * perOutput + nu * perToken,
-    loads: tile * (zero === "constant" ? 1 : 2) + 2 * nu,
+    arithmetic: tile * (halfLoad + zero) + tile * nu * output + nu * 2 * simple,
+    loads: tile * (format.zero.kind === "constant" ? 1 : 2) + 2 * nu,
   };
 }
 
-/** Float weights: per input and row vector one load and, per token, a broadcast and a multiply-add. */
+/**
+ * Float weights: for every input a load per row vector, a broadcast per token, a multiply-add per output. Every output
+ * is one chain through all inputs.
+ */
 function floatOps(
   isa: Isa,
-  format: Extract<Format, { kind: "float" }>,
+  format: FloatFormat,
   tile: number,
   nu: number,
   inputs: number,
+  use: RegisterUse,
 ): MicroOps {
   const load = { f32: 0, f16: isa.costs.halfLoad, bf16: 2 * isa.costs.simple }[format.element];
+  const spills = SPILL_MICRO_OPS * use.spilled;
   return {
-    arithmetic: inputs * tile * (load + nu * multiplyAdd(isa)),
+    arithmetic: inputs * (tile * (load + nu * multiplyAdd(isa)) + spills),
     loads: inputs * (tile + nu),
-    latency: inputs * FMA_LATENCY,
+    latency: inputs * (use.spilled > 0 ? SPILLED_FMA_LATENCY : FMA_LATENCY),
+    control: inputs / 2,
   };
-}
-
-/** Whole groups that a micro-GEMV of `inputs` inputs walks over. */
-export function groupsIn(shape: ProjectionShape, inputs: number): number {
-  return shape.format.kind === "float" ? 0 : Math.ceil(inputs / groupSize(shape.format, shape.cols));
 }

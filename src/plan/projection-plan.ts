@@ -1,10 +1,12 @@
 import { at } from "../base/assert.ts";
+import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { candidates, tilesOf } from "./candidates.ts";
 import { type Prediction, predictWith } from "./cost.ts";
 import type { Machine } from "./machine.ts";
 import { type RegisterUse, registerUse } from "./registers.ts";
+import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
 import { type WorkingSet, workingSets } from "./working-set.ts";
@@ -13,9 +15,12 @@ import { type WorkingSet, workingSets } from "./working-set.ts";
 export interface ProjectionPlan {
   readonly shape: ProjectionShape;
   readonly tokens: number;
+  /** Name of the ISA. */
   readonly isa: string;
   readonly threads: number;
   readonly blocking: Blocking;
+  /** Loops of the kernel, outermost first, for the thread with the largest share. */
+  readonly order: readonly Loop[];
   readonly workingSets: readonly WorkingSet[];
   readonly registers: RegisterUse;
   readonly predicted: Prediction;
@@ -23,82 +28,106 @@ export interface ProjectionPlan {
 
 export interface PlanOptions {
   readonly tokens: number;
-  /** The packing's row tile, where it is decided already. */
+  /** The packing's row tile in rows, where it is decided already. */
   readonly tu?: number;
   /** Default: those of the machine. */
   readonly threads?: number;
 }
 
-/** The blocking with the least predicted time among those that fit registers and caches. */
+/** Predictions closer than this are equal: the model is not better. Of equal ones, the one with more room wins. */
+export const MARGIN = 1.03;
+
+/** The blocking with the least predicted time; of nearly equal ones, one that fits the registers and the caches. */
 export function planProjection(
   machine: Machine,
   isa: Isa,
   shape: ProjectionShape,
   { tokens, tu, threads = machine.threads }: PlanOptions,
 ): ProjectionPlan {
-  const speeds = speedsOf(machine, isa, threads);
-  const legal = candidates(isa, shape, tokens).filter((b) => tu === undefined || b.tu === tu);
-  return best(legal.map((blocking) => describe(speeds, isa, shape, blocking, tokens, threads)));
+  checkCounts({ rows: shape.rows, cols: shape.cols, tokens, threads });
+  return planWith(speedsOf(machine, isa, threads), isa, shape, tokens, tu);
 }
 
-function describe(
+function checkCounts(counts: Readonly<Record<string, number>>): void {
+  for (const [name, n] of Object.entries(counts)) {
+    if (!Number.isSafeInteger(n) || n < 1)
+      throw new UsageError(`${name} must be a whole number ≥ 1, not ${n}`);
+  }
+}
+
+function planWith(
   speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
-  blocking: Blocking,
   tokens: number,
-  threads: number,
+  tu: number | undefined,
 ): ProjectionPlan {
-  return {
-    shape,
-    tokens,
-    isa: isa.name,
-    threads,
-    blocking,
-    workingSets: workingSets(speeds, isa, shape, blocking, tokens),
-    registers: registerUse(isa, shape, blocking),
-    predicted: predictWith(speeds, isa, shape, blocking, tokens, threads),
-  };
+  const scored = candidates(isa, shape, tokens)
+    .filter((blocking) => tu === undefined || blocking.tu === tu)
+    .map((blocking) => ({ blocking, predicted: predictWith(speeds, isa, shape, blocking, tokens) }));
+  if (scored.length === 0) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
+  const least = Math.min(...scored.map((s) => s.predicted.seconds));
+  const plans = scored
+    .filter((s) => s.predicted.seconds <= least * MARGIN)
+    .map(
+      ({ blocking, predicted }): ProjectionPlan => ({
+        shape,
+        tokens,
+        isa: isa.name,
+        threads: speeds.threads,
+        blocking,
+        order: loopsOf(shape, blocking, roundsOf(shape, blocking, tokens, speeds.threads)),
+        workingSets: workingSets(speeds, isa, shape, blocking, tokens),
+        registers: registerUse(isa, shape, blocking),
+        predicted,
+      }),
+    );
+  return plans.reduce((a, b) => (compare(b, a) < 0 ? b : a));
 }
 
-function best(plans: readonly ProjectionPlan[]): ProjectionPlan {
-  const inRegisters = keepLeast(plans, ({ registers: r }) => Math.max(0, r.total - r.available));
-  const inCaches = keepLeast(inRegisters, (p) => p.workingSets.filter((s) => !s.fits).length);
-  return inCaches.reduce((a, b) => (b.predicted.seconds < a.predicted.seconds ? b : a), at(inCaches, 0));
+/** Fewer things that do not fit, then less time. */
+function compare(a: ProjectionPlan, b: ProjectionPlan): number {
+  return misfits(a) - misfits(b) || a.predicted.seconds - b.predicted.seconds;
 }
 
-function keepLeast<T>(list: readonly T[], of: (item: T) => number): T[] {
-  const least = Math.min(...list.map(of));
-  return list.filter((item) => of(item) === least);
+function misfits({ registers, workingSets }: ProjectionPlan): number {
+  return (registers.spilled > 0 ? 1 : 0) + workingSets.filter((set) => !set.fits).length;
 }
 
 /** One packing and the two plans that read it. */
 export interface WeightsPlan {
-  /** Row vectors of a tile. */
+  /** Row vectors of a packed tile: tu / lanes of both plans. */
   readonly tile: number;
   readonly decode: ProjectionPlan;
   readonly prefill: ProjectionPlan;
 }
 
 export interface WeightsOptions {
+  /** Tokens of a decode step (sequences generated at once); 1. */
   readonly decodeTokens?: number;
+  /** Tokens of a prefill step; 256. */
   readonly prefillTokens?: number;
   readonly threads?: number;
 }
 
-/** The tile with the least time for a request that generates as many tokens as it reads. */
+/**
+ * Plans the packing of one matrix, and how steps of few and of many tokens read it. The tile is the one with the least
+ * time for a request that generates as many tokens as it reads: prefill + prefillTokens / decodeTokens · decode.
+ */
 export function planWeights(
   machine: Machine,
   isa: Isa,
   shape: ProjectionShape,
   { decodeTokens = 1, prefillTokens = 256, threads = machine.threads }: WeightsOptions = {},
 ): WeightsPlan {
+  checkCounts({ rows: shape.rows, cols: shape.cols, decodeTokens, prefillTokens, threads });
+  const speeds = speedsOf(machine, isa, threads);
   const plans = tilesOf(isa).map((tile): WeightsPlan => {
     const tu = tile * isa.lanes;
     return {
       tile,
-      decode: planProjection(machine, isa, shape, { tokens: decodeTokens, tu, threads }),
-      prefill: planProjection(machine, isa, shape, { tokens: prefillTokens, tu, threads }),
+      decode: planWith(speeds, isa, shape, decodeTokens, tu),
+      prefill: planWith(speeds, isa, shape, prefillTokens, tu),
     };
   });
   const seconds = ({ decode, prefill }: WeightsPlan) =>

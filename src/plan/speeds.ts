@@ -1,8 +1,10 @@
 import type { Isa } from "../isa/isa.ts";
+import { CHUNK_FIELDS } from "./links.ts";
 import { type Machine, smallestShares } from "./machine.ts";
 
 /** Speeds and capacities of a machine as `threads` threads of one ISA see them. */
 export interface Speeds {
+  readonly threads: number;
   /** Clock, in 10⁹ cycles a second. */
   readonly ghz: number;
   /** Streaming reads of memory, all threads together, 10⁹ bytes a second. */
@@ -21,14 +23,15 @@ export const DEFAULT_GHZ = 3;
 export const DEFAULT_THREAD_GBS = 10;
 /** Assumed without measurements: two channels of DDR4-3200 at 80 % of their 51 GB/s. */
 export const DEFAULT_MEMORY_GBS = 40;
-/** Bytes per cycle from L2 to L1 (half a line: all x86 cores since 2013 reach 32), and from a shared L3. */
-const CACHE_BYTES_PER_CYCLE = { L2: 32, L3: 10 };
+/** Bytes per cycle and core from L2 (half a line: x86 cores since 2013) and from L3 (10 on Skylake-SP, 22 on Zen 3). */
+const CACHE_BYTES_PER_CYCLE = { L2: 32, L3: 16 };
 /** Two fused multiply-adds a cycle: every core with 256-bit FMA since Haswell and Zen 2. */
 const FMAS_PER_CYCLE = 2;
 
 export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
   const ghz = clockGHz(machine, isa, threads);
   return {
+    threads,
     ghz,
     memoryGBs: memoryGBs(machine, threads),
     oneThreadGBs: memoryGBs(machine, 1),
@@ -38,16 +41,17 @@ export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
 }
 
 /**
- * The clock that explains the measured dot products: peak = 2 operations · 4 · lanes · perCycle / dot · clock · threads
- * (`dot` micro-ops a link, `perCycle` of them a cycle). Where the core has other ports than the table says, the "clock"
- * absorbs it. Else from fused multiply-adds, else assumed.
+ * The clock that explains the measured dot products: threads · clock · 2 operations · 4 · lanes · links per cycle, where
+ * a link takes `dot` micro-ops and an eighth of a `dotClose`, and `perCycle` micro-ops go in a cycle. Where the core has
+ * other ports than the table says, this "clock" absorbs it. Else from fused multiply-adds, else assumed.
  */
 export function clockGHz(machine: Machine, isa: Isa, threads: number): number {
   const { costs, lanes } = isa;
   const of = <T extends { isa: string; threads: number }>(list: readonly T[] | undefined) =>
     nearest(list?.filter((m) => m.isa === isa.name) ?? [], threads);
   const int8 = of(machine.measured?.int8Gops);
-  if (int8) return int8.gops / int8.threads / ((2 * 4 * lanes * costs.perCycle) / costs.dot);
+  const linksPerCycle = costs.perCycle / (costs.dot + costs.dotClose / CHUNK_FIELDS);
+  if (int8) return int8.gops / int8.threads / (2 * 4 * lanes * linksPerCycle);
   const f32 = of(machine.measured?.f32Gflops);
   if (f32) return f32.gflops / f32.threads / (2 * lanes * FMAS_PER_CYCLE);
   return DEFAULT_GHZ;

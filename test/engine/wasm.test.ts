@@ -116,7 +116,7 @@ describe("the WebAssembly backend", () => {
 
   test("reaches addresses above 2 GiB", async () => {
     const backend = await create({ capacity: 3 * GIB });
-    backend.allocate(2.9 * GIB, "weights");
+    backend.allocate(2.5 * GIB, "weights");
     const { program, list } = integers(backend, [7]);
     await backend.run(program);
     expect(list()).toEqual([7]);

@@ -1,0 +1,97 @@
+import type { ModelConfig } from "../models/model.ts";
+import { formatBytes, formatCount, formatLarge, oneLine, significant, table } from "./format.ts";
+import type { Inspection, MemoryNeed, MetadataValue, TensorSummary } from "./inspect-model.ts";
+
+/** What `qigen inspect` prints for people, lines at most `width` wide where they can be cut. */
+export function inspectionText(found: Inspection, width: number): string {
+  const { file, config, tensors, memory } = found;
+  const parts = [
+    table(
+      [
+        ["file", oneLine(file.path, 4096)],
+        ["size", `${formatBytes(file.bytes)}, GGUF version ${file.ggufVersion}`],
+        ["architecture", oneLine(found.architecture, 80)],
+        ["runs", found.supported ? "yes" : `no: ${oneLine(found.reason ?? "", 400)}`],
+      ],
+      "ll",
+    ),
+    ...(config === undefined ? [] : [`Dimensions\n${dimensions(config)}`]),
+    tensors.count === 0 ? "No tensors\n" : `Tensors\n${tensorTable(tensors)}`,
+    ...(tensors.list === undefined ? [] : [`Tensors by name\n${tensorList(tensors.list)}`]),
+    ...(memory === undefined ? [] : [memoryTable(memory)]),
+    `Metadata\n${metadataTable(found.metadata, width)}`,
+  ];
+  return parts.join("\n");
+}
+
+function dimensions(config: ModelConfig): string {
+  const { rope } = config;
+  const scaling = rope.scaling.kind === "none" ? "" : `, ${rope.scaling.kind} × ${rope.scaling.factor}`;
+  const rows = [
+    ["layers", formatCount(config.layers)],
+    ["hidden size", formatCount(config.hiddenSize)],
+    ["feed-forward size", formatCount(config.intermediateSize)],
+    ["heads", `${config.heads} of ${config.headDim}, ${config.kvHeads} for keys and values`],
+    ["vocabulary", formatCount(config.vocabularySize)],
+    ["trained context", formatCount(config.contextLength)],
+    ["rope", `base ${formatCount(rope.base)}, ${rope.rotated} of ${config.headDim} dimensions${scaling}`],
+  ];
+  return table(rows, "ll", "  ");
+}
+
+function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSummary): string {
+  const row = (name: string, n: number, w: number, b: number, bits: number, kernels: string) => [
+    name,
+    formatCount(n),
+    formatLarge(w),
+    formatBytes(b),
+    significant(bits),
+    kernels,
+  ];
+  const rows = types.map((t) =>
+    row(t.type, t.tensors, t.weights, t.bytes, t.bitsPerWeight, t.kernels ? "yes" : "no"),
+  );
+  const head = ["type", "tensors", "weights", "bytes", "bits/weight", "kernels"];
+  const sum = row("all", count, weights, bytes, bitsPerWeight, "");
+  return table([head, ...rows, ...(types.length === 1 ? [] : [sum])], "lrrrrl", "  ");
+}
+
+function tensorList(list: NonNullable<TensorSummary["list"]>): string {
+  const rows = list.map(({ name, type, shape, bytes }) => [
+    oneLine(name, 60),
+    type,
+    shape.join(" × "),
+    formatBytes(bytes),
+  ]);
+  return table(rows, "lllr", "  ");
+}
+
+function memoryTable(memory: MemoryNeed): string {
+  const { backend, isa, contextLength, kv, weights, kvCache, working, total } = memory;
+  const rows = [
+    ["weights, packed", formatBytes(weights)],
+    [`KV cache (${kv})`, formatBytes(kvCache)],
+    ["working", formatBytes(working)],
+    ["all", formatBytes(total)],
+  ];
+  const title = `Memory for a context of ${formatCount(contextLength)} tokens (${backend}, ${isa})`;
+  return `${title}\n${table(rows, "lr", "  ")}`;
+}
+
+function metadataTable(metadata: Inspection["metadata"], width: number): string {
+  const keys = Object.keys(metadata);
+  const keyWidth = Math.min(48, Math.max(0, ...keys.map((key) => key.length)));
+  const room = Math.max(24, width - keyWidth - 5);
+  const rows = keys.map((key) => [
+    oneLine(key, keyWidth),
+    oneLine(shown(metadata[key] as MetadataValue), room),
+  ]);
+  return table(rows, "ll", "  ");
+}
+
+function shown(value: MetadataValue): string {
+  if (typeof value !== "object") return String(value);
+  const more = value.length > value.first.length ? ", …" : "";
+  const first = value.first.map((item) => (typeof item === "string" ? JSON.stringify(item) : String(item)));
+  return `${formatCount(value.length)} × ${value.array}: ${first.join(", ")}${more}`;
+}

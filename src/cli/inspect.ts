@@ -1,0 +1,33 @@
+import type { Command } from "commander";
+import { type Inspection, inspectModel } from "./inspect-model.ts";
+import { inspectionText } from "./inspect-text.ts";
+import { type Io, write, writeJson } from "./io.ts";
+import { addEngineOptions, addExamples, type EngineFlags } from "./options.ts";
+
+export interface InspectFlags extends EngineFlags {
+  readonly json?: boolean;
+  readonly tensors?: boolean;
+}
+
+export function addInspect(program: Command, io: Io): void {
+  const command = program
+    .command("inspect")
+    .description(
+      "What is in a GGUF file: metadata, dimensions, tensors, and the memory it needs. Reads only the header, and " +
+        "any architecture.",
+    )
+    .argument("<model>", "GGUF file")
+    .option("--tensors", "list every tensor")
+    .option("--json", "as JSON");
+  addEngineOptions(command);
+  addExamples(command, [
+    ["an overview", "qigen inspect model.gguf"],
+    ["memory for long texts", "qigen inspect model.gguf --context-length 32768"],
+    ["the type of every tensor", "qigen inspect model.gguf --tensors --json | jq '.tensors.list[].type'"],
+  ]);
+  command.action(async (model: string, flags: InspectFlags) => {
+    const found: Inspection = await inspectModel(model, flags);
+    if (flags.json) await writeJson(io, found);
+    else await write(io.stdout, inspectionText(found, io.stdout.columns ?? 100));
+  });
+}

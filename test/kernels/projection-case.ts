@@ -1,0 +1,162 @@
+import { expect } from "vitest";
+import { Rng } from "../../src/base/rng.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import { type ActivationLayout, activationLayout, paddedCols } from "../../src/kernels/activations.ts";
+import { pack } from "../../src/kernels/pack.ts";
+import { prepare } from "../../src/kernels/prepare.ts";
+import { projection, type ProjectionSpec } from "../../src/kernels/projection.ts";
+import { CHUNK } from "../../src/quant/formats.ts";
+import { type Packing, packing } from "../../src/quant/packing.ts";
+import { packReference, projectReference, quantizeActivations } from "../../src/quant/reference.ts";
+import { floatsOf, i32, input, type KernelCase, output, type Part, POISON } from "./bench.ts";
+import { magnitudes } from "./magnitudes.ts";
+import { paddedRows } from "./rows.ts";
+
+/** A projection on one matrix. */
+export interface Shape extends ProjectionSpec {
+  readonly rows: number;
+  readonly tokens: number;
+  readonly threads: number;
+}
+
+/** What it is computed from. */
+export interface Data {
+  readonly name: string;
+  /** [rows, cols] in row-major blocks. */
+  readonly source: Uint8Array;
+  /** [tokens, cols] */
+  readonly x: Float32Array;
+  /** What an accumulating projection adds to: [tokens, rows]. */
+  readonly before: Float32Array;
+  /** Whether every sum is exact in f32, in whatever order. */
+  readonly exact: boolean;
+}
+
+export interface ProjectionCase extends KernelCase {
+  /** Compares the outputs alone. */
+  checkOutputs(after: (part: Part) => Uint8Array): void;
+}
+
+/** pack, prepare and project, each compared with its oracle. `packed` is what the pack kernel is given. */
+export function projectionCase(isa: Isa, shape: Shape, data: Data, given = data.source): ProjectionCase {
+  const { format, rows, cols, tokens, blocking, activations, accumulate, threads } = shape;
+  const packed = packing(format, rows, cols, blocking.tu / isa.lanes, isa);
+  const layout = activationLayout(activations, format, cols);
+  const stride = paddedCols(packed.tiles * packed.tileRows);
+  // Tokens past the last one: as many as a block of `nu` may have. Their inputs are poison, their outputs unused.
+  const allTokens = Math.ceil(tokens / blocking.nu) * blocking.nu;
+  const weights = output("weights", packed.totalBytes);
+  const prepared = output("prepared", allTokens * layout.rowBytes);
+  const y = output("y", initialOutputs(shape, data, allTokens, stride));
+  const counts = input("counts", i32(tokens));
+  const source = input("source", given);
+  const x = input("x", paddedRows(data.x, cols));
+  const checkOutputs: ProjectionCase["checkOutputs"] = (after) =>
+    compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
+  return {
+    name: `${nameOf(shape)}, ${data.name}`,
+    threads,
+    steps: [
+      { kernel: pack(packed, isa), arguments: [source, weights, packed.tiles, rows] },
+      { kernel: prepare(layout, isa), arguments: [x, prepared, counts] },
+      {
+        kernel: projection(shape, isa),
+        arguments: [weights, prepared, y, 4 * stride, packed.tiles, counts],
+      },
+    ],
+    checkOutputs,
+    check: (after) => {
+      expect(Buffer.compare(after(weights), packReference(packed, isa, data.source)), "packed").toBe(0);
+      checkPrepared(layout, data.x, after(prepared));
+      checkOutputs(after);
+    },
+  };
+}
+
+function nameOf({ format, rows, cols, tokens, blocking, activations, accumulate, threads }: Shape): string {
+  const { mb, tb, mu, tu, nu } = blocking;
+  const inputs = activations.kind === "f32" ? "f32" : `int8 by ${activations.block}`;
+  const into = accumulate ? ", added" : "";
+  return (
+    `${format.name} ${rows} x ${cols}, ${tokens} tokens of ${inputs}${into}, ` +
+    `mb ${mb} tb ${tb} mu ${mu} tu ${tu} nu ${nu}, ${threads} threads`
+  );
+}
+
+/** Poison, or what is added to; zeros in the rows of the last tile that the matrix does not have. */
+function initialOutputs(
+  { rows, tokens, accumulate }: Shape,
+  { before }: Data,
+  allTokens: number,
+  stride: number,
+): Float32Array {
+  const y = new Float32Array(allTokens * stride);
+  if (!accumulate) return new Float32Array(new Uint8Array(y.buffer).fill(POISON).buffer);
+  for (let t = 0; t < tokens; t++) y.set(before.subarray(t * rows, (t + 1) * rows), t * stride);
+  return y;
+}
+
+/** int8: every code, scale and sum as the oracle has it. f32: the values, and sums that are close. */
+function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: Uint8Array): void {
+  const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, rowBytes } = layout;
+  const tokens = x.length / cols;
+  const row = (t: number, from: number, to: number) => bytes.slice(t * rowBytes + from, t * rowBytes + to);
+  const quantized = activations.kind === "int8" ? quantizeActivations(x, cols, block) : undefined;
+  for (let t = 0; t < tokens; t++) {
+    const inputs = x.subarray(t * cols, (t + 1) * cols);
+    const sumBytes = row(t, sumsAt, sumsAt + 4 * segments);
+    if (quantized === undefined) {
+      expect(floatsOf(row(t, 0, scalesAt))).toEqual(padded(inputs, scalesAt / 4));
+      floatsOf(sumBytes).forEach((sum, s) => {
+        const part = inputs.subarray(s * segment, (s + 1) * segment);
+        const size = part.reduce((total, v) => total + Math.abs(v), 0);
+        const expected = part.reduce((total, v) => total + v, 0);
+        expect(Math.abs(sum - expected)).toBeLessThanOrEqual(size * 2 ** -20);
+      });
+      continue;
+    }
+    const { codes, scales, sums } = quantized;
+    const paddedInputs = scalesAt;
+    const own = codes.subarray(t * paddedInputs, (t + 1) * paddedInputs);
+    expect(new Int8Array(row(t, 0, scalesAt).buffer)).toEqual(own);
+    expect(floatsOf(row(t, scalesAt, sumsAt))).toEqual(scales.slice(t * blocks, (t + 1) * blocks));
+    const chunks = paddedInputs / CHUNK;
+    const expected = new Int32Array(segments);
+    for (let c = 0; c < chunks; c++) expected[Math.floor((c * CHUNK) / segment)]! += sums[t * chunks + c]!;
+    expect(new Int32Array(sumBytes.buffer)).toEqual(expected);
+  }
+}
+
+function padded(values: Float32Array, length: number): Float32Array {
+  const all = new Float32Array(length);
+  all.set(values);
+  return all;
+}
+
+/** Outputs against the oracle: equal where sums are exact, else within the rounding of f32. */
+function compareOutputs(shape: Shape, data: Data, packed: Packing, stride: number, y: Float32Array): void {
+  const { format, rows, cols, tokens, activations, accumulate } = shape;
+  const { result } = projectReference(format, data.source, rows, cols, data.x, activations);
+  const sizes = magnitudes(format, data.source, rows, cols, data.x);
+  const layout = activationLayout(activations, format, cols);
+  const terms = activations.kind === "int8" ? layout.segments : cols;
+  const roundings = 8 + 4 * Math.sqrt(terms);
+  for (let t = 0; t < tokens; t++) {
+    for (let r = 0; r < stride; r++) {
+      const actual = y[t * stride + r]!;
+      const added = accumulate && r < rows ? data.before[t * rows + r]! : 0;
+      if (r >= packed.tiles * packed.tileRows) continue;
+      if (r >= rows) {
+        if (actual !== 0) expect.fail(`token ${t}, row ${r} past the last: ${actual}`);
+        continue;
+      }
+      const expected = result[t * rows + r]! + added;
+      const allowed = data.exact ? 0 : roundings * 2 ** -24 * (sizes[t * rows + r]! + Math.abs(added));
+      if (!(Math.abs(actual - expected) <= allowed))
+        expect.fail(`token ${t}, row ${r}: ${actual}, expected ${expected} to ${allowed}`);
+    }
+  }
+}
+
+/** The seed of a shape's data: the same on every target. */
+export const seeded = ({ rows, cols, tokens }: Shape) => new Rng(rows * 7919 + cols * 31 + tokens);
