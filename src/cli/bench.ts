@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import type { BenchmarkResult, Spread } from "../api/benchmark.ts";
-import { formatBytes, formatCount, formatSeconds, significant, table } from "./format.ts";
+import { bytesText, digits, secondsText } from "../plan/text.ts";
+import { columns, formatCount } from "./format.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { addEngineOptions, addExamples, type EngineFlags, engineOptions, wholeNumber } from "./options.ts";
 import { progressOn, Status } from "./status.ts";
@@ -59,13 +60,13 @@ export function benchText(result: BenchmarkResult): string {
   const rates = (name: string, tokens: number, rate: Spread, amount: string, peak: string) => [
     name,
     `${formatCount(tokens)} tokens`,
-    significant(rate.median),
-    `${significant(rate.min)} – ${significant(rate.max)}`,
+    digits(rate.median),
+    `${digits(rate.min)} – ${digits(rate.max)}`,
     amount,
     peak,
   ];
-  const gops = `${significant(result.prefillGops)} GOPS`;
-  const gbs = `${significant(result.decodeGBs)} GB/s`;
+  const gops = `${digits(result.prefillGops)} GOPS`;
+  const gbs = `${digits(result.decodeGBs)} GB/s`;
   const hasPeaks = machine.int8Gops !== undefined || machine.readGBs !== undefined;
   const rows = [
     ["", "", "tokens/s", "min – max", "", hasPeaks ? "of the measured peak" : ""],
@@ -80,17 +81,17 @@ export function benchText(result: BenchmarkResult): string {
   ];
   const first = result.firstTokenSeconds;
   const facts = [
-    ["load", formatSeconds(result.loadSeconds)],
-    ["first token", `${formatSeconds(first.median)} after a prompt of ${formatCount(promptTokens)} tokens`],
+    ["load", secondsText(result.loadSeconds)],
+    ["first token", `${secondsText(first.median)} after a prompt of ${formatCount(promptTokens)} tokens`],
     [
       "read per token",
-      `${formatBytes(bytesPerToken.weights)} of weights, ${formatBytes(Math.round(bytesPerToken.kvCache))} of KV cache`,
+      `${bytesText(bytesPerToken.weights)} of weights, ${bytesText(Math.round(bytesPerToken.kvCache))} of KV cache`,
     ],
   ];
   const hint = hasPeaks ? "" : "\nFor a comparison with what this machine can do: qigen doctor --measure\n";
-  return `${table(rows, "lrrrrr")}\n${table(facts, "ll")}${hint}`;
+  return `${columns(rows, [1, 2, 3, 4, 5])}\n${columns(facts)}${hint}`;
 }
 
 function percent(value: number, peak: number | undefined): string {
-  return peak === undefined ? "" : `${Math.round((100 * value) / peak)} % of ${significant(peak)}`;
+  return peak === undefined ? "" : `${Math.round((100 * value) / peak)} % of ${digits(peak)}`;
 }

@@ -1,17 +1,6 @@
-/** Numbers and tables as people read them. */
+/** Numbers and tables as people read them, where `plan/text` does not have it. */
 
-const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"];
-
-/** 1536 → "1.5 KiB". */
-export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < BYTE_UNITS.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? String(value) : significant(value)} ${BYTE_UNITS[unit]}`;
-}
+import { digits, table } from "../plan/text.ts";
 
 /** 5812345 → "5,812,345". */
 export function formatCount(count: number): string {
@@ -27,22 +16,7 @@ export function formatLarge(count: number): string {
     value /= 1000;
     unit++;
   }
-  return unit === 0 ? String(value) : `${significant(value)}${units[unit]}`;
-}
-
-/** 0.00123 → "1.23 ms"; 75 → "1 min 15 s". */
-export function formatSeconds(seconds: number): string {
-  if (seconds >= 60) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
-  if (seconds >= 1 || seconds === 0) return `${significant(seconds)} s`;
-  if (seconds >= 1e-3) return `${significant(seconds * 1e3)} ms`;
-  return `${significant(seconds * 1e6)} µs`;
-}
-
-/** Three digits that count, at most: 1234.5 → "1,235", 12.345 → "12.3", 0.5 → "0.5". */
-export function significant(value: number): string {
-  if (!Number.isFinite(value)) return "-";
-  const digits = value === 0 ? 0 : Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
-  return Number(value.toFixed(Math.min(digits, 12))).toLocaleString("en-US", { maximumFractionDigits: 12 });
+  return unit === 0 ? String(value) : `${digits(value)}${units[unit]}`;
 }
 
 /** The shortest decimal number that is this f32. */
@@ -69,14 +43,13 @@ export function oneLine(text: string, width: number): string {
   return characters.length <= width ? line : `${characters.slice(0, width - 1).join("")}…`;
 }
 
-/** Columns as wide as their widest cell; `align` has an `l` or `r` for each. */
-export function table(rows: readonly (readonly string[])[], align: string, indent = ""): string {
-  const widths = [...align].map((_, column) => Math.max(0, ...rows.map((row) => row[column]?.length ?? 0)));
-  const line = (row: readonly string[]) =>
-    row
-      .map((cell, column) =>
-        align[column] === "r" ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0),
-      )
-      .join("  ");
-  return rows.map((row) => `${(indent + line(row)).trimEnd()}\n`).join("");
+/** Lines of aligned columns, those in `right` aligned to the right. */
+export function columns(
+  rows: readonly (readonly string[])[],
+  right: readonly number[] = [],
+  indent = "",
+): string {
+  return table(rows, right)
+    .map((line) => `${indent}${line}\n`)
+    .join("");
 }

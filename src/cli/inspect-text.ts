@@ -1,20 +1,18 @@
 import type { ModelConfig } from "../models/model.ts";
-import { formatBytes, formatCount, formatLarge, oneLine, significant, table } from "./format.ts";
+import { bytesText, digits } from "../plan/text.ts";
+import { columns, formatCount, formatLarge, oneLine } from "./format.ts";
 import type { Inspection, MemoryNeed, MetadataValue, TensorSummary } from "./inspect-model.ts";
 
 /** What `qigen inspect` prints for people, lines at most `width` wide where they can be cut. */
 export function inspectionText(found: Inspection, width: number): string {
   const { file, config, tensors, memory } = found;
   const parts = [
-    table(
-      [
-        ["file", oneLine(file.path, 4096)],
-        ["size", `${formatBytes(file.bytes)}, GGUF version ${file.ggufVersion}`],
-        ["architecture", oneLine(found.architecture, 80)],
-        ["runs", found.supported ? "yes" : `no: ${oneLine(found.reason ?? "", 400)}`],
-      ],
-      "ll",
-    ),
+    columns([
+      ["file", oneLine(file.path, 4096)],
+      ["size", `${bytesText(file.bytes)}, GGUF version ${file.ggufVersion}`],
+      ["architecture", oneLine(found.architecture, 80)],
+      ["runs", found.supported ? "yes" : `no: ${oneLine(found.reason ?? "", 400)}`],
+    ]),
     ...(config === undefined ? [] : [`Dimensions\n${dimensions(config)}`]),
     tensors.count === 0 ? "No tensors\n" : `Tensors\n${tensorTable(tensors)}`,
     ...(tensors.list === undefined ? [] : [`Tensors by name\n${tensorList(tensors.list)}`]),
@@ -36,7 +34,7 @@ function dimensions(config: ModelConfig): string {
     ["trained context", formatCount(config.contextLength)],
     ["rope", `base ${formatCount(rope.base)}, ${rope.rotated} of ${config.headDim} dimensions${scaling}`],
   ];
-  return table(rows, "ll", "  ");
+  return columns(rows, [], "  ");
 }
 
 function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSummary): string {
@@ -44,8 +42,8 @@ function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSumm
     name,
     formatCount(n),
     formatLarge(w),
-    formatBytes(b),
-    significant(bits),
+    bytesText(b),
+    digits(bits),
     kernels,
   ];
   const rows = types.map((t) =>
@@ -53,7 +51,7 @@ function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSumm
   );
   const head = ["type", "tensors", "weights", "bytes", "bits/weight", "kernels"];
   const sum = row("all", count, weights, bytes, bitsPerWeight, "");
-  return table([head, ...rows, ...(types.length === 1 ? [] : [sum])], "lrrrrl", "  ");
+  return columns([head, ...rows, ...(types.length === 1 ? [] : [sum])], [1, 2, 3, 4], "  ");
 }
 
 function tensorList(list: NonNullable<TensorSummary["list"]>): string {
@@ -61,21 +59,21 @@ function tensorList(list: NonNullable<TensorSummary["list"]>): string {
     oneLine(name, 60),
     type,
     shape.join(" × "),
-    formatBytes(bytes),
+    bytesText(bytes),
   ]);
-  return table(rows, "lllr", "  ");
+  return columns(rows, [3], "  ");
 }
 
 function memoryTable(memory: MemoryNeed): string {
   const { backend, isa, contextLength, kv, weights, kvCache, working, total } = memory;
   const rows = [
-    ["weights, packed", formatBytes(weights)],
-    [`KV cache (${kv})`, formatBytes(kvCache)],
-    ["working", formatBytes(working)],
-    ["all", formatBytes(total)],
+    ["weights, packed", bytesText(weights)],
+    [`KV cache (${kv})`, bytesText(kvCache)],
+    ["working", bytesText(working)],
+    ["all", bytesText(total)],
   ];
   const title = `Memory for a context of ${formatCount(contextLength)} tokens (${backend}, ${isa})`;
-  return `${title}\n${table(rows, "lr", "  ")}`;
+  return `${title}\n${columns(rows, [1], "  ")}`;
 }
 
 function metadataTable(metadata: Inspection["metadata"], width: number): string {
@@ -86,7 +84,7 @@ function metadataTable(metadata: Inspection["metadata"], width: number): string 
     oneLine(key, keyWidth),
     oneLine(shown(metadata[key] as MetadataValue), room),
   ]);
-  return table(rows, "ll", "  ");
+  return columns(rows, [], "  ");
 }
 
 function shown(value: MetadataValue): string {

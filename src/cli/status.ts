@@ -1,5 +1,6 @@
 import type { Progress } from "../engine/load-model.ts";
-import { formatBytes, formatSeconds, oneLine } from "./format.ts";
+import { bytesText } from "../plan/text.ts";
+import { oneLine } from "./format.ts";
 import type { Output } from "./io.ts";
 
 /** Things that take less than this go unmentioned. */
@@ -22,7 +23,7 @@ export class Status {
     what: string,
     private readonly quiet = false,
   ) {
-    this.text = () => `${what} … ${formatSeconds(Math.floor((performance.now() - this.started) / 1000))}`;
+    this.text = () => `${what} … ${Math.floor((performance.now() - this.started) / 1000)} s`;
     if (output.isTTY !== true || quiet) return;
     this.timer = setInterval(() => this.paint(), REPAINT_MS);
     this.timer.unref();
@@ -66,9 +67,7 @@ export function progressOn(status: Status): (progress: Progress) => void {
     start ??= { at: performance.now(), done };
     const seconds = (performance.now() - start.at) / 1000;
     const rate = seconds > 0 ? (done - start.done) / seconds : 0;
-    status.show(
-      () => `loading weights ${bar(done / total)} of ${formatBytes(total)}, ${formatBytes(rate)}/s`,
-    );
+    status.show(() => `loading weights ${bar(done / total)} of ${bytesText(total)}, ${bytesText(rate)}/s`);
   };
 }
 

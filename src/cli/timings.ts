@@ -1,5 +1,6 @@
 import type { GenerationResult } from "../api/generation.ts";
-import { formatCount, formatSeconds, significant, table } from "./format.ts";
+import { digits, secondsText } from "../plan/text.ts";
+import { columns, formatCount } from "./format.ts";
 
 /** How long a generation took, per token. */
 export interface Timings {
@@ -37,17 +38,17 @@ const STOPPED = {
 export function timingLines(result: GenerationResult): string {
   const { promptTokens, reusedTokens, generatedTokens, prefillSeconds, decodeSeconds } = result;
   const { prefillTokensPerSecond: prefill, decodeTokensPerSecond: decode } = timingsOf(result);
-  const rate = (value: number | undefined) => (value === undefined ? "" : `${significant(value)} tokens/s`);
+  const rate = (value: number | undefined) => (value === undefined ? "" : `${digits(value)} tokens/s`);
   const cached = reusedTokens > 0 ? `${formatCount(reusedTokens)} more from the cache` : "";
   const rows = [
     [
       "prompt",
       `${formatCount(promptTokens - reusedTokens)} tokens`,
-      formatSeconds(prefillSeconds),
+      secondsText(prefillSeconds),
       rate(prefill),
       cached,
     ],
-    ["text", `${formatCount(generatedTokens)} tokens`, formatSeconds(decodeSeconds), rate(decode), ""],
+    ["text", `${formatCount(generatedTokens)} tokens`, secondsText(decodeSeconds), rate(decode), ""],
   ];
-  return `${table(rows, "lrrrl")}end     ${STOPPED[result.stopReason]}; seed ${result.seed}\n`;
+  return `${columns(rows, [1, 2, 3])}end     ${STOPPED[result.stopReason]}; seed ${result.seed}\n`;
 }

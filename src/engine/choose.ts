@@ -88,6 +88,8 @@ export function chooseBackend(
   if (wished === "wasm" || wished === "interpreter") {
     return { kind: wished, isa: chooseIsa(machine, wish.isa, wished), reason: "asked for" };
   }
+  const asked = brokenChoice(compilers);
+  if (asked !== undefined) throw new MachineError(asked);
   const obstacle = nativeObstacle(machine, compilers, platform);
   if (obstacle === undefined || wished === "native") {
     const isa = chooseIsa(machine, wish.isa, "native");
@@ -105,10 +107,20 @@ function backendOf(isa: Isa): BackendKind {
   return isa.syntax === "c" ? "native" : "wasm";
 }
 
-/** Why native code cannot be made or loaded here. A compiler that the user named and that fails is not passed over. */
-function nativeObstacle(machine: Machine, compilers: Compilers, platform: string): string | undefined {
+/** A compiler that the user named and that fails is not passed over. */
+function brokenChoice(compilers: Compilers): string | undefined {
   const asked = compilers.broken.find(({ foundAs }) => foundAs === "$QIGEN_CC");
-  if (asked) throw new MachineError(`$QIGEN_CC: ${asked.command}: ${asked.reason}`);
+  return asked && `$QIGEN_CC: ${asked.command}: ${asked.reason}`;
+}
+
+/** Why native code cannot be made or loaded here, if so. */
+export function nativeObstacle(
+  machine: Machine,
+  compilers: Compilers,
+  platform: string = process.platform,
+): string | undefined {
+  const asked = brokenChoice(compilers);
+  if (asked !== undefined) return asked;
   if (platform === "win32") return "its runtime needs POSIX threads and memory mapping, which Windows lacks";
   if (usableIsas(machine, "native").length === 0) return `no instruction set for ${machine.name}`;
   if (compilers.working.length === 0) return "no C compiler works";

@@ -4,6 +4,7 @@ import { type GgufFile, readGguf } from "../files/gguf.ts";
 import type { ByteSource } from "../files/source.ts";
 import { type Compiler, findCompilers } from "../host/compilers.ts";
 import { openFile } from "../host/node-files.ts";
+import { packedFile } from "../host/packed-cache.ts";
 import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
@@ -12,7 +13,7 @@ import type { ModelSpec } from "../models/model.ts";
 import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { formatNamed } from "../quant/formats.ts";
-import type { Backend, BackendKind } from "./backend.ts";
+import type { Backend, BackendKind, Region } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
 import { InterpreterBackend } from "./interpreter.ts";
@@ -21,7 +22,7 @@ import { createNativeBackend } from "./native.ts";
 import { planMatrices } from "./plan-matrices.ts";
 import { stepTableBytes } from "./step-table.ts";
 import { createWasmBackend } from "./wasm.ts";
-import { loadWeights, packKernels, readVector, stagingBytes } from "./weights.ts";
+import { loadWeights, packKernels, readVector, stagingBytes, writePackedWeights } from "./weights.ts";
 
 /** How a model is to be run. Everything has a default. */
 export interface EngineOptions {
@@ -37,6 +38,11 @@ export interface EngineOptions {
   readonly activations?: "int8" | "f32" | undefined;
   /** Element type of the KV cache. Default `f16`. */
   readonly kv?: "f16" | "f32" | undefined;
+  /**
+   * Where packed weights live: `arena` (default) in memory of this process, on huge pages; `mapped` in a file in the
+   * cache, as large as the model, which later starts map at once and processes share. Native backend only.
+   */
+  readonly placement?: "arena" | "mapped" | undefined;
   /** Format to quantize float weights to on load, such as `8bit-g32` or `Q4_0`. */
   readonly quantize?: string | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -123,18 +129,50 @@ async function build(
     options.onNotice?.(
       `running on ${backend.description}, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}`,
     );
-    const weights = backend.allocate(program.weights.bytes, "weights");
     const cache = backend.allocate(program.cache.bytes, "working");
     const work = backend.allocate(program.work.bytes, "working");
-    await loadWeights(program, backend, weights, model.file, model.source, {
-      onProgress: (done, total) => options.onProgress?.({ stage: "weights", done, total }),
-      signal: options.signal,
-    });
+    const weights = await placeWeights(model, program, backend, options);
     return new Engine(program, backend, { weights, cache, work }, angles);
   } catch (error) {
     await backend.dispose();
     throw error;
   }
+}
+
+/** The packed weights in memory: read and packed into an arena, or a packed file mapped as it is. */
+async function placeWeights(
+  model: OpenModel,
+  program: ModelProgram,
+  backend: Backend,
+  options: EngineOptions,
+): Promise<Region> {
+  const { file, source } = model;
+  const loading = {
+    onProgress: (done: number, total: number) => options.onProgress?.({ stage: "weights", done, total }),
+    signal: options.signal,
+  };
+  if (options.placement !== "mapped") {
+    const weights = backend.allocate(program.weights.bytes, "weights");
+    await loadWeights(program, backend, weights, file, source, loading);
+    return weights;
+  }
+  if (backend.mapFile === undefined) {
+    throw new UsageError(`the ${backend.kind} backend cannot map files; use placement "arena"`);
+  }
+  const layout = [...program.matrices.values()].map(({ packing, source: from }) => [
+    from.name,
+    packing.format.name,
+    packing.rows,
+    packing.cols,
+    packing.tile,
+    packing.lanes,
+  ]);
+  const { bytes } = program.weights;
+  const key = { modelPath: source.name, layout: JSON.stringify([program.isa.dotByte(1, 0), layout]), bytes };
+  const path = await packedFile(key, (write) =>
+    writePackedWeights(program, backend, file, source, write, loading),
+  );
+  return backend.mapFile(path, bytes);
 }
 
 /** The pure half: plan and kernels for a model on a machine. */

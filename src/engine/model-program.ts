@@ -15,7 +15,7 @@ import { type ProjectionSpec, projection, projectionName } from "../kernels/proj
 import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
 import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
-import type { Linear, ModelSpec } from "../models/model.ts";
+import { type Linear, type ModelSpec, vectors } from "../models/model.ts";
 import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
@@ -86,11 +86,9 @@ export class ModelProgram {
   }
 
   private layOutWeights(): void {
-    const { config, layers, outputNorm } = this.spec;
+    const { config, layers } = this.spec;
     for (const [tensor, plan] of this.matrices) this.weights.add(tensor, plan.packing.totalBytes);
-    for (const norm of [...layers.flatMap((l) => [l.attentionNorm, l.feedForwardNorm]), outputNorm]) {
-      this.weights.add(norm, 4 * paddedCols(config.hiddenSize));
-    }
+    for (const norm of vectors(this.spec)) this.weights.add(norm, 4 * paddedCols(config.hiddenSize));
     const page = kvStrides(this.kv).page;
     layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
   }

@@ -41,8 +41,9 @@ export class WasmHeap {
     assert(Number.isSafeInteger(bytes) && bytes >= 0, `a region of ${bytes} bytes`);
     const address = this.next;
     const end = alignUp(address + bytes, REGION_ALIGNMENT);
-    if (end > this.memory.buffer.byteLength)
-      throw new MachineError(`the ${this.memory.buffer.byteLength} bytes reserved for the model are used up`);
+    const { byteLength } = this.memory.buffer;
+    if (end > byteLength)
+      throw new MachineError(`the model needs more than the ${byteLength} bytes reserved`);
     this.next = end;
     return { address, bytes, view: (offset, length) => this.view(address, bytes, offset, length) };
   }

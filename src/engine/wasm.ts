@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { AbortedError, InternalError, MachineError, UsageError } from "../base/errors.ts";
+import { AbortedError, InternalError, MachineError, QigenError, UsageError } from "../base/errors.ts";
 import { STEP_BYTES } from "../emit/c-runtime.ts";
 import { emitWasm, WASM_STEP_BYTES } from "../emit/wasm.ts";
 import { assembleWasm } from "../emit/wasm-assembler.ts";
@@ -109,7 +109,7 @@ class WasmBackend implements Backend {
 
   private failure(error: unknown): Error {
     if (this.disposed) return new AbortedError("the backend was disposed");
-    if (error instanceof AbortedError) return error;
+    if (error instanceof QigenError) return error;
     const { message, stack } = error as Error;
     const kernel = trappedKernel(stack ?? "", this.kernels);
     return new InternalError(kernel === undefined ? message : `kernel ${kernel}: ${message}`);

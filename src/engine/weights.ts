@@ -5,6 +5,7 @@ import type { ByteSource } from "../files/source.ts";
 import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
+import { vectors } from "../models/model.ts";
 import { formatNamed, rowBytes } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 import { dequantizeRows } from "../quant/reference.ts";
@@ -30,16 +31,20 @@ export function packKernels(matrices: Iterable<MatrixPlan>, isa: Isa): Map<strin
   return kernels;
 }
 
-/** Bytes of staging memory that `loadWeights` allocates. */
+/** Bytes of staging memory that loading allocates. */
 export function stagingBytes(matrices: Iterable<MatrixPlan>): number {
-  return 2 * stagingBufferBytes(matrices);
+  const all = [...matrices];
+  return 2 * sourceStagingBytes(all) + packedStagingBytes(all);
 }
 
-function stagingBufferBytes(matrices: Iterable<MatrixPlan>): number {
-  let bytes = STAGING_BYTES;
-  for (const { packing } of matrices)
-    bytes = Math.max(bytes, packing.tileRows * rowBytes(packing.format, packing.cols));
-  return bytes + PACK_SLACK;
+function sourceStagingBytes(matrices: readonly MatrixPlan[]): number {
+  const tile = ({ packing }: MatrixPlan) => packing.tileRows * rowBytes(packing.format, packing.cols);
+  return Math.max(STAGING_BYTES, ...matrices.map(tile)) + PACK_SLACK;
+}
+
+function packedStagingBytes(matrices: readonly MatrixPlan[]): number {
+  const size = sourceStagingBytes(matrices);
+  return Math.max(...partsOf(matrices, size).map(({ matrix, tiles }) => tiles * matrix.packing.tileBytes));
 }
 
 /**
@@ -54,21 +59,65 @@ export async function loadWeights(
   source: ByteSource,
   options: LoadOptions = {},
 ): Promise<void> {
+  for (const { offset, bytes } of await vectorImages(program, file, source))
+    weights.view(offset, bytes.length).set(bytes);
+  const place = (part: Part) => weights.address + partOffset(program, part);
+  await packParts(program, backend, file, source, place, undefined, options);
+}
+
+/**
+ * Writes the packed weights, byte for byte as they lie in the `weights` region, in order. For a file that is mapped
+ * into memory instead of filling a region.
+ */
+export async function writePackedWeights(
+  program: ModelProgram,
+  backend: Backend,
+  file: GgufFile,
+  source: ByteSource,
+  write: (chunk: Uint8Array) => Promise<void>,
+  options: LoadOptions = {},
+): Promise<void> {
+  const staging = backend.allocate(packedStagingBytes([...program.matrices.values()]), "working");
+  let written = 0;
+  const put = async (offset: number, bytes: Uint8Array) => {
+    if (offset > written) await write(new Uint8Array(offset - written));
+    await write(bytes);
+    written = offset + bytes.length;
+  };
+  try {
+    const packed = (part: Part) =>
+      put(partOffset(program, part), staging.view(0, part.tiles * part.matrix.packing.tileBytes));
+    await packParts(program, backend, file, source, () => staging.address, packed, options);
+    for (const { offset, bytes } of await vectorImages(program, file, source)) await put(offset, bytes);
+    await put(program.weights.bytes, new Uint8Array(0));
+  } finally {
+    backend.release(staging);
+  }
+}
+
+/** Reads and packs all parts in order; `place` says where a part goes, `packed` runs when it is there. */
+async function packParts(
+  program: ModelProgram,
+  backend: Backend,
+  file: GgufFile,
+  source: ByteSource,
+  place: (part: Part) => number,
+  packed: ((part: Part) => Promise<void>) | undefined,
+  options: LoadOptions,
+): Promise<void> {
   const matrices = [...program.matrices.values()];
-  await loadVectors(program, weights, file, source);
-  const size = stagingBufferBytes(matrices);
+  const size = sourceStagingBytes(matrices);
   const staging = [backend.allocate(size, "working"), backend.allocate(size, "working")] as const;
   const total = matrices.reduce((sum, m) => sum + m.linear.rows * rowBytes(m.source, m.linear.cols), 0);
-  const parts = matrices.flatMap((matrix) => splitMatrix(matrix, size - PACK_SLACK));
   let done = 0;
   let packing: Promise<void> = Promise.resolve();
   try {
-    for (const [i, part] of parts.entries()) {
+    for (const [i, part] of partsOf(matrices, size).entries()) {
       if (options.signal?.aborted) throw new AbortedError();
       const buffer = staging[i % 2] as Region;
       await readPart(part, buffer, file, source);
       await packing;
-      packing = packPart(program, backend, weights, part, buffer);
+      packing = packPart(backend, part, buffer, place(part)).then(() => packed?.(part));
       done += part.rows * rowBytes(part.matrix.source, part.matrix.linear.cols);
       options.onProgress?.(done, total);
     }
@@ -84,6 +133,15 @@ interface Part {
   readonly firstTile: number;
   readonly tiles: number;
   readonly rows: number;
+}
+
+function partsOf(matrices: readonly MatrixPlan[], stagingSize: number): Part[] {
+  return matrices.flatMap((matrix) => splitMatrix(matrix, stagingSize - PACK_SLACK));
+}
+
+/** Where a part lies in the packed weights. */
+function partOffset(program: ModelProgram, { matrix, firstTile }: Part): number {
+  return program.weights.offset(matrix.linear.tensor) + firstTile * matrix.packing.tileBytes;
 }
 
 function splitMatrix(matrix: MatrixPlan, bytes: number): Part[] {
@@ -115,35 +173,26 @@ async function readPart(part: Part, buffer: Region, file: GgufFile, source: Byte
   buffer.view(0, quantized.length).set(quantized);
 }
 
-async function packPart(
-  program: ModelProgram,
-  backend: Backend,
-  weights: Region,
-  part: Part,
-  buffer: Region,
-): Promise<void> {
-  const { packing, linear } = part.matrix;
-  const to = weights.address + program.weights.offset(linear.tensor) + part.firstTile * packing.tileBytes;
-  const steps = backend.prepare([
-    { kernel: packName(packing), arguments: [buffer.address, to, part.tiles, part.rows], barrier: true },
-  ]);
-  await backend.run(steps);
+async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {
+  const kernel = packName(part.matrix.packing);
+  const args = [buffer.address, to, part.tiles, part.rows];
+  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true }]));
 }
 
-/** Norm weights as f32, padded with zeros. */
-async function loadVectors(
+/** Norm weights as f32, padded with zeros, and where they lie in the packed weights. */
+async function vectorImages(
   program: ModelProgram,
-  weights: Region,
   file: GgufFile,
   source: ByteSource,
-): Promise<void> {
-  const { layers, outputNorm } = program.spec;
-  for (const name of [...layers.flatMap((l) => [l.attentionNorm, l.feedForwardNorm]), outputNorm]) {
+): Promise<{ offset: number; bytes: Uint8Array }[]> {
+  const images = vectors(program.spec).map(async (name) => {
     const values = await readVector(name, file, source);
     const { offset, bytes } = program.weights.part(name);
-    const target = weights.view(offset, bytes);
-    target.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  }
+    const image = new Uint8Array(bytes);
+    image.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+    return { offset, bytes: image };
+  });
+  return Promise.all(images);
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */

@@ -1,5 +1,5 @@
 import { Worker } from "node:worker_threads";
-import { InternalError } from "../base/errors.ts";
+import { InternalError, MachineError } from "../base/errors.ts";
 import type { StartWasmThread, WasmThread } from "./wasm-thread.ts";
 
 /** What the worker runs: plain JavaScript as text, so that there is no file to find from sources, a build or a bundle. */
@@ -18,17 +18,21 @@ parentPort.postMessage({ done: 0 });
 
 type Reply = { readonly done: number } | { readonly error: Error };
 
-/** A thread of `node:worker_threads`. */
+/** A thread of `node:worker_threads`. Throws `MachineError` where the system has none left. */
 export const startWasmThread: StartWasmThread = async (module, memory) => {
-  const worker = new Worker(PROGRAM, {
-    eval: true,
-    name: "qigen kernels",
-    workerData: { module, memory },
-    execArgv: [], // no loaders and no preloaded modules of the main program
-  });
-  const thread = new NodeThread(worker);
-  await thread.ready;
-  return thread;
+  try {
+    const worker = new Worker(PROGRAM, {
+      eval: true,
+      name: "qigen kernels",
+      workerData: { module, memory },
+      execArgv: [], // no loaders and no preloaded modules of the main program
+    });
+    const thread = new NodeThread(worker);
+    await thread.ready;
+    return thread;
+  } catch (cause) {
+    throw new MachineError(`cannot start a thread for the kernels: ${(cause as Error).message}`, { cause });
+  }
 };
 
 interface Call {

@@ -101,8 +101,9 @@ describe("the WebAssembly backend", () => {
     x.set([1, 2, 3, 4]);
     await backend.run(backend.prepare([step("scale", b.address, 2.5)]));
     expect([...x]).toEqual([2.5, 5, 7.5, 10]);
-    for (const [offset, length] of [[-1, 1], [0, 17], [16, 1], [0, -1]] as const) // biome-ignore format: pairs
-      expect(() => b.view(offset, length)).toThrow(RangeError);
+    expect(() => b.view(-1, 1)).toThrow(RangeError);
+    expect(() => b.view(0, -1)).toThrow(RangeError);
+    expect(() => b.view(1, 16)).toThrow(RangeError);
   });
 
   test("runs steps in order, programs again and again, and empty ones", async () => {

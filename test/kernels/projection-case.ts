@@ -4,7 +4,7 @@ import type { Isa } from "../../src/isa/isa.ts";
 import { type ActivationLayout, activationLayout, paddedCols } from "../../src/kernels/activations.ts";
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
-import { projection, type ProjectionSpec } from "../../src/kernels/projection.ts";
+import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
 import { CHUNK } from "../../src/quant/formats.ts";
 import { type Packing, packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference, quantizeActivations } from "../../src/quant/reference.ts";

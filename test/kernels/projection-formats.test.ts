@@ -1,0 +1,54 @@
+import { at } from "../../src/base/assert.ts";
+import { Rng } from "../../src/base/rng.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import { nests } from "../../src/kernels/activations.ts";
+import { FORMATS, type Format, groupSize } from "../../src/quant/formats.ts";
+import { describeKernels } from "./bench.ts";
+import { projectionCase, type Shape } from "./projection-case.ts";
+import { exactData, extremeData, ordinaryData } from "./projection-data.ts";
+
+const ROWS = [1, 7, 8, 9, 31, 33, 100, 127, 172];
+const COLS = [1, 7, 31, 32, 33, 64, 127, 160, 172, 320];
+const BLOCKS = [32, 64, 128, "row"] as const;
+
+/** A shape and a blocking for a format, drawn so that all the formats together see every kind of each. */
+function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
+  const pick = <T>(values: readonly T[]): T => at(values, rng.integer(values.length));
+  const cols = pick(COLS);
+  const group = format.kind === "quantized" ? groupSize(format, cols) : cols;
+  const blocks = BLOCKS.filter((block) => block === "row" || nests(group, block, cols));
+  const block = pick(blocks);
+  const tile = pick([1, 2, 4]);
+  const nu = pick([1, 1, 2, 3]);
+  const unit = Math.max(group, kind === "int8" && block !== "row" ? block : 1);
+  const parts = [1, 2].map((n) => n * unit).filter((mb) => mb < cols);
+  const tu = tile * isa.lanes;
+  return {
+    format,
+    cols,
+    activations: kind === "f32" ? { kind } : { kind, block },
+    blocking: {
+      mb: format.kind === "float" ? cols : pick([cols, ...parts]),
+      tb: nu === 1 ? tu : tu * pick([1, 2, 3]),
+      mu: pick([32, 64]),
+      tu,
+      nu,
+    },
+    accumulate: rng.integer(3) === 0,
+    rows: pick(ROWS),
+    tokens: pick([1, 2, 3, 5]),
+    threads: pick([1, 3]),
+  };
+}
+
+const KINDS = { float: ["f32"], quantized: ["int8", "int8", "f32"] } as const;
+
+describeKernels("projections of every format", (isa) =>
+  [...FORMATS.values()].flatMap((format, n) => {
+    const rng = new Rng(n);
+    return KINDS[format.kind].flatMap((kind) => {
+      const shape = draw(format, kind, isa, rng);
+      return [ordinaryData, exactData, extremeData].map((data) => projectionCase(isa, shape, data(shape)));
+    });
+  }),
+);
