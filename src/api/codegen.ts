@@ -71,7 +71,7 @@ export interface ProjectionRequest {
   readonly tokens?: number | undefined;
   /** Default `int8`; formats of float weights are always multiplied in f32. */
   readonly activations?: "int8" | "f32" | undefined;
-  /** Default: those of the machine. */
+  /** Default: those of the machine; one on WebAssembly. */
   readonly threads?: number | undefined;
 }
 
@@ -111,7 +111,7 @@ export function generateProjection(request: ProjectionRequest): GeneratedProject
   const activations =
     request.activations === "f32" ? ({ kind: "f32" } as const) : defaultActivations(format, cols);
   const shape: ProjectionShape = { format, rows, cols, activations };
-  const threads = request.threads === undefined ? {} : { threads: request.threads };
+  const threads = { threads: request.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads) };
   const plan =
     tokens === 1
       ? planWeights(machine, isa, shape, threads).decode

@@ -1,6 +1,6 @@
 import type { Machine } from "../plan/machine.ts";
 
-/** The machine to plan for: this one, `generic`, or one described in a JSON file (as `qigen doctor --json` has it). */
+/** The machine to plan for: this one, `generic`, or one in a JSON file: described, or as `qigen doctor --json` prints it. */
 export async function machineFor(flag: string | undefined): Promise<Machine> {
   if (flag === undefined) {
     const { describeMachine } = await import("../host/describe-machine.ts");
@@ -8,7 +8,19 @@ export async function machineFor(flag: string | undefined): Promise<Machine> {
   }
   const { genericMachine, parseMachine } = await import("../plan/machine.ts");
   if (flag === "generic") return genericMachine();
-  return parseMachine(await readText(flag), flag);
+  const text = await readText(flag);
+  return parseMachine(machineIn(text) ?? text, flag);
+}
+
+/** The machine within a diagnosis, if the text is one. */
+function machineIn(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== "object" || value === null || !("machine" in value)) return undefined;
+    return JSON.stringify(value.machine);
+  } catch {
+    return undefined;
+  }
 }
 
 /** A text file of the user's. Throws `FileAccessError`. */

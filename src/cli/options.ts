@@ -8,7 +8,7 @@ import type { SamplingOptions } from "../text/sampling-options.ts";
  */
 export type EngineFlags = Pick<
   EngineOptions,
-  "backend" | "isa" | "threads" | "contextLength" | "activations" | "kv" | "quantize"
+  "backend" | "isa" | "threads" | "contextLength" | "activations" | "kv" | "placement" | "quantize"
 >;
 
 export interface GenerateFlags extends Omit<SamplingOptions, "repeatLastN"> {
@@ -35,10 +35,16 @@ export function addEngineOptions(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option("--kv <type>", "precision of the KV cache: f16 or f32 (default: f16, f32 on wasm)").choices([
+      new Option("--kv <type>", "precision of the KV cache: f16 or f32 (default: f16)").choices([
         "f16",
         "f32",
       ]),
+    )
+    .addOption(
+      new Option(
+        "--placement <where>",
+        "packed weights: arena (in memory) or mapped (a cached file; starts at once) (default: arena)",
+      ).choices(["arena", "mapped"]),
     )
     .option("--quantize <format>", "quantize float weights on load, to Q4_0 or 4bit-g128, say");
 }
@@ -58,8 +64,8 @@ export function addSamplingOptions(command: Command): Command {
 
 /** The flags among them that are the engine's. */
 export function engineOptions(flags: EngineFlags): EngineFlags {
-  const { backend, isa, threads, contextLength, activations, kv, quantize } = flags;
-  return { backend, isa, threads, contextLength, activations, kv, quantize };
+  const { backend, isa, threads, contextLength, activations, kv, placement, quantize } = flags;
+  return { backend, isa, threads, contextLength, activations, kv, placement, quantize };
 }
 
 /** The flags among them that `generate` and `chat` take. */

@@ -1,6 +1,6 @@
 import type { Progress } from "../engine/load-model.ts";
 import { bytesText } from "../plan/text.ts";
-import { oneLine } from "./format.ts";
+import { printable } from "./format.ts";
 import type { Output } from "./io.ts";
 
 /** Things that take less than this go unmentioned. */
@@ -51,7 +51,12 @@ export class Status {
   private paint(): void {
     if (performance.now() - this.started < PATIENCE_MS) return;
     this.painted = true;
-    this.output.write(`\r\u001b[2K${oneLine(this.text(), (this.output.columns ?? 80) - 1)}`);
+    this.output.write(`\r\u001b[2K${this.line()}`);
+  }
+
+  /** Cut to the width of the terminal, which would start another line otherwise. */
+  private line(): string {
+    return [...printable(this.text())].slice(0, (this.output.columns ?? 80) - 1).join("");
   }
 
   private erase(): void {

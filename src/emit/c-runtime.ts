@@ -1,11 +1,5 @@
 import type { Kernel } from "../ir/types.ts";
 
-/** Flag of a step: the team meets at a barrier after it. */
-export const STEP_BARRIER = 1;
-
-/** Bytes of one step of a program: i32 kernel index, i32 flags, u64 address of the argument block. */
-export const STEP_BYTES = 16;
-
 const RUNTIME = `#define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>

@@ -71,6 +71,11 @@ function signed(offset: number): string {
   return offset < 0 ? ` - ${-offset}` : ` + ${offset}`;
 }
 
+/** The lines of a statement, continuations indented. */
+function lines(statement: string): string[] {
+  return statement.split("\n").map((line, i) => (i === 0 ? line : `    ${line}`));
+}
+
 function indent(lines: string[]): string[] {
   return lines.map((line) => (line === "" ? line : `  ${line}`));
 }
@@ -100,13 +105,12 @@ function cSyntax(isa: Isa): Syntax {
       operand: pointer,
       at: bare(offset === 0 ? pointer : `${pointer}${signed(offset)}`),
     }),
-    declare: (type, name, expression) => [
-      type === "ptr"
-        ? `char *const ${name} = ${bare(expression)};`
-        : `const ${typeName(type)}${name} = ${bare(expression)};`,
-    ],
-    variable: (type, name, expression) => [`${typeName(type)}${name} = ${bare(expression)};`],
-    assign: (name, expression) => [`${name} = ${bare(expression)};`],
+    declare: (type, name, expression) => {
+      const kind = type === "ptr" ? "char *const " : `const ${typeName(type)}`;
+      return lines(`${kind}${name} = ${bare(expression)};`);
+    },
+    variable: (type, name, expression) => lines(`${typeName(type)}${name} = ${bare(expression)};`),
+    assign: (name, expression) => lines(`${name} = ${bare(expression)};`),
     statement: (expression) => [`${expression};`],
     comment: (text) => (text === "" ? [""] : [`// ${text}`]),
     loop: (index, start, end, step, body) => [

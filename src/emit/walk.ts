@@ -161,13 +161,26 @@ class Walk {
 
   private dot(s: DotStatement): void {
     const bits = Math.max(...s.weights.map((w) => w.bits ?? 8));
-    const text = this.isa.dot[s.op]({
-      accumulator: this.operand(s.accumulator, true),
-      weights: s.weights.map((w) => this.operand(w, false)),
-      activations: s.activations.map((x) => this.operand(x, false)),
-      bits,
-    });
-    this.result(s.result, this.hoisted(text), false, undefined);
+    const accumulator = this.operand(s.accumulator, true);
+    const weights = s.weights.map((w) => this.operand(w, false));
+    const activations = s.activations.map((x) => this.operand(x, false));
+    const steps = this.isa.dot[s.op]({ weights, activations, bits }).map((step) => this.hoisted(step));
+    const name = this.declareLocal(s.result);
+    const { type } = s.result;
+    const first = (steps[0] as string).replaceAll("$a", () => accumulator);
+    if (steps.length === 1) {
+      this.lines.push(...this.syntax.declare(type, name, first));
+      return;
+    }
+    this.lines.push(...this.syntax.variable(type, name, first));
+    for (const step of steps.slice(1)) {
+      this.lines.push(
+        ...this.syntax.assign(
+          name,
+          step.replaceAll("$a", () => this.syntax.use(name)),
+        ),
+      );
+    }
   }
 
   /** Prints, or keeps for folding, the value that an expression defines. */

@@ -2,6 +2,7 @@ import { assert } from "../base/assert.ts";
 import { ARGUMENT_SLOT_BYTES, type Kernel, type Type } from "../ir/types.ts";
 import type { Isa, VectorType } from "../isa/isa.ts";
 import { f32Text } from "../isa/wasm-literal.ts";
+import { STEP_BYTES } from "./step-layout.ts";
 import type { Locals, Syntax } from "./syntax.ts";
 import { walk } from "./walk.ts";
 import { fill, indent, layout } from "./wasm-layout.ts";
@@ -12,9 +13,6 @@ export interface WasmMemory {
   readonly maximum?: number;
   readonly shared?: boolean;
 }
-
-/** Bytes of one step of `run`: i32 index of the kernel, i32 address of its argument block, 8 bytes of reserve. */
-export const WASM_STEP_BYTES = 16;
 
 /** Operands are texts that push a value: `$0 $1 name`. */
 const scalarRows: Syntax["scalarRows"] = {
@@ -166,7 +164,7 @@ function scratch(body: readonly string[]): string[] {
 function driver(memory: WasmMemory): string[] {
   const poll = memory.shared === true ? "i32.atomic.load" : "i32.load";
   return [
-    `;; Runs steps of ${WASM_STEP_BYTES} bytes {i32 kernel, i32 argument block, 8 bytes reserved} in order, as thread 0 of 1.`,
+    `;; Runs steps of ${STEP_BYTES} bytes {i32 kernel, i32 flags, u64 argument block} in order, as thread 0 of 1.`,
     ";; Stops before a step when the i32 at $cancel is not 0. Returns how many steps were done.",
     '(func $run (export "run") (param $steps i32) (param $count i32) (param $cancel i32) (result i32)',
     "  (local $done i32)",
@@ -174,9 +172,9 @@ function driver(memory: WasmMemory): string[] {
     "    loop $next",
     "      local.get $done  local.get $count  i32.ge_s  br_if $stop",
     `      local.get $cancel  ${poll}  br_if $stop`,
-    "      local.get $steps  i32.load offset=4  i32.const 0  i32.const 1",
+    "      local.get $steps  i32.load offset=8  i32.const 0  i32.const 1",
     "      local.get $steps  i32.load  call_indirect (type $kernel)",
-    `      local.get $steps  i32.const ${WASM_STEP_BYTES}  i32.add  local.set $steps`,
+    `      local.get $steps  i32.const ${STEP_BYTES}  i32.add  local.set $steps`,
     "      local.get $done  i32.const 1  i32.add  local.set $done",
     "      br $next",
     "    end",

@@ -141,7 +141,8 @@ async function tryBackend(
       await backend.dispose();
     }
   } catch (error) {
-    return { works: false, text: messageOf(error) };
+    const instead = kind === "native" ? "; models run on wasm instead" : "";
+    return { works: false, text: `${messageOf(error)}${instead}` };
   }
 }
 

@@ -1,6 +1,6 @@
 import { alignUp } from "../base/bytes.ts";
 import { AbortedError, MachineError, UsageError } from "../base/errors.ts";
-import { STEP_BYTES } from "../emit/c-runtime.ts";
+import { STEP_BYTES } from "../emit/step-layout.ts";
 import { Interpreter } from "../ir/interp.ts";
 import type { Isa } from "../isa/isa.ts";
 import {

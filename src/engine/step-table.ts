@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { STEP_BARRIER, STEP_BYTES } from "../emit/c-runtime.ts";
+import { STEP_BARRIER, STEP_BYTES } from "../emit/step-layout.ts";
 import { ARGUMENT_SLOT_BYTES, type Kernel } from "../ir/types.ts";
 import type { Region, Step } from "./backend.ts";
 

@@ -1,7 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { AbortedError, InternalError, MachineError, QigenError, UsageError } from "../base/errors.ts";
-import { STEP_BYTES } from "../emit/c-runtime.ts";
-import { emitWasm, WASM_STEP_BYTES } from "../emit/wasm.ts";
+import { emitWasm } from "../emit/wasm.ts";
 import { assembleWasm } from "../emit/wasm-assembler.ts";
 import type { WasmThread } from "../host/wasm-thread.ts";
 import { WASM_MAX_PAGES, type WasmModuleObject, webAssembly } from "../host/wasm-types.ts";
@@ -32,7 +31,7 @@ export async function createWasmBackend(request: BackendRequest): Promise<Backen
     throw new AbortedError();
   }
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  return new WasmBackend(heap, thread, isa, kernels, `${isa.name}, one thread, compiled in ${seconds} s`);
+  return new WasmBackend(heap, thread, isa, kernels, `${isa.name}, compiled in ${seconds} s`);
 }
 
 async function compile(kernels: readonly Kernel[], isa: Isa): Promise<WasmModuleObject> {
@@ -81,7 +80,6 @@ class WasmBackend implements Backend {
   prepare(steps: readonly Step[]): WasmProgram {
     const table = this.heap.allocate(stepTableBytes(steps));
     writeStepTable(table, steps, this.kernels);
-    narrowStepTable(table, steps.length);
     return { steps, table };
   }
 
@@ -119,19 +117,6 @@ class WasmBackend implements Backend {
     this.disposed = true;
     await this.thread.terminate();
     this.heap.dispose();
-  }
-}
-
-/**
- * The driver of `emitWasm` has the argument block, as 32 bits, where other drivers have a step's flags; a team of one
- * has nobody to meet.
- */
-function narrowStepTable(table: Region, steps: number): void {
-  assert(WASM_STEP_BYTES === STEP_BYTES, "steps of different sizes");
-  const bytes = table.view(0, steps * STEP_BYTES);
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  for (let step = 0; step < bytes.length; step += STEP_BYTES) {
-    view.setUint32(step + 4, view.getUint32(step + 8, true), true);
   }
 }
 

@@ -5,22 +5,22 @@ import type { DotChain, Isa } from "./isa.ts";
  * `vpmaddubsw` adds two u8·i8 products in 16 bits, so up to ⌊(2^15 − 1) / (2 · (2^bits − 1) · 127)⌋ links of a chain
  * can be added in 16 bits before `vpmaddwd` by ones widens them: 8 links at 4 bits, 18 at 3, 43 at 2, 1 at 7.
  */
-function dotChain({ accumulator, weights, activations, bits }: DotChain): string {
+function dotChain({ weights, activations, bits }: DotChain): string[] {
   const run = Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
-  let sum = accumulator;
+  const sums: string[] = [];
   for (let start = 0; start < weights.length; start += run) {
     const products = weights
       .slice(start, start + run)
       .map((w, i) => `_mm256_maddubs_epi16(${w}, ${activations[start + i]})`);
-    const pairs = products.reduce((a, b) => `_mm256_add_epi16(${a}, ${b})`);
-    sum = `_mm256_add_epi32(${sum}, _mm256_madd_epi16(${pairs}, #ones16))`;
+    const pairs = products.reduceRight((rest, product) => `_mm256_add_epi16(${product},\n${rest})`);
+    sums.push(`_mm256_add_epi32($a, _mm256_madd_epi16(#ones16,\n${pairs}))`);
   }
-  return sum;
+  return sums;
 }
 
 /** |w − 128| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits, but no two pairs do. */
-function dot8Chain({ accumulator, weights, activations }: DotChain): string {
-  return weights.reduce((sum, w, i) => `dot8(${sum}, ${w}, ${activations[i]})`, accumulator);
+function dot8Chain({ weights, activations }: DotChain): string[] {
+  return weights.map((w, i) => `dot8($a, ${w}, ${activations[i]})`);
 }
 
 const setr = (values: readonly number[]): string => `_mm256_setr_epi32(${values.join(", ")})`;

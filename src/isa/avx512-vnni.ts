@@ -2,8 +2,8 @@ import { floatLiteral, hexByte } from "./c-literal.ts";
 import type { DotChain, Isa } from "./isa.ts";
 
 /** `vpdpbusd` multiplies u8 by i8, adds the four products of a lane and the accumulator, and never saturates. */
-function dotChain({ accumulator, weights, activations }: DotChain): string {
-  return weights.reduce((sum, w, i) => `_mm512_dpbusd_epi32(${sum}, ${w}, ${activations[i]})`, accumulator);
+function dotChain({ weights, activations }: DotChain): string[] {
+  return weights.map((w, i) => `_mm512_dpbusd_epi32($a, ${w}, ${activations[i]})`);
 }
 
 const setr = (values: readonly number[]): string => `_mm512_setr_epi32(${values.join(", ")})`;

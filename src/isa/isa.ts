@@ -18,9 +18,8 @@ export interface RowInput {
  */
 export type Row = string | ((input: RowInput) => string);
 
-/** Operand texts of a `dot`: `$a` the accumulator, then the chain; `bits` bounds every code of the chain. */
+/** Operand texts of a `dot`; `bits` bounds every code of the chain. */
 export interface DotChain {
-  readonly accumulator: string;
   readonly weights: readonly string[];
   readonly activations: readonly string[];
   readonly bits: number;
@@ -63,6 +62,7 @@ export interface Isa extends Target {
   /** Helper functions for rows that are a sequence: printed once per unit, when a row that calls them is used. */
   readonly helpers: Readonly<Record<string, string>>;
   readonly rows: { readonly [N in VectorOpName]: Row };
-  readonly dot: { readonly [N in DotOpName]: (chain: DotChain) => string };
+  /** A chain as a sequence of expressions: `$a` is the accumulator at first, then the result so far. */
+  readonly dot: { readonly [N in DotOpName]: (chain: DotChain) => readonly string[] };
   readonly costs: IsaCosts;
 }

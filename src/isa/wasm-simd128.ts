@@ -17,12 +17,12 @@ import { f32Text, hex, splat } from "./wasm-literal.ts";
  * row that shares x, so the engine computes them once. `extmul` with sums in 16 bits has half the speed, since its
  * widening is part of each product.
  */
-function dotChain(chain: DotChain): string {
+function dotChain(chain: DotChain): string[] {
   return pairs(chain, (w, x) => [w, evenBytes(x), oddCodes(w), `${oddBytes(x)} ${x} ${up} i16x8.sub`]);
 }
 
 /** A code above 127 would make w negative: its even byte is masked. */
-function dot8Chain(chain: DotChain): string {
+function dot8Chain(chain: DotChain): string[] {
   return pairs(chain, (w, x) => [`${w} #even v128.and`, evenBytes(x), oddCodes(w), oddBytes(x)]);
 }
 
@@ -33,14 +33,14 @@ const oddCodes = (w: string) => `${w} i32.const 8 i16x8.shr_u`;
 
 /** acc + Σ over the chain of two products of 16-bit lanes, factor by factor. */
 function pairs(
-  { accumulator, weights, activations }: DotChain,
+  { weights, activations }: DotChain,
   factors: (w: string, x: string) => readonly [string, string, string, string],
-): string {
+): string[] {
   const product = "i32x4.dot_i16x8_s";
-  return weights.reduce((sum, w, i) => {
+  return weights.map((w, i) => {
     const [even, xEven, odd, xOdd] = factors(w, activations[i] as string);
-    return `${sum} ${even} ${xEven} ${product} ${odd} ${xOdd} ${product} i32x4.add i32x4.add`;
-  }, accumulator);
+    return `$a ${even} ${xEven} ${product} ${odd} ${xOdd} ${product} i32x4.add i32x4.add`;
+  });
 }
 
 /** Shifts move 16-bit lanes; what crosses a byte lands outside the mask. */

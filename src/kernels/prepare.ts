@@ -71,18 +71,14 @@ function quantizeBlock(
   const factor = b.named("factor", op.vfsplat(inverse));
   const perBlock = Math.ceil(layout.block / layout.segment);
   const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
-  // Segments: the padding of the last one is zero and adds nothing.
-  b.loop("from", 0, length, layout.segment, (from) => {
-    const to = op.imin(op.iadd(from, b.i(Math.ceil(layout.segment / CHUNK) * CHUNK)), length);
+  // Whole chunks of each segment: the padding of the last one is zero and adds nothing.
+  const segment = Math.ceil(layout.segment / CHUNK) * CHUNK;
+  b.loop("from", 0, length, segment, (from) => {
+    const to = op.imin(op.iadd(from, b.i(segment)), length);
     const sum = b.variable("sum", op.viconst({ value: 0 }));
     b.loop("i", from, to, b.lanes, (i) => quantizeVector(b, x, codes, i, factor, sum));
-    op.istore(
-      op.addr(sums, op.idiv(from, b.i(layout.segment)), { stride: 4, offset: 0 }),
-      op.visum(sum.get()),
-      {
-        offset: 0,
-      },
-    );
+    const at = op.addr(sums, op.idiv(from, b.i(segment)), { stride: 4, offset: 0 });
+    op.istore(at, op.visum(sum.get()), { offset: 0 });
   });
 }
 

@@ -236,11 +236,14 @@ function floatInputs(
   const elementBytes = element === "f32" ? 4 : 2;
   const inputBytes = pack.tileRows * elementBytes;
   const input = (wAt: Cursor, xAt: readonly Cursor[]) => {
+    const xk = xAt.map((c, t) =>
+      b.named(`x${t}_k`, b.op.vfsplat(b.op.fload(c.pointer, { offset: c.offset }))),
+    );
     for (let u = 0; u < pack.tile; u++) {
       const weight = load(wAt.pointer, { offset: wAt.offset + u * pack.lanes * elementBytes });
-      xAt.forEach((c, t) => {
+      xk.forEach((value, t) => {
         const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
-        cell.set(b.op.vfma(weight, b.op.vfsplat(b.op.fload(c.pointer, { offset: c.offset })), cell.get()));
+        cell.set(b.op.vfma(weight, value, cell.get()));
       });
     }
   };
@@ -376,6 +379,9 @@ function segmentProducts(
   else floatSegment(c, record, codes, inputs, at);
 }
 
+/** First inputs of the eight registers of a chunk, as `unpackChunk` orders them. */
+const INPUTS = Array.from({ length: CHUNK / 4 }, (_, i) => 4 * i);
+
 const lanesOf = <T>(n: number, f: (u: number) => T): T[] => Array.from({ length: n }, (_, u) => f(u));
 
 function int8Segment(c: Context, record: Cursor, codes: Cursor, inputs: number, at: SegmentCursors): void {
@@ -393,15 +399,22 @@ function int8Segment(c: Context, record: Cursor, codes: Cursor, inputs: number, 
   );
   const totals: Value<"vi32">[][] = start.map((v) => lanesOf(pack.tile, () => v));
   const addChunk = (w: Cursor, xs: readonly Cursor[], sums: Value<"vi32">[][]) => {
+    const broadcast = (t: number, input: number) => {
+      const x = xs[t] as Cursor;
+      return b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
+    };
+    // For one token the broadcasts serve all row vectors; for several, registers hold the codes instead.
+    const single = xs.length === 1 ? INPUTS.map((input) => broadcast(0, input)) : undefined;
     for (let u = 0; u < pack.tile; u++) {
       const fields = unpackChunk(c, w, u);
-      xs.forEach((x, t) => {
+      xs.forEach((_, t) => {
         const row = sums[t] as Value<"vi32">[];
         row[u] = b.dot(
           row[u] as Value<"vi32">,
           fields.map((f) => f.codes),
-          fields.map((f) => b.op.vbroadcast4(x.pointer, { offset: x.offset + f.input })),
+          single ?? fields.map((f) => broadcast(t, f.input)),
         );
+        b.named(`dot${t}_${u}`, row[u] as Value<"vi32">);
       });
     }
   };
@@ -417,7 +430,10 @@ function int8Segment(c: Context, record: Cursor, codes: Cursor, inputs: number, 
     loopChunks(c, chunks, codes, at.x, totals, addChunk);
   }
   for (let u = 0; u < pack.tile; u++) {
-    const scale = b.op.vhload(record.pointer, { offset: record.offset + 2 * u * pack.lanes });
+    const scale = b.named(
+      `scale${u}`,
+      b.op.vhload(record.pointer, { offset: record.offset + 2 * u * pack.lanes }),
+    );
     at.x.forEach((_, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
       const xScale = b.op.fload((at.scales[t] as Cursor).pointer, {
@@ -565,7 +581,7 @@ function unpackChunk({ b, format, pack }: Context, codes: Cursor, u: number): Fi
     const base = planeOffset(format.planes, plane, pack.tileRows);
     for (let word = 0; word < width; word++) {
       const offset = codes.offset + base + (word * pack.tile + u) * registerBytes;
-      const register = b.op.vu8load(codes.pointer, { offset, bits: 8 });
+      const register = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits: 8 }));
       for (let f = 0; f < fieldsPerByte(width); f++) {
         const input = f * fieldStride(width) + 4 * word;
         const field =
@@ -576,5 +592,7 @@ function unpackChunk({ b, format, pack }: Context, codes: Cursor, u: number): Fi
     }
     position += width;
   });
-  return [...parts].sort(([a], [z]) => a - z).map(([input, value]) => ({ input, codes: value }));
+  return [...parts]
+    .sort(([a], [z]) => a - z)
+    .map(([input, value]) => ({ input, codes: b.named(`q${u}_k${input}`, value) }));
 }

@@ -10,10 +10,10 @@ export function linkMicroOps({ costs }: Isa, bits: number): number {
 
 /**
  * Multiplications of one link. A target without byte products splits codes and inputs into even and odd bytes and
- * multiplies them apart: two splits, two products, two sums or more. Fewer micro-ops mean one product.
+ * multiplies them apart: two splits, two products, two sums. Fewer micro-ops mean one product.
  */
 export function linkParts(isa: Isa, bits: number): 1 | 2 {
-  return linkMicroOps(isa, bits) >= 5 ? 2 : 1;
+  return linkMicroOps(isa, bits) >= 6 ? 2 : 1;
 }
 
 /**

@@ -28,15 +28,18 @@ export interface MicroOps {
 export const LOADS_PER_CYCLE = 2;
 /** Micro-ops that the out-of-order window holds: 224 (Skylake), 256 (Zen 3), 512 (Golden Cove). */
 const WINDOW = 256;
-/** A value that lives in the stack is stored (address, data) and loaded again once per chunk. */
-const SPILL_MICRO_OPS = 3;
+/**
+ * A value that waits in the stack is stored (address, data) and loaded again: an input in every chunk and by every row
+ * vector but the first, a sum or an output in some chunks. Fitted on Zen 3.
+ */
+const SPILL_MICRO_OPS = { input: 4, other: 2 };
 /** An f32 multiply-add waits so long for its accumulator, and for one that was spilled: store forwarding. */
 const FMA_LATENCY = 4;
 const SPILLED_FMA_LATENCY = 14;
 /** Splitting a broadcast input into even and odd bytes, where links need that (`linkParts`). */
 const INPUT_SPLIT = 3;
 /** Cycles of a round of the group loop (addresses of record, inputs, scales, sums) and of the chunk loop. */
-const GROUP_CYCLES = 4;
+const GROUP_CYCLES = 3;
 const CHUNK_LOOP_CYCLES = 2;
 
 export function microOps(isa: Isa, shape: ProjectionShape, blocking: Blocking): MicroOps {
@@ -68,11 +71,9 @@ function quantizedOps(
   const products = int8 ? int8Products(isa, format.bits, tile, nu) : f32Products(isa, tile, nu);
   const end = segmentEnd(isa, format, tile, nu, int8);
   const rounds = chunkRounds(shape, mu);
-  // Inputs kept in the stack are loaded again for every row vector but the first.
-  const reloads = Math.min(use.spilled, use.inputs) * (tile - 1);
   const perChunk = {
-    arithmetic: tile * codes.arithmetic + products.arithmetic + SPILL_MICRO_OPS * use.spilled,
-    loads: tile * codes.loads + products.loads + reloads,
+    arithmetic: tile * codes.arithmetic + products.arithmetic + spillMicroOps(use),
+    loads: tile * codes.loads + products.loads,
   };
   const chain = int8
     ? { cycles: CHUNK_FIELDS * linkLatency(isa), serial: tile * nu }
@@ -85,6 +86,12 @@ function quantizedOps(
     latency: chunks * stall,
     control: groupCount(format, shape.cols) * GROUP_CYCLES + rounds * CHUNK_LOOP_CYCLES,
   };
+}
+
+/** Inputs, of which there are many, are spilled first. */
+function spillMicroOps({ inputs, spilled }: RegisterUse): number {
+  const spilledInputs = inputs > 1 ? Math.min(inputs, spilled) : 0;
+  return SPILL_MICRO_OPS.input * spilledInputs + SPILL_MICRO_OPS.other * (spilled - spilledInputs);
 }
 
 /**
@@ -173,9 +180,8 @@ function floatOps(
   use: RegisterUse,
 ): MicroOps {
   const load = { f32: 0, f16: isa.costs.halfLoad, bf16: 2 * isa.costs.simple }[format.element];
-  const spills = SPILL_MICRO_OPS * use.spilled;
   return {
-    arithmetic: inputs * (tile * (load + nu * multiplyAdd(isa)) + spills),
+    arithmetic: inputs * (tile * (load + nu * multiplyAdd(isa)) + spillMicroOps(use)),
     loads: inputs * (tile + nu),
     latency: inputs * (use.spilled > 0 ? SPILLED_FMA_LATENCY : FMA_LATENCY),
     control: inputs / 2,

@@ -16,7 +16,7 @@ export interface RegisterUse {
   readonly temporaries: number;
   readonly total: number;
   readonly available: number;
-  /** Values that do not fit and wait in the stack, at the price of `SPILL_MICRO_OPS`. */
+  /** Values that do not fit and wait in the stack, at a price (`SPILL_MICRO_OPS`). */
   readonly spilled: number;
 }
 

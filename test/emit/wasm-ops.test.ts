@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { alignUp } from "../../src/base/bytes.ts";
-import { WASM_STEP_BYTES, type WasmMemory } from "../../src/emit/wasm.ts";
+import { STEP_BYTES } from "../../src/emit/step-layout.ts";
+import type { WasmMemory } from "../../src/emit/wasm.ts";
 import { Interpreter } from "../../src/ir/interp.ts";
 import { DOT_OPS, OPS } from "../../src/ir/ops.ts";
 import { wasmSimd128 } from "../../src/isa/wasm-simd128.ts";
@@ -20,7 +21,7 @@ interface Place {
 }
 
 function places(cases: readonly OpCase[]): { placed: Place[]; size: number } {
-  let end = alignUp(STEPS + WASM_STEP_BYTES * cases.length, 64);
+  let end = alignUp(STEPS + STEP_BYTES * cases.length, 64);
   const placed = cases.map((opCase) => {
     const base = end;
     end = alignUp(end + opCase.memory.length, 64);
@@ -35,8 +36,8 @@ function runAll(placed: readonly Place[], size: number, limits: Omit<WasmMemory,
   const module = instantiate(kernels, wasmSimd128, { pages: Math.ceil(size / PAGE), ...limits });
   placed.forEach(({ opCase, base }, i) => {
     module.bytes.set(relocate(opCase, BigInt(base)), base);
-    module.view.setInt32(STEPS + WASM_STEP_BYTES * i, i, true);
-    module.view.setInt32(STEPS + WASM_STEP_BYTES * i + 4, base + opCase.argumentsAddress, true);
+    module.view.setInt32(STEPS + STEP_BYTES * i, i, true);
+    module.view.setInt32(STEPS + STEP_BYTES * i + 8, base + opCase.argumentsAddress, true);
   });
   expect(module.run(STEPS, placed.length, CANCEL)).toBe(placed.length);
   return module;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { InternalError } from "../../src/base/errors.ts";
-import { emitWasm, WASM_STEP_BYTES } from "../../src/emit/wasm.ts";
+import { STEP_BYTES } from "../../src/emit/step-layout.ts";
+import { emitWasm } from "../../src/emit/wasm.ts";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import type { Kernel } from "../../src/ir/types.ts";
 import type { RowInput } from "../../src/isa/isa.ts";
@@ -50,8 +51,8 @@ function smallGemv(): Kernel {
 function writeSteps(view: DataView, indexes: readonly number[], argument: number): number {
   const steps = 1024;
   indexes.forEach((kernel, i) => {
-    view.setInt32(steps + WASM_STEP_BYTES * i, kernel, true);
-    view.setInt32(steps + WASM_STEP_BYTES * i + 4, argument, true);
+    view.setInt32(steps + STEP_BYTES * i, kernel, true);
+    view.setInt32(steps + STEP_BYTES * i + 8, argument, true);
   });
   return steps;
 }

@@ -41,7 +41,8 @@
         local.get $sum  local.get $w1  local.get $x0  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w1  i32.const 8  i16x8.shr_u  local.get $x0  i32.const 8
             i16x8.shr_s  local.get $x0  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add
-            i32x4.add  local.get $w2  local.get $x1  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
+            i32x4.add                                                       local.set $vi0
+        local.get $vi0  local.get $w2  local.get $x1  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w2  i32.const 8  i16x8.shr_u  local.get $x1  i32.const 8
             i16x8.shr_s  local.get $x1  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add
             i32x4.add                                                       local.set $vi0
@@ -73,7 +74,7 @@
     end
   )
 
-  ;; Runs steps of 16 bytes {i32 kernel, i32 argument block, 8 bytes reserved} in order, as thread 0 of 1.
+  ;; Runs steps of 16 bytes {i32 kernel, i32 flags, u64 argument block} in order, as thread 0 of 1.
   ;; Stops before a step when the i32 at $cancel is not 0. Returns how many steps were done.
   (func $run (export "run") (param $steps i32) (param $count i32) (param $cancel i32) (result i32)
     (local $done i32)
@@ -81,7 +82,7 @@
       loop $next
         local.get $done  local.get $count  i32.ge_s  br_if $stop
         local.get $cancel  i32.load  br_if $stop
-        local.get $steps  i32.load offset=4  i32.const 0  i32.const 1
+        local.get $steps  i32.load offset=8  i32.const 0  i32.const 1
         local.get $steps  i32.load  call_indirect (type $kernel)
         local.get $steps  i32.const 16  i32.add  local.set $steps
         local.get $done  i32.const 1  i32.add  local.set $done

@@ -37,9 +37,9 @@ export interface ProjectionCase extends KernelCase {
   checkOutputs(after: (part: Part) => Uint8Array): void;
 }
 
-/** pack, prepare and project, each compared with its oracle. `packed` is what the pack kernel is given. */
+/** pack, prepare and project, each compared with its oracle. `given` is what the pack kernel gets. */
 export function projectionCase(isa: Isa, shape: Shape, data: Data, given = data.source): ProjectionCase {
-  const { format, rows, cols, tokens, blocking, activations, accumulate, threads } = shape;
+  const { format, rows, cols, tokens, blocking, activations, threads } = shape;
   const packed = packing(format, rows, cols, blocking.tu / isa.lanes, isa);
   const layout = activationLayout(activations, format, cols);
   const stride = paddedCols(packed.tiles * packed.tileRows);

@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { logProbabilities } from "./divergence.ts";
 
 const ENTRY = new URL("../../peers/node_modules/node-llama-cpp/dist/index.js", import.meta.url);
 
@@ -99,7 +100,8 @@ export class PeerModel {
       if (probabilities === undefined) throw new Error("llama.cpp gave no probabilities");
       const logs = new Float64Array(probabilities.size).fill(Number.NaN);
       for (const [token, probability] of probabilities) logs[token] = Math.log(probability);
-      return logs;
+      // Their sum is off by some 1e-5: it was added up in f32.
+      return logProbabilities(logs);
     });
   }
 

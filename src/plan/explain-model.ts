@@ -1,0 +1,81 @@
+import type { Blocking } from "../kernels/projection.ts";
+import { activationsText } from "./explain.ts";
+import type { Machine } from "./machine.ts";
+import type { ModelPlan, ShapePlan, StepPrediction } from "./model-plan.ts";
+import { bytesText, count, digits, secondsText, table } from "./text.ts";
+
+/** Widest column of names. */
+const NAMES_WIDTH = 40;
+
+/** A model plan as text of at most 100 columns: shapes, their plans, predicted speeds. */
+export function explainModel(plan: ModelPlan, machine: Machine): string {
+  const { shapes, decode, prefill } = plan;
+  const lines = [
+    `${machine.name}: ${plan.isa}, ${count(plan.threads, "thread")}`,
+    "",
+    ...table(
+      [["matrices", "", "outputs", "inputs", "weights", "inputs as", "packed"], ...shapes.map(shapeRow)],
+      [1, 2, 3, 6],
+    ),
+    "",
+    ...stepTable("decode", decode, shapes, (s) => s.weights.decode),
+    "",
+    ...stepTable("prefill", prefill, shapes, (s) => s.weights.prefill),
+    "",
+    ...table([
+      ["weights", `${bytesText(plan.weightBytes)} packed${plan.fitsMemory ? "" : ", more than the memory"}`],
+      ["decode", stepText(decode)],
+      ["prefill", stepText(prefill)],
+    ]),
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
+  const { format, rows, cols, activations } = shape;
+  const x = activations.kind === "f32" ? "f32" : activationsText(activations).replace(", one scale", "");
+  const packed = bytesText(n * weights.decode.predicted.bytes);
+  return [shortNames(names), `${n} x`, String(rows), String(cols), format.name, x, packed];
+}
+
+function shortNames(names: readonly string[]): string {
+  const text = [...new Set(names)].join(", ");
+  return text.length <= NAMES_WIDTH ? text : `${text.slice(0, NAMES_WIDTH - 1)}…`;
+}
+
+/** Per shape: the blocking, the time of one matrix, what binds. */
+function stepTable(
+  name: string,
+  { tokens }: StepPrediction,
+  shapes: readonly ShapePlan[],
+  planOf: (shape: ShapePlan) => ShapePlan["weights"]["decode"],
+): string[] {
+  const head = [
+    `${name}, ${count(tokens, "token")}`,
+    "mb x tb",
+    "mu x tu x nu",
+    "one",
+    "GB/s",
+    "Gop/s",
+    "limit",
+  ];
+  const rows = shapes.map((shape) => {
+    const { blocking, predicted: p } = planOf(shape);
+    const speeds = [secondsText(p.seconds), digits(p.gbs), digits(p.gops)];
+    return [shortNames(shape.names), miniText(blocking), microText(blocking), ...speeds, p.limit];
+  });
+  return table([head, ...rows], [3, 4, 5]);
+}
+
+function miniText({ mb, tb }: Blocking): string {
+  return `${mb} x ${tb}`;
+}
+
+function microText({ mu, tu, nu }: Blocking): string {
+  return `${mu} x ${tu} x ${nu}`;
+}
+
+function stepText({ seconds, tokens, tokensPerSecond, gbs }: StepPrediction): string {
+  const speed = `${digits(tokensPerSecond)} tokens/s`;
+  return `${secondsText(seconds)} for ${count(tokens, "token")}: ${speed}, weights at ${digits(gbs)} GB/s`;
+}

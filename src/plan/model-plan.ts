@@ -1,0 +1,127 @@
+import { UsageError } from "../base/errors.ts";
+import type { Isa } from "../isa/isa.ts";
+import type { Prediction } from "./cost.ts";
+import type { Machine } from "./machine.ts";
+import { planWeights, type WeightsOptions, type WeightsPlan } from "./projection-plan.ts";
+import { type ProjectionShape, shapeKey } from "./shape.ts";
+
+/** Matrices of one name and shape. */
+export interface ModelProjection {
+  /** What the matrix is: "attention query", "output", … */
+  readonly name: string;
+  readonly shape: ProjectionShape;
+  /** Matrices of this kind in the model, all of which every token passes: usually one per layer. */
+  readonly count: number;
+  /** Only the last token of a prefill passes it, as logits are wanted of that one. */
+  readonly lastTokenOnly?: boolean;
+}
+
+/** A model as the planner sees it: its matrices, whatever the architecture. */
+export interface ModelShapes {
+  readonly projections: readonly ModelProjection[];
+}
+
+/** One distinct shape and everything that has it. */
+export interface ShapePlan {
+  readonly names: readonly string[];
+  readonly shape: ProjectionShape;
+  /** Matrices of this shape. */
+  readonly count: number;
+  /** Those of them that all tokens of a prefill pass. */
+  readonly prefillCount: number;
+  readonly weights: WeightsPlan;
+}
+
+/** Predicted time of all projections in one step. */
+export interface StepPrediction {
+  readonly tokens: number;
+  readonly seconds: number;
+  readonly tokensPerSecond: number;
+  /** Packed weights that the step reads, per second, in 10⁹. */
+  readonly gbs: number;
+}
+
+/** How a model runs on a machine: one plan per distinct shape, and what they add up to. */
+export interface ModelPlan {
+  readonly isa: string;
+  readonly threads: number;
+  readonly shapes: readonly ShapePlan[];
+  /** Packed weights of all projections. */
+  readonly weightBytes: number;
+  /** Whether the machine's memory holds them. */
+  readonly fitsMemory: boolean;
+  readonly decode: StepPrediction;
+  readonly prefill: StepPrediction;
+}
+
+/** Plans every distinct shape of a model once. Projections only: attention, norms and sampling come on top. */
+export function planModel(
+  machine: Machine,
+  isa: Isa,
+  model: ModelShapes,
+  options: WeightsOptions = {},
+): ModelPlan {
+  const { decodeTokens = 1, prefillTokens = 256, threads = machine.threads } = options;
+  const shapes = [...groupByShape(model.projections).values()].map((members): ShapePlan => {
+    const { shape } = members[0];
+    return {
+      names: members.map((m) => m.name),
+      shape,
+      count: total(members, (m) => m.count),
+      prefillCount: total(members, (m) => (m.lastTokenOnly ? 0 : m.count)),
+      weights: planWeights(machine, isa, shape, { decodeTokens, prefillTokens, threads }),
+    };
+  });
+  const weightBytes = total(shapes, (s) => s.count * s.weights.decode.predicted.bytes);
+  return {
+    isa: isa.name,
+    threads,
+    shapes,
+    weightBytes,
+    fitsMemory: weightBytes <= machine.memoryBytes,
+    decode: step(shapes, decodeTokens, (s) => [[s.weights.decode.predicted, s.count]]),
+    prefill: step(shapes, prefillTokens, (s) => [
+      [s.weights.prefill.predicted, s.prefillCount],
+      [s.weights.decode.predicted, s.count - s.prefillCount],
+    ]),
+  };
+}
+
+type Members = [ModelProjection, ...ModelProjection[]];
+
+function groupByShape(projections: readonly ModelProjection[]): Map<string, Members> {
+  const groups = new Map<string, Members>();
+  for (const projection of projections) {
+    const { name, count, shape } = projection;
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new UsageError(`${name}: count must be a whole number ≥ 1, not ${count}`);
+    }
+    const key = shapeKey(shape);
+    const known = groups.get(key);
+    if (known === undefined) groups.set(key, [projection]);
+    else known.push(projection);
+  }
+  return groups;
+}
+
+function total<T>(items: readonly T[], of: (item: T) => number): number {
+  return items.reduce((sum, item) => sum + of(item), 0);
+}
+
+type Share = readonly [prediction: Prediction, count: number];
+
+function step(
+  shapes: readonly ShapePlan[],
+  tokens: number,
+  shares: (shape: ShapePlan) => readonly Share[],
+): StepPrediction {
+  const all = shapes.flatMap(shares);
+  const seconds = total(all, ([prediction, count]) => count * prediction.seconds);
+  const bytes = total(all, ([prediction, count]) => count * prediction.bytes);
+  return {
+    tokens,
+    seconds,
+    tokensPerSecond: seconds > 0 ? tokens / seconds : Number.POSITIVE_INFINITY,
+    gbs: seconds > 0 ? bytes / seconds / 1e9 : 0,
+  };
+}

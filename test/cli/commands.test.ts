@@ -1,0 +1,251 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { GgufValue } from "../../src/files/gguf-values.ts";
+import { PackedStrings } from "../../src/files/packed-strings.ts";
+import { parseMachine } from "../../src/plan/machine.ts";
+import { cli, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
+
+const folder = temporaryFolder();
+const model = join(folder, "tiny.gguf");
+const strange = join(folder, "strange.gguf");
+const WASM = ["--backend", "wasm"];
+
+beforeAll(async () => {
+  await saveGguf(model, tinyLlama());
+  const words: GgufValue = { type: "array", of: "string", values: PackedStrings.from(["a", "\u001b[2J"]) };
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", { type: "string", value: "perceptron\u001b[31m" }],
+    ["big", { type: "u64", value: 2n ** 60n }],
+    ["odd", { type: "f32", value: Number.NaN }],
+    ["words", words],
+  ]);
+  const tensor = { name: "w", type: "Q5_K", shape: [256, 2], data: () => [new Uint8Array(352)] } as const;
+  await saveGguf(strange, { metadata, tensors: [tensor] });
+});
+
+/** Runs a command that prints JSON, and checks that it is what the schema says, all of it. */
+async function json<T>(args: readonly string[], schema: z.ZodType<T>): Promise<T> {
+  const { code, stdout, stderr } = await cli([...args, "--json"]);
+  expect(stderr.replace(/^running on .*\n/, "")).toBe("");
+  expect(code).toBe(0);
+  return schema.parse(JSON.parse(stdout));
+}
+
+const count = z.int().min(0);
+const positive = z.number().positive();
+
+describe("run", () => {
+  const schema = z.strictObject({
+    model: z.literal(model),
+    backend: z.literal("wasm"),
+    isa: z.string(),
+    threads: z.literal(1),
+    prompt: z.literal("bada"),
+    text: z.string(),
+    stopReason: z.literal("max-tokens"),
+    seed: z.literal(5),
+    tokens: z.strictObject({ prompt: count, generated: z.literal(9) }),
+    timings: z.strictObject({
+      prefillSeconds: positive,
+      decodeSeconds: positive,
+      prefillTokensPerSecond: positive,
+      decodeTokensPerSecond: positive,
+    }),
+  });
+  const args = ["run", model, "-p", "bada", "-n", "9", "--seed", "5", ...WASM];
+
+  test("--json, and the same text as it streams", async () => {
+    const { text } = await json(args, schema);
+    const plain = await cli(args);
+    expect(plain.code).toBe(0);
+    expect(plain.stdout).toBe(`${text}\n`);
+    expect(plain.stderr).toMatch(
+      /^running on wasm.*\n\nprompt +\d+ tokens .*\ntext +9 tokens .*\nend .*seed 5\n$/,
+    );
+    const quiet = await cli([...args, "--quiet", "--echo"]);
+    expect(quiet).toEqual({ code: 0, stdout: `bada${text}\n`, stderr: "" });
+  });
+
+  test("the prompt from a file or standard input", async () => {
+    const { stdout } = await cli(args);
+    const file = join(folder, "prompt.txt");
+    writeFileSync(file, "bada");
+    const rest = ["-n", "9", "--seed", "5", ...WASM];
+    expect((await cli(["run", model, "-f", file, ...rest])).stdout).toBe(stdout);
+    expect((await cli(["run", model, "-f", "-", ...rest], { stdin: "bada" })).stdout).toBe(stdout);
+  });
+
+  test("Ctrl-C while text is generated: exit code 130, a line end, nothing else", async () => {
+    const result = await cli(["run", model, "-p", "bada", ...WASM], {
+      onStdout: (_, interrupts) => interrupts.fire(),
+    });
+    expect(result.code).toBe(130);
+    expect(result.stdout).toMatch(/\n$/);
+    expect(result.stderr).toMatch(/^running on .*\n$/);
+  });
+});
+
+describe("inspect", () => {
+  const value = z.union([
+    z.string(),
+    z.number(),
+    z.boolean(),
+    z.strictObject({
+      array: z.string(),
+      length: count,
+      first: z.array(z.union([z.string(), z.number(), z.boolean()])).max(5),
+    }),
+  ]);
+  const tensors = z.strictObject({
+    count,
+    weights: count,
+    bytes: count,
+    bitsPerWeight: z.number(),
+    types: z.array(
+      z.strictObject({
+        type: z.string(),
+        tensors: count,
+        weights: count,
+        bytes: count,
+        bitsPerWeight: positive,
+        kernels: z.boolean(),
+      }),
+    ),
+    list: z
+      .array(
+        z.strictObject({
+          name: z.string(),
+          type: z.string(),
+          shape: z.array(count),
+          offset: count,
+          bytes: count,
+        }),
+      )
+      .optional(),
+  });
+  const base = {
+    file: z.strictObject({ path: z.string(), bytes: count, ggufVersion: z.literal(3), alignment: count }),
+    architecture: z.string(),
+    metadata: z.record(z.string(), value),
+    tensors,
+  };
+
+  test("a model that runs", async () => {
+    const memory = z.strictObject({
+      backend: z.literal("wasm"),
+      isa: z.string(),
+      contextLength: z.literal(64),
+      kv: z.literal("f16"),
+      weights: positive,
+      kvCache: positive,
+      working: positive,
+      total: positive,
+    });
+    const config = z.looseObject({ layers: z.literal(1), hiddenSize: z.literal(64) });
+    const schema = z.strictObject({ ...base, supported: z.literal(true), config, memory });
+    const found = await json(["inspect", model, "--context-length", "64", "--tensors", ...WASM], schema);
+    expect(found.tensors.list).toHaveLength(found.tensors.count);
+    expect(found.metadata["tokenizer.ggml.tokens"]).toMatchObject({ array: "string", length: 300 });
+    expect(found.memory.total).toBe(found.memory.weights + found.memory.kvCache + found.memory.working);
+    const { stdout } = await cli(["inspect", model]);
+    expect(stdout).toMatch(/^runs +yes$/m);
+    expect(stdout).toMatch(/^ {2}Q4_0 .* 4\.50 +yes$/m);
+    expect(stdout).toContain("Memory for a context of 96 tokens");
+  });
+
+  test("any other GGUF file, without what its text would do to a terminal", async () => {
+    const schema = z.strictObject({ ...base, supported: z.literal(false), reason: z.string() });
+    const found = await json(["inspect", strange], schema);
+    expect(found.metadata).toMatchObject({ big: String(2n ** 60n), odd: "NaN" });
+    expect(found.tensors.types).toMatchObject([{ type: "Q5_K", kernels: false, bitsPerWeight: 5.5 }]);
+    const { stdout } = await cli(["inspect", strange]);
+    expect(stdout).toMatch(/^runs +no: architecture .* is not supported/m);
+    expect(stdout).not.toContain("\u001b");
+  });
+});
+
+describe("generate", () => {
+  const shape = ["generate", "--format", "q4_0", "--rows", "256", "--cols", "128", "--machine", "generic"];
+
+  test.each([
+    ["c", "avx2", "//", /^void project_/m],
+    ["c", "avx512-vnni", "//", /_mm512_dpbusd_epi32/],
+    ["ir", "avx2", "//", /^kernel project_/m],
+    ["wasm", "wasm-simd128", ";;", /^\(module/m],
+  ])("%s for %s, below its plan", async (backend, isa, comment, code) => {
+    const { code: exit, stdout, stderr } = await cli([...shape, "--backend", backend, "--isa", isa]);
+    expect([exit, stderr]).toEqual([0, ""]);
+    expect(stdout.startsWith(`${comment} weights `)).toBe(true);
+    for (const term of ["mini-GEMV", "mb 128", "micro-GEMV", "working sets", "limited by"]) {
+      expect(stdout).toContain(term);
+    }
+    expect(stdout).toMatch(code);
+  });
+
+  test("several tokens have another plan, and the file has what would be printed", async () => {
+    const file = join(folder, "out.c");
+    const args = [...shape, "--isa", "avx2", "--tokens", "64"];
+    const { stdout } = await cli(args);
+    expect(stdout).toMatch(/nu [248] token/);
+    expect(await cli([...args, "-o", file])).toEqual({ code: 0, stdout: "", stderr: "" });
+    expect(readFileSync(file, "utf8")).toBe(stdout);
+  });
+
+  test("a machine from a file, or as doctor prints it", async () => {
+    const doctor = await cli(["doctor", "--json"]);
+    const diagnosis = z.looseObject({ machine: z.unknown() }).parse(JSON.parse(doctor.stdout));
+    const file = join(folder, "machine.json");
+    writeFileSync(file, JSON.stringify(diagnosis.machine));
+    const args = ["generate", "--format", "8bit-row", "--rows", "64", "--cols", "64", "--isa", "avx2"];
+    const fromMachine = await cli([...args, "--machine", file]);
+    writeFileSync(file, doctor.stdout);
+    expect(await cli([...args, "--machine", file])).toEqual(fromMachine);
+    expect(fromMachine.code).toBe(0);
+  });
+});
+
+test("doctor", async () => {
+  const verdict = z.strictObject({ works: z.literal(true), text: z.string() });
+  const schema = z.looseObject({ machine: z.unknown(), choice: z.unknown(), trial: verdict });
+  const { machine } = await json(["doctor"], schema);
+  expect(parseMachine(JSON.stringify(machine), "doctor").threads).toBeGreaterThan(0);
+  const { code, stdout } = await cli(["doctor"]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^Models run on\n {2}backend /);
+});
+
+test("bench", async () => {
+  const spread = z
+    .strictObject({ median: positive, min: positive, max: positive })
+    .refine(({ median, min, max }) => min <= median && median <= max);
+  const schema = z.strictObject({
+    model: z.literal(model),
+    backend: z.literal("wasm"),
+    isa: z.string(),
+    threads: z.literal(1),
+    promptTokens: z.literal(40),
+    genTokens: z.literal(4),
+    repeat: z.literal(2),
+    loadSeconds: positive,
+    firstTokenSeconds: spread,
+    prefillTokensPerSecond: spread,
+    decodeTokensPerSecond: spread,
+    bytesPerToken: z.strictObject({ weights: positive, kvCache: positive }),
+    decodeGBs: positive,
+    prefillGops: positive,
+    machine: z.strictObject({ readGBs: positive.optional(), int8Gops: positive.optional() }),
+  });
+  const sizes = ["--prompt-tokens", "40", "--gen-tokens", "4", "--repeat", "2"];
+  const { bytesPerToken } = await json(["bench", model, ...sizes, ...WASM], schema);
+  // q, o 64 × 64, k, v 32 × 64, gate, up, down 96 × 64, output 300 × 64, one row of the embedding; 18 bytes for 32.
+  const weights = 64 * (2 * 64 + 2 * 32 + 3 * 96 + 300 + 1);
+  expect(bytesPerToken.weights).toBe((weights * 18) / 32);
+  // Keys and values of one head of 32, f16, at position 40 + 2.
+  expect(bytesPerToken.kvCache).toBe(2 * 32 * 2 * 42);
+  const { code, stdout } = await cli(["bench", model, ...sizes, ...WASM]);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^prefill +40 tokens .* GOPS/m);
+  expect(stdout).toMatch(/^decode +4 tokens .* GB\/s/m);
+});

@@ -1,0 +1,113 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { reportFailure } from "../../src/cli/failure.ts";
+import { Interrupts } from "../../src/cli/io.ts";
+import { packageVersion } from "../../src/cli/program.ts";
+import { Collected, cli, lines, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
+
+const folder = temporaryFolder();
+const COMMANDS = ["run", "chat", "inspect", "explain", "generate", "doctor", "bench"];
+
+describe("help", () => {
+  test("without arguments it lists the commands", async () => {
+    const { code, stdout, stderr } = await cli([]);
+    expect(code).toBe(0);
+    expect(stderr).toBe("");
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
+    expect(await cli(["--help"])).toEqual({ code, stdout, stderr });
+  });
+
+  test.each(COMMANDS)("%s --help has examples that name the command", async (command) => {
+    const { code, stdout } = await cli([command, "--help"]);
+    expect(code).toBe(0);
+    const [, examples = ""] = stdout.split("\nExamples:\n");
+    expect(examples).toContain(`qigen ${command}`);
+    expect(Math.max(...stdout.split("\n").map((line) => line.length))).toBeLessThanOrEqual(110);
+  });
+
+  test("--version", async () => {
+    expect(await cli(["--version"])).toEqual({ code: 0, stdout: `${packageVersion()}\n`, stderr: "" });
+  });
+});
+
+describe("wrong usage has exit code 2 and one line", () => {
+  const CASES: readonly (readonly [string, RegExp])[] = [
+    ["frobnicate", /unknown command 'frobnicate'/],
+    ["genrate", /unknown command 'genrate'\n\(Did you mean generate\?\)/],
+    ["run --nonsense", /unknown option '--nonsense'/],
+    ["run a b", /too many arguments/],
+    ["run --temperature warm", /--temperature.*It must be a number/],
+    ["run --temperature 200", /temperature must be a number from 0 to 100, not 200/],
+    ["run --seed -1", /--seed/],
+    ["run --max-tokens 1.5", /--max-tokens.*It must be a whole number/],
+    ["run --backend cuda", /Allowed choices are native, wasm, interpreter/],
+    ["run -p a -f b", /exclude each other/],
+    ["chat", /missing required argument 'model'/],
+    ["inspect", /missing required argument 'model'/],
+    ["bench", /missing required argument 'model'/],
+    ["generate --format Q4_0 --cols 32", /required option '--rows <n>'/],
+    ["generate --format Q4_0 --rows 0 --cols 32", /rows must be a whole number from 1/],
+    ["generate --format Q4_0 --rows 32 --cols 32 --isa mmx", /no instruction set "mmx"/],
+    ["generate --format Q4_0 --rows 32 --cols 32 --isa avx2 --backend wasm", /avx2 is printed as C/],
+  ];
+  test.each(CASES)("qigen %s", async (line, message) => {
+    const { code, stdout, stderr } = await cli(line.split(" "));
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/^qigen: /);
+    expect(stderr).toMatch(message);
+    expect(stderr).not.toContain("    at ");
+  });
+});
+
+describe("files that are no models have exit code 1 and one line", () => {
+  const html = join(folder, "model.gguf");
+  writeFileSync(html, "<!DOCTYPE html><title>Log in</title>");
+  const cases = [
+    [join(folder, "absent.gguf"), /no such file or folder/],
+    [folder, /is a folder, not a file/],
+    [html, /this is not a GGUF file: it looks like a web page/],
+  ] as const;
+  const commands = ["run", "chat", "inspect", "explain", "bench"];
+  const all = commands.flatMap((command) =>
+    cases.map(([path, message]) => [command, path, message] as const),
+  );
+
+  test.each(all)("qigen %s %s", async (command, path, message) => {
+    const { code, stdout, stderr } = await cli([command, path]);
+    expect(code).toBe(1);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(message);
+    expect(stderr).toMatch(/^qigen: .*\n$/);
+  });
+
+  test("a prompt that cannot be read", async () => {
+    const { code, stderr } = await cli(["run", "-f", join(folder, "absent.txt")]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^qigen: .*absent\.txt: no such file or folder\n$/);
+  });
+
+  test("a machine that cannot be read", async () => {
+    const { code, stderr } = await cli(
+      `generate --format Q4_0 --rows 32 --cols 32 --machine ${html}`.split(" "),
+    );
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^qigen: .*JSON: /);
+  });
+});
+
+test("a model without chat template cannot chat, and is not loaded to find out", async () => {
+  const path = await saveGguf(join(folder, "plain.gguf"), tinyLlama());
+  const { code, stderr } = await cli(["chat", path], { stdin: "hello\n" });
+  expect(code).toBe(2);
+  expect(stderr).toMatch(/^qigen: .*plain\.gguf has no chat template: .*\n$/);
+});
+
+test("a bug shows where it is and asks for a report", () => {
+  const stderr = new Collected();
+  const io = { stdin: lines(), stdout: new Collected(), stderr, interrupts: new Interrupts() };
+  expect(reportFailure(new TypeError("x is not a function"), io)).toBe(1);
+  expect(stderr.text).toMatch(/^qigen: TypeError: x is not a function\n {4}at /);
+  expect(stderr.text).toContain("Please report it");
+});
