@@ -3,9 +3,9 @@ import type { Kernel, Target, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 
 /*
- * Kernels that find out what a machine can do at most. All of them repeat their work `repeats` times (a run-time value,
- * so that a pass can be made as long as wanted), let threads below `team` take part and the others idle, and store one
- * result per thread, so that nothing is dead code. All inputs come from memory, so that nothing is a constant.
+ * Kernels that find out what a machine can do at most. Those that are timed do their work `repeats` times (a run-time
+ * value, so that a pass can be made as long as wanted), let threads below `team` take part and the others idle, and
+ * store one result per thread, so that nothing is dead code. All inputs come from memory: nothing is a constant.
  */
 
 /** Bytes between the results of two threads: a cache line of their own. */

@@ -18,20 +18,22 @@ const MAX_ACCUMULATORS = 16;
 /** Inputs unrolled, at most. */
 const MAX_UNROLL = 128;
 
-/** Every legal blocking of a shape for `tokens` tokens; none depends on the machine. */
-export function candidates(isa: Isa, shape: ProjectionShape, tokens: number): Blocking[] {
+/** Every legal blocking of a shape for `tokens` tokens, or those with row tiles of `wanted` rows. */
+export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wanted?: number): Blocking[] {
   const found: Blocking[] = [];
+  const mus = unrolls(shape);
+  const mbs = inputBlocks(shape);
   for (const tile of tilesOf(isa)) {
     const tu = tile * isa.lanes;
-    for (const mu of unrolls(shape)) {
+    if (wanted !== undefined && tu !== wanted) continue;
+    for (const mu of mus) {
       if (tokens === 1) {
         found.push({ mb: shape.cols, tb: tu, mu, tu, nu: 1 });
         continue;
       }
       for (const nu of TOKENS) {
         if (nu >= 2 * tokens || nu * tile > MAX_ACCUMULATORS) continue;
-        for (const tb of outputBlocks(shape, tu))
-          for (const mb of inputBlocks(shape)) found.push({ mb, tb, mu, tu, nu });
+        for (const tb of outputBlocks(shape, tu)) for (const mb of mbs) found.push({ mb, tb, mu, tu, nu });
       }
     }
   }

@@ -2,18 +2,18 @@ import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { type Packing, packing } from "../quant/packing.ts";
 import type { Machine } from "./machine.ts";
-import { LOADS_PER_CYCLE, microOps } from "./micro-ops.ts";
+import { LOADS_PER_CYCLE, type MicroOps, microOps } from "./micro-ops.ts";
 import { type Rounds, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
 import { trafficOf } from "./traffic.ts";
 
-/** What bounds a projection: instructions (arithmetic, loads, waiting for one another) or data (caches, memory). */
+/** What takes longest: instructions (arithmetic, loads, waiting for one another), data (caches, memory), or the rest. */
 export type Limit = "arithmetic" | "loads" | "latency" | "cache" | "memory" | "overhead";
 
 /** Predicted time of one projection of all tokens, and what follows from it. */
 export interface Prediction {
-  /** Instructions of the slowest thread. */
+  /** Instructions of the thread with the largest share. */
   readonly computeSeconds: number;
   /** Weights from memory, and whatever else does not stay in a cache. */
   readonly memorySeconds: number;
@@ -39,19 +39,28 @@ const START_CYCLES = 100;
 const OUTPUT_CYCLES = 2;
 /** Seconds until all threads of a team have met. */
 const BARRIER_SECONDS = 1e-6;
-/** Part of the shorter of computing and reading that is not hidden behind the longer; 0.17 … 0.35 measured on Zen 3. */
-const NOT_HIDDEN = 0.25;
+/**
+ * Part of the shorter of two overlapping activities that the longer does not hide: loads under arithmetic (they share
+ * the front end and the scheduler), and data from memory under instructions. Measured on Zen 3: over 110 blockings of
+ * 10 formats an arithmetic micro-op takes 0.25 cycles and a load 0.24 … 0.33; one thread streaming weights at 0.5 to
+ * 1 of its bandwidth loses 0.17 … 0.35 of its computing time.
+ */
+const LOADS_NOT_HIDDEN = 0.5;
+const DATA_NOT_HIDDEN = 0.25;
+
+const overlapped = (a: number, b: number, notHidden: number) => Math.max(a, b) + notHidden * Math.min(a, b);
 
 /**
- * Predicts the time of a blocking. A roofline with the kernel's own instruction counts:
+ * Predicts the time of a blocking. A roofline with the kernel's own instruction counts, per thread; x ‖ y is the longer
+ * and a part of the shorter:
  *
- *     seconds = max(compute, data) + NOT_HIDDEN · min(compute, data) + overhead
  *     compute = row tiles of the slowest thread · token steps · cycles of a tile / clock
- *     cycles  = max((arithmetic + loads) / perCycle, loads / LOADS_PER_CYCLE, latency)
- *     data    = bytes of each level / its bandwidth
+ *     cycles  = max(arithmetic / perCycle ‖ loads / LOADS_PER_CYCLE, latency)
+ *     data    = bytes of each level / what one thread draws from it
+ *     seconds = max((compute ‖ data) + loops, all threads' bytes from memory / bandwidth of all) + barrier
  *
- * Loads take their part of `perCycle`: on Zen 3 with AVX2, least squares over 110 blockings of 10 formats give 0.25
- * cycles for an arithmetic micro-op, 0.24 … 0.33 for a load or broadcast, 0.6 … 0.8 for a spilled value.
+ * So while memory is the limit of one thread, computing adds to it; where several threads exceed what memory gives to
+ * all of them, one computes while another reads, and computing costs nothing.
  */
 export function predict(
   machine: Machine,
@@ -61,86 +70,98 @@ export function predict(
   tokens: number,
   threads: number,
 ): Prediction {
-  return predictWith(speedsOf(machine, isa, threads), isa, shape, blocking, tokens);
+  const speeds = speedsOf(machine, isa, threads);
+  return predictWith(speeds, isa, shape, blocking, tokens, microOps(isa, shape, blocking));
 }
 
-/** `predict` for a machine whose speeds are known. */
+/** `predict` for a machine whose speeds are known, and a micro-GEMV whose instructions are counted. */
 export function predictWith(
   speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
+  ops: MicroOps,
 ): Prediction {
   const { rows, cols } = shape;
   const pack = packing(shape.format, rows, cols, blocking.tu / isa.lanes, isa);
   const rounds = roundsOf(shape, blocking, tokens, speeds.threads);
-  const compute = computeCost(speeds, isa, shape, blocking, rounds);
+  const compute = computeCost(speeds, isa, blocking, rounds, ops);
   const data = dataCost(speeds, shape, blocking, rounds, pack);
-  const dataSeconds = data.memorySeconds + data.cacheSeconds;
-  const [long, short] = [compute.seconds, dataSeconds].sort((a, b) => b - a) as [number, number];
-  const busy = long + NOT_HIDDEN * short;
-  const seconds = busy + compute.overheadSeconds;
-  const dataLimit = data.memorySeconds >= data.cacheSeconds ? "memory" : "cache";
-  const limit = dataSeconds > compute.seconds ? dataLimit : compute.limit;
+  const busy = overlapped(compute.seconds, data.thread + data.cache, DATA_NOT_HIDDEN);
+  const barrier = speeds.threads > 1 ? BARRIER_SECONDS : 0;
+  const seconds = Math.max(busy + compute.loops, data.shared) + barrier;
+  const memorySeconds = Math.max(data.thread, data.shared);
   return {
     computeSeconds: compute.seconds,
-    ...data,
-    overheadSeconds: compute.overheadSeconds,
+    memorySeconds,
+    cacheSeconds: data.cache,
+    overheadSeconds: compute.loops + barrier,
     seconds,
     bytes: pack.totalBytes,
-    limit: compute.overheadSeconds > busy ? "overhead" : limit,
+    limit: largest({
+      [compute.limit]: compute.seconds,
+      memory: memorySeconds,
+      cache: data.cache,
+      overhead: compute.loops + barrier,
+    }),
     gbs: pack.totalBytes / seconds / 1e9,
     gops: (2 * rows * cols * tokens) / seconds / 1e9,
   };
 }
 
+function largest(seconds: Partial<Record<Limit, number>>): Limit {
+  const entries = Object.entries(seconds) as [Limit, number][];
+  return entries.reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+}
+
 interface ComputeCost {
   readonly seconds: number;
-  readonly overheadSeconds: number;
+  /** Starting micro-GEMVs, and loop control. */
+  readonly loops: number;
   readonly limit: Limit;
 }
 
 function computeCost(
-  { ghz, threads }: Speeds,
+  { ghz }: Speeds,
   isa: Isa,
-  shape: ProjectionShape,
-  blocking: Blocking,
+  { tu, nu }: Blocking,
   { share, inputBlocks, tokenSteps }: Rounds,
+  ops: MicroOps,
 ): ComputeCost {
-  const ops = microOps(isa, shape, blocking);
-  const bounds: readonly (readonly [Limit, number])[] = [
-    ["arithmetic", (ops.arithmetic + ops.loads) / isa.costs.perCycle],
-    ["loads", ops.loads / LOADS_PER_CYCLE],
-    ["latency", ops.latency],
-  ];
-  const [limit, cycles] = bounds.reduce((a, b) => (b[1] > a[1] ? b : a));
-  const tileSteps = share * tokenSteps;
-  const outputs = blocking.nu * (blocking.tu / isa.lanes);
-  const start = inputBlocks * (START_CYCLES + OUTPUT_CYCLES * outputs);
-  const perCycle = 1e-9 / ghz;
+  const arithmetic = ops.arithmetic / isa.costs.perCycle;
+  const loads = ops.loads / LOADS_PER_CYCLE;
+  const throughput = overlapped(arithmetic, loads, LOADS_NOT_HIDDEN);
+  const start = inputBlocks * (START_CYCLES + OUTPUT_CYCLES * nu * (tu / isa.lanes));
+  const perCycle = (share * tokenSteps) / ghz / 1e9;
   return {
-    seconds: tileSteps * cycles * perCycle,
-    overheadSeconds: tileSteps * (start + ops.control) * perCycle + (threads > 1 ? BARRIER_SECONDS : 0),
-    limit,
+    seconds: Math.max(throughput, ops.latency) * perCycle,
+    loops: (start + ops.control) * perCycle,
+    limit: ops.latency > throughput ? "latency" : loads > arithmetic ? "loads" : "arithmetic",
   };
 }
 
-/**
- * Memory is shared: all threads' bytes at the bandwidth of all, but the slowest thread gets no more than one thread
- * can draw. Caches up to L2, and a fair part of L3, are each core's own.
- */
+interface DataCost {
+  /** The slowest thread's bytes from memory, at what one thread can draw. */
+  readonly thread: number;
+  /** All threads' bytes from memory, at what it gives to all. */
+  readonly shared: number;
+  /** The slowest thread's bytes from caches; L2, and a fair part of L3, are each core's own. */
+  readonly cache: number;
+}
+
+/** Seconds that data takes. */
 function dataCost(
-  speeds: Speeds,
+  { memoryGBs, oneThreadGBs, cacheGBs, ...speeds }: Speeds,
   shape: ProjectionShape,
   blocking: Blocking,
   rounds: Rounds,
   { tileBytes, tiles }: Packing,
-): Pick<Prediction, "memorySeconds" | "cacheSeconds"> {
-  const { memory, L2, L3 } = trafficOf(speeds, shape, blocking, rounds, tileBytes);
-  const all = (memory * tiles) / rounds.share;
+): DataCost {
+  const { memory, L2, L3 } = trafficOf(speeds.capacity, shape, blocking, rounds, tileBytes);
   return {
-    memorySeconds: Math.max(all / speeds.memoryGBs, memory / speeds.oneThreadGBs) / 1e9,
-    cacheSeconds: (L2 / speeds.cacheGBs.L2 + L3 / speeds.cacheGBs.L3) / 1e9,
+    thread: memory / oneThreadGBs / 1e9,
+    shared: (memory * tiles) / rounds.share / memoryGBs / 1e9,
+    cache: (L2 / cacheGBs.L2 + L3 / cacheGBs.L3) / 1e9,
   };
 }

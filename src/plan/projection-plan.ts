@@ -5,6 +5,7 @@ import type { Blocking } from "../kernels/projection.ts";
 import { candidates, tilesOf } from "./candidates.ts";
 import { type Prediction, predictWith } from "./cost.ts";
 import type { Machine } from "./machine.ts";
+import { type MicroOps, microOps } from "./micro-ops.ts";
 import { type RegisterUse, registerUse } from "./registers.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -62,9 +63,16 @@ function planWith(
   tokens: number,
   tu: number | undefined,
 ): ProjectionPlan {
-  const scored = candidates(isa, shape, tokens)
-    .filter((blocking) => tu === undefined || blocking.tu === tu)
-    .map((blocking) => ({ blocking, predicted: predictWith(speeds, isa, shape, blocking, tokens) }));
+  const counted = new Map<string, MicroOps>();
+  const opsOf = (blocking: Blocking): MicroOps => {
+    const key = `${blocking.mu} ${blocking.tu} ${blocking.nu}`;
+    const ops = counted.get(key) ?? microOps(isa, shape, blocking);
+    counted.set(key, ops);
+    return ops;
+  };
+  const scored = candidates(isa, shape, tokens, tu).map((blocking) => {
+    return { blocking, predicted: predictWith(speeds, isa, shape, blocking, tokens, opsOf(blocking)) };
+  });
   if (scored.length === 0) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
   const least = Math.min(...scored.map((s) => s.predicted.seconds));
   const plans = scored

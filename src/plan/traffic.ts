@@ -22,7 +22,7 @@ export interface Traffic {
  *   between two of them the block, its outputs and all tokens' inputs of that block.
  */
 export function trafficOf(
-  { capacity }: Speeds,
+  capacity: Speeds["capacity"],
   shape: ProjectionShape,
   { mb, tu, nu }: Blocking,
   { share, rowBlocks, inputBlocks, tokenSteps, blockTiles }: Rounds,
