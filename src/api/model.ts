@@ -82,11 +82,9 @@ export class Model implements AsyncDisposable {
   ): AsyncGenerator<string, GenerationResult, undefined> {
     const release = this.begin("generate");
     try {
-      const ids =
-        typeof prompt === "string"
-          ? await this.tokenizer.encodeLong(prompt, { signal: options.signal })
-          : this.checked(prompt);
-      return yield* generateText(this.engine, this.tokenizer, this.text, ids, options);
+      const { signal } = options;
+      const ids = typeof prompt === "string" ? await this.tokenizer.encodeLong(prompt, { signal }) : prompt;
+      return yield* generateText(this.engine, this.tokenizer, this.text, this.checked(ids), options);
     } finally {
       release();
     }
@@ -101,7 +99,7 @@ export class Model implements AsyncDisposable {
     try {
       const template = requireChatTemplate(this.chatTemplate, this.path);
       const ids = await template.encode(messages, this.tokenizer, { signal: options.signal });
-      return yield* generateText(this.engine, this.tokenizer, this.text, ids, options);
+      return yield* generateText(this.engine, this.tokenizer, this.text, this.checked(ids), options);
     } finally {
       release();
     }

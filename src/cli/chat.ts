@@ -100,11 +100,13 @@ async function turn(
   };
   try {
     const result = await ask(model, messages, flags, onPiece, io);
+    await write(io.stdout, "\n");
     if (flags.timings) io.stderr.write(timingLines(result));
     if (result.stopReason === "context") io.stderr.write("(the context is full; /reset starts anew)\n");
   } catch (error) {
     const stopped = error instanceof AbortedError && !io.interrupts.signal.aborted && !io.stdout.destroyed;
     const refused = error instanceof UsageError && input.interactive;
+    if (answer !== "" && !io.stdout.destroyed) io.stdout.write("\n");
     if (!stopped && !refused) throw error;
     io.stderr.write(stopped ? "(stopped)\n" : `qigen: ${error.message}; /reset starts anew\n`);
   }
@@ -128,6 +130,5 @@ async function ask(
     return next.value;
   } finally {
     restore();
-    if (!io.stdout.destroyed) io.stdout.write("\n");
   }
 }

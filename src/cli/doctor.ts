@@ -34,7 +34,7 @@ async function doctor({ measure, json }: DoctorFlags, io: Io): Promise<void> {
     });
     status.done();
     if (json) await writeJson(io, diagnosis);
-    else await write(io.stdout, formatDiagnosis(diagnosis, { width: io.stdout.columns ?? 100 }));
+    else await write(io.stdout, formatDiagnosis(diagnosis, { width: io.stdout.columns || 100 }));
     if ("problem" in diagnosis.choice || diagnosis.trial?.works === false) throw new SilentFailure();
   } finally {
     status.done();

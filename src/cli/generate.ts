@@ -1,10 +1,9 @@
-import type { Command } from "commander";
-import { Option } from "commander";
+import { type Command, Option } from "commander";
 import type { GeneratedProjection } from "../api/codegen.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Io, write } from "./io.ts";
-import { machineFor } from "./machine.ts";
+import { isaFor, machineFor } from "./machine.ts";
 import { addExamples, wholeNumber } from "./options.ts";
 
 type Target = "c" | "wasm" | "ir";
@@ -58,7 +57,7 @@ export function addGenerate(program: Command, io: Io): void {
 async function generate(flags: GenerateCodeFlags, io: Io): Promise<void> {
   const { generateProjection } = await import("../api/codegen.ts");
   const machine = await machineFor(flags.machine);
-  const isa = await isaFor(machine, flags);
+  const isa = await targetIsa(machine, flags);
   const { format, rows, cols, tokens, activations, threads } = flags;
   const generated = generateProjection({ machine, isa, format, rows, cols, tokens, activations, threads });
   const target = flags.backend ?? isa.syntax;
@@ -68,20 +67,15 @@ async function generate(flags: GenerateCodeFlags, io: Io): Promise<void> {
   await writeFileAtomically(flags.out, (put) => put(new TextEncoder().encode(text)));
 }
 
+const KIND = { c: "native", wasm: "wasm", ir: undefined } as const;
+
 /** The ISA that was asked for, if it can be printed as asked; else the machine's best that can. */
-async function isaFor(machine: Machine, { isa: name, backend }: GenerateCodeFlags): Promise<Isa> {
-  const [{ isaNamed }, { chooseIsa }, { UsageError }] = await Promise.all([
-    import("../isa/index.ts"),
-    import("../engine/choose.ts"),
-    import("../base/errors.ts"),
-  ]);
-  const kind = { c: "native", wasm: "wasm", ir: undefined } as const;
-  if (name === undefined) return chooseIsa(machine, undefined, backend && kind[backend]);
-  const isa = isaNamed(name);
+async function targetIsa(machine: Machine, { isa: name, backend }: GenerateCodeFlags): Promise<Isa> {
+  const isa = await isaFor(machine, name, backend && KIND[backend]);
   if (backend === undefined || backend === "ir" || backend === isa.syntax) return isa;
-  throw new UsageError(
-    `${isa.name} is printed as ${isa.syntax === "c" ? "C" : "WebAssembly"}: --backend ${isa.syntax}`,
-  );
+  const { UsageError } = await import("../base/errors.ts");
+  const syntax = isa.syntax === "c" ? "C" : "WebAssembly";
+  throw new UsageError(`${isa.name} is printed as ${syntax}: --backend ${isa.syntax}`);
 }
 
 const COMMENT = { c: "//", ir: "//", wasm: ";;" } as const satisfies Record<Target, string>;

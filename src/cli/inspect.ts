@@ -28,6 +28,6 @@ export function addInspect(program: Command, io: Io): void {
   command.action(async (model: string, flags: InspectFlags) => {
     const found: Inspection = await inspectModel(model, flags);
     if (flags.json) await writeJson(io, found);
-    else await write(io.stdout, inspectionText(found, io.stdout.columns ?? 100));
+    else await write(io.stdout, inspectionText(found, io.stdout.columns || 100));
   });
 }

@@ -1,3 +1,5 @@
+import type { BackendKind } from "../engine/backend.ts";
+import type { Isa } from "../isa/isa.ts";
 import type { Machine } from "../plan/machine.ts";
 
 /** The machine to plan for: this one, `generic`, or one in a JSON file: described, or as `qigen doctor --json` prints it. */
@@ -21,6 +23,15 @@ function machineIn(text: string): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The ISA of that name, whether or not the machine has it; else the best of the machine (for the backend). */
+export async function isaFor(machine: Machine, name?: string, backend?: BackendKind): Promise<Isa> {
+  const [{ isaNamed }, { chooseIsa }] = await Promise.all([
+    import("../isa/index.ts"),
+    import("../engine/choose.ts"),
+  ]);
+  return name === undefined ? chooseIsa(machine, undefined, backend) : isaNamed(name);
 }
 
 /** A text file of the user's. Throws `FileAccessError`. */

@@ -49,7 +49,7 @@ function createProgram(io: Io): Command {
 const WIDEST_HELP = 110;
 
 function helpWidth(columns: number | undefined): number {
-  return Math.min(columns ?? 100, WIDEST_HELP);
+  return Math.min(columns || 100, WIDEST_HELP);
 }
 
 /** The version in package.json, which lies two folders above this file before and after the build. */

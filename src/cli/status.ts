@@ -56,7 +56,7 @@ export class Status {
 
   /** Cut to the width of the terminal, which would start another line otherwise. */
   private line(): string {
-    return [...printable(this.text())].slice(0, (this.output.columns ?? 80) - 1).join("");
+    return [...printable(this.text())].slice(0, (this.output.columns || 80) - 1).join("");
   }
 
   private erase(): void {

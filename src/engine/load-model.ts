@@ -124,6 +124,7 @@ async function build(
   options: EngineOptions,
 ): Promise<Engine> {
   const program = compileModel(model, machine, choice.isa, choice.kind, options);
+  checkMemory(program, machine);
   const backend = await createBackend(choice.kind, choice.compiler, program, options);
   try {
     options.onNotice?.(
@@ -137,6 +138,17 @@ async function build(
     await backend.dispose();
     throw error;
   }
+}
+
+/** Fails early where the system would start to swap, or kill the process, half way. */
+function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): void {
+  const needed = weights.bytes + cache.bytes + work.bytes;
+  if (needed <= machine.memoryBytes) return;
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  throw new MachineError(
+    `the model needs ${gib(needed)} (weights ${gib(weights.bytes)}, KV cache ${gib(cache.bytes)}), this process may have ` +
+      `${gib(machine.memoryBytes)}: take a smaller model or format, or lower contextLength`,
+  );
 }
 
 /** The packed weights in memory: read and packed into an arena, or a packed file mapped as it is. */

@@ -185,7 +185,9 @@ function microKernel(
   at: Tile,
 ): void {
   const { format, cols, blocking, accumulate } = spec;
-  const tokens = Array.from({ length: blocking.nu }, (_, t) => b.op.iadd(at.token, b.i(t)));
+  const tokens = Array.from({ length: blocking.nu }, (_, t) =>
+    t === 0 ? at.token : b.op.iadd(at.token, b.i(t)),
+  );
   const w = b.named("w_tile", b.op.addr(at.weights, at.index, { stride: pack.tileBytes, offset: 0 }));
   const xs = tokens.map((t, n) =>
     b.named(`x${n}`, b.op.addr(at.x, t, { stride: layout.rowBytes, offset: 0 })),

@@ -84,15 +84,21 @@ function llamaConfig({ metadata, tensors }: GgufFile): ModelConfig {
     kvHeads,
     headDim,
     contextLength,
-    normEpsilon: metadata.f32(key("attention.layer_norm_rms_epsilon")),
+    normEpsilon: positive(metadata, key("attention.layer_norm_rms_epsilon")),
     rope: {
       pairing: "interleaved",
       rotated,
-      base: metadata.f32Or(key("rope.freq_base"), 10000),
+      base: metadata.has(key("rope.freq_base")) ? positive(metadata, key("rope.freq_base")) : 10000,
       scaling: ropeScaling(metadata, contextLength),
       ...(tensors.has("rope_freqs.weight") ? { factors: "rope_freqs.weight" } : {}),
     },
   };
+}
+
+function positive(metadata: GgufMetadata, key: string): number {
+  const value = metadata.f32(key);
+  if (!(value > 0)) throw metadata.error(key, `${value} is not positive`);
+  return value;
 }
 
 function vocabularySize(metadata: GgufMetadata, tensors: GgufFile["tensors"]): number {

@@ -1,4 +1,5 @@
 import { UsageError } from "../base/errors.ts";
+import { Rng } from "../base/rng.ts";
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
 import type { GgufTensorToWrite, GgufToWrite } from "../files/gguf-writer.ts";
@@ -145,73 +146,78 @@ function shapeMetadata(options: RandomLlama): [string, GgufValue][] {
 
 function tensorsOf(options: RandomLlama): GgufTensorToWrite[] {
   const { layers, hiddenSize, intermediateSize, heads, kvHeads, vocabularySize } = options;
-  const { tied = false, logitStd = 2.5, seed = 0, weights = "gaussian" } = options;
+  const { tied = false, logitStd = 2.5 } = options;
   const kvSize = (kvHeads * hiddenSize) / heads;
-  const tensors: GgufTensorToWrite[] = [];
-  // The writer asks for tensors in any order it likes: each has a seed of its own.
-  const nextSeed = () => Math.imul(seed + 1, 0x9e3779b1) + tensors.length;
-  const matrix = (
-    name: string,
-    kind: LlamaMatrix,
-    layer: number,
-    rows: number,
-    cols: number,
-    std: number,
-  ) => {
-    const type = formatOf(options, kind, layer);
-    const random = { format: formatNamed(type), rows, cols, std, seed: nextSeed(), source: weights };
-    tensors.push({ name, type, shape: [cols, rows], data: () => randomMatrixBytes(random) });
-  };
-  const norm = (name: string) => {
-    const random = {
-      format: formatNamed("F32"),
-      rows: 1,
-      cols: hiddenSize,
-      std: NORM_STRAY,
-      seed: nextSeed(),
-      source: weights,
-    };
-    const data = () => [...randomMatrixBytes(random)].map(addOne);
-    tensors.push({ name, type: "F32", shape: [hiddenSize], data });
-  };
   const unit = (inputs: number) => 1 / Math.sqrt(inputs);
-  const perBlock = unit(2 * layers);
   const headStd = logitStd * unit(hiddenSize);
+  const embeddingStd = tied ? headStd : 1;
+  // Two additions to the residual stream a layer: together as large as the embedding.
+  const addedStd = embeddingStd * unit(2 * layers);
+  const tensors = new TensorList(options);
 
-  matrix("token_embd.weight", "embedding", -1, vocabularySize, hiddenSize, tied ? headStd : 1);
+  tensors.matrix("token_embd.weight", "embedding", vocabularySize, hiddenSize, embeddingStd);
   for (let n = 0; n < layers; n++) {
-    const name = (part: string) => `blk.${n}.${part}.weight`;
-    norm(name("attn_norm"));
-    matrix(name("attn_q"), "q", n, hiddenSize, hiddenSize, SCORE_GAIN * unit(hiddenSize));
-    matrix(name("attn_k"), "k", n, kvSize, hiddenSize, SCORE_GAIN * unit(hiddenSize));
-    matrix(name("attn_v"), "v", n, kvSize, hiddenSize, unit(hiddenSize));
-    matrix(name("attn_output"), "o", n, hiddenSize, hiddenSize, perBlock * unit(hiddenSize));
-    norm(name("ffn_norm"));
-    matrix(name("ffn_gate"), "gate", n, intermediateSize, hiddenSize, unit(hiddenSize));
-    matrix(name("ffn_up"), "up", n, intermediateSize, hiddenSize, unit(hiddenSize));
-    const downStd = (perBlock / SWIGLU_RMS) * unit(intermediateSize);
-    matrix(name("ffn_down"), "down", n, hiddenSize, intermediateSize, downStd);
+    const add = (part: string, matrix: LlamaMatrix, rows: number, cols: number, size: number) =>
+      tensors.matrix(`blk.${n}.${part}.weight`, matrix, rows, cols, size * unit(cols), n);
+    tensors.norm(`blk.${n}.attn_norm.weight`);
+    add("attn_q", "q", hiddenSize, hiddenSize, SCORE_GAIN);
+    add("attn_k", "k", kvSize, hiddenSize, SCORE_GAIN);
+    add("attn_v", "v", kvSize, hiddenSize, 1);
+    add("attn_output", "o", hiddenSize, hiddenSize, addedStd);
+    tensors.norm(`blk.${n}.ffn_norm.weight`);
+    add("ffn_gate", "gate", intermediateSize, hiddenSize, 1);
+    add("ffn_up", "up", intermediateSize, hiddenSize, 1);
+    add("ffn_down", "down", hiddenSize, intermediateSize, addedStd / SWIGLU_RMS);
   }
-  norm("output_norm.weight");
-  if (!tied) matrix("output.weight", "output", -1, vocabularySize, hiddenSize, headStd);
-  if (options.ropeFactors !== undefined) tensors.push(factorsTensor(options.ropeFactors));
-  return tensors;
+  tensors.norm("output_norm.weight", tied);
+  if (!tied) tensors.matrix("output.weight", "output", vocabularySize, hiddenSize, headStd);
+  if (options.ropeFactors !== undefined) tensors.factors(options.ropeFactors);
+  return tensors.list;
+}
+
+class TensorList {
+  readonly list: GgufTensorToWrite[] = [];
+
+  constructor(private readonly options: RandomLlama) {}
+
+  /** Of the tensor to be added: each has its own, so that its data does not depend on when the others' is made. */
+  private get seed(): number {
+    return Math.imul((this.options.seed ?? 0) + 1, 0x9e3779b1) + this.list.length;
+  }
+
+  /** @param std standard deviation of the weights */
+  matrix(name: string, matrix: LlamaMatrix, rows: number, cols: number, std: number, layer = -1): void {
+    const type = formatOf(this.options, matrix, layer);
+    const source = this.options.weights ?? "gaussian";
+    const random = { format: formatNamed(type), rows, cols, std, seed: this.seed, source };
+    this.list.push({ name, type, shape: [cols, rows], data: () => randomMatrixBytes(random) });
+  }
+
+  /**
+   * Norm weights near 1. With `alternating` signs: before a tied head, where otherwise the most likely next token
+   * would be the last one again.
+   */
+  norm(name: string, alternating = false): void {
+    const rng = new Rng(this.seed);
+    const values = Float32Array.from({ length: this.options.hiddenSize }, (_, i) => {
+      const weight = 1 + NORM_STRAY * rng.normal();
+      return alternating && i % 2 === 1 ? -weight : weight;
+    });
+    this.vector(name, values);
+  }
+
+  factors(values: readonly number[]): void {
+    this.vector("rope_freqs.weight", Float32Array.from(values));
+  }
+
+  private vector(name: string, values: Float32Array): void {
+    const bytes = new Uint8Array(values.buffer);
+    this.list.push({ name, type: "F32", shape: [values.length], data: () => [bytes] });
+  }
 }
 
 function formatOf({ format, outputFormat, tied }: RandomLlama, matrix: LlamaMatrix, layer: number): GgmlType {
   const isHead = matrix === "output" || (tied === true && matrix === "embedding");
   if (isHead && outputFormat !== undefined) return outputFormat;
   return typeof format === "function" ? format(matrix, layer) : format;
-}
-
-/** In place, on f32s. */
-function addOne(chunk: Uint8Array): Uint8Array {
-  const values = new Float32Array(chunk.buffer, chunk.byteOffset, chunk.length / 4);
-  for (let i = 0; i < values.length; i++) values[i]! += 1;
-  return chunk;
-}
-
-function factorsTensor(factors: readonly number[]): GgufTensorToWrite {
-  const bytes = new Uint8Array(Float32Array.from(factors).buffer);
-  return { name: "rope_freqs.weight", type: "F32", shape: [factors.length], data: () => [bytes] };
 }

@@ -1,17 +1,21 @@
 import type { Blocking } from "../kernels/projection.ts";
-import { activationsText } from "./explain.ts";
+import { activationsText, cachesText, speedsText } from "./explain-projection.ts";
 import type { Machine } from "./machine.ts";
 import type { ModelPlan, ShapePlan, StepPrediction } from "./model-plan.ts";
 import { bytesText, count, digits, secondsText, table } from "./text.ts";
 
 /** Widest column of names. */
-const NAMES_WIDTH = 40;
+const NAMES_WIDTH = 36;
 
 /** A model plan as text of at most 100 columns: shapes, their plans, predicted speeds. */
 export function explainModel(plan: ModelPlan, machine: Machine): string {
   const { shapes, decode, prefill } = plan;
   const lines = [
-    `${machine.name}: ${plan.isa}, ${count(plan.threads, "thread")}`,
+    ...table([
+      ["machine", cut(machine.name, 80)],
+      ["", `${plan.isa}, ${count(plan.threads, "thread")}, ${cachesText(machine)}`],
+      ...shapes.slice(0, 1).map((s) => ["speeds", speedsText(s.weights.decode.speeds)]),
+    ]),
     "",
     ...table(
       [["matrices", "", "outputs", "inputs", "weights", "inputs as", "packed"], ...shapes.map(shapeRow)],
@@ -39,8 +43,11 @@ function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
 }
 
 function shortNames(names: readonly string[]): string {
-  const text = [...new Set(names)].join(", ");
-  return text.length <= NAMES_WIDTH ? text : `${text.slice(0, NAMES_WIDTH - 1)}…`;
+  return cut([...new Set(names)].join(", "), NAMES_WIDTH);
+}
+
+function cut(text: string, width: number): string {
+  return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }
 
 /** Per shape: the blocking, the time of one matrix, what binds. */

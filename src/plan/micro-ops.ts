@@ -153,16 +153,16 @@ function multiplyAdd({ fusedMultiplyAdd, costs }: Isa): number {
 }
 
 /**
- * End of a segment. Per row vector: the scale, the minimum or zero point (loaded, widened, converted). Per output: the
+ * End of a segment (`halfLoad` counts its load, which is one of `loads` here). Per row vector: the scale, the minimum or zero point (loaded, widened, converted). Per output: the
  * sum converted and centred, scale · scale, one multiply-add. Per token: two broadcasts (scale, Σx) and their loads.
  */
 function segmentEnd(isa: Isa, format: QuantizedFormat, tile: number, nu: number, int8: boolean): Count {
   const { simple, halfLoad } = isa.costs;
   const fma = multiplyAdd(isa);
-  const zero = { constant: 0, code: 2 * simple, minimum: halfLoad }[format.zero.kind];
+  const zero = { constant: 0, code: 2 * simple, minimum: halfLoad - 1 }[format.zero.kind];
   const output = (int8 ? 2 * simple : 0) + fma + (format.zero.kind === "constant" ? 0 : fma);
   return {
-    arithmetic: tile * (halfLoad + zero) + tile * nu * output + nu * 2 * simple,
+    arithmetic: tile * (halfLoad - 1 + zero) + tile * nu * output + nu * 2 * simple,
     loads: tile * (format.zero.kind === "constant" ? 1 : 2) + 2 * nu,
   };
 }
@@ -179,7 +179,7 @@ function floatOps(
   inputs: number,
   use: RegisterUse,
 ): MicroOps {
-  const load = { f32: 0, f16: isa.costs.halfLoad, bf16: 2 * isa.costs.simple }[format.element];
+  const load = { f32: 0, f16: isa.costs.halfLoad - 1, bf16: 2 * isa.costs.simple }[format.element];
   return {
     arithmetic: inputs * (tile * (load + nu * multiplyAdd(isa)) + spillMicroOps(use)),
     loads: inputs * (tile + nu),

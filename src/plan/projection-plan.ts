@@ -19,6 +19,8 @@ export interface ProjectionPlan {
   /** Name of the ISA. */
   readonly isa: string;
   readonly threads: number;
+  /** What the prediction knew of the machine. */
+  readonly speeds: Speeds;
   readonly blocking: Blocking;
   /** Loops of the kernel, outermost first, for the thread with the largest share. */
   readonly order: readonly Loop[];
@@ -83,6 +85,7 @@ function planWith(
         tokens,
         isa: isa.name,
         threads: speeds.threads,
+        speeds,
         blocking,
         order: loopsOf(shape, blocking, roundsOf(shape, blocking, tokens, speeds.threads)),
         workingSets: workingSets(speeds, isa, shape, blocking, tokens),

@@ -15,6 +15,8 @@ export interface Speeds {
   readonly cacheGBs: { readonly L2: number; readonly L3: number };
   /** Bytes of each cache that one thread may count on. */
   readonly capacity: { readonly L1: number; readonly L2: number; readonly L3: number };
+  /** Which of clock and memory were not measured. */
+  readonly assumed: readonly ("clock" | "memory")[];
 }
 
 /** Assumed without measurements: a core of the last decade under vector load. */
@@ -29,7 +31,11 @@ const CACHE_BYTES_PER_CYCLE = { L2: 32, L3: 16 };
 const FMAS_PER_CYCLE = 2;
 
 export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
-  const ghz = clockGHz(machine, isa, threads);
+  const clock = measuredClock(machine, isa, threads);
+  const ghz = clock ?? DEFAULT_GHZ;
+  const assumed: Speeds["assumed"][number][] = [];
+  if (clock === undefined) assumed.push("clock");
+  if (!machine.measured?.readGBs.length) assumed.push("memory");
   return {
     threads,
     ghz,
@@ -37,15 +43,16 @@ export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
     oneThreadGBs: memoryGBs(machine, 1),
     cacheGBs: { L2: ghz * CACHE_BYTES_PER_CYCLE.L2, L3: ghz * CACHE_BYTES_PER_CYCLE.L3 },
     capacity: capacities(machine, threads),
+    assumed,
   };
 }
 
 /**
  * The clock that explains the measured dot products: threads · clock · 2 operations · 4 · lanes · links per cycle, where
  * a link takes `dot` micro-ops and an eighth of a `dotClose`, and `perCycle` micro-ops go in a cycle. Where the core has
- * other ports than the table says, this "clock" absorbs it. Else from fused multiply-adds, else assumed.
+ * other ports than the table says, this "clock" absorbs it. Else from fused multiply-adds; 10⁹ cycles a second.
  */
-export function clockGHz(machine: Machine, isa: Isa, threads: number): number {
+function measuredClock(machine: Machine, isa: Isa, threads: number): number | undefined {
   const { costs, lanes } = isa;
   const of = <T extends { isa: string; threads: number }>(list: readonly T[] | undefined) =>
     nearest(list?.filter((m) => m.isa === isa.name) ?? [], threads);
@@ -53,8 +60,7 @@ export function clockGHz(machine: Machine, isa: Isa, threads: number): number {
   const linksPerCycle = costs.perCycle / (costs.dot + costs.dotClose / CHUNK_FIELDS);
   if (int8) return int8.gops / int8.threads / (2 * 4 * lanes * linksPerCycle);
   const f32 = of(machine.measured?.f32Gflops);
-  if (f32) return f32.gflops / f32.threads / (2 * lanes * FMAS_PER_CYCLE);
-  return DEFAULT_GHZ;
+  return f32 && f32.gflops / f32.threads / (2 * lanes * FMAS_PER_CYCLE);
 }
 
 /** The measurement with the closest number of threads. */

@@ -1,0 +1,59 @@
+import { Engine } from "../../src/engine/engine.ts";
+import { compileModel, type EngineOptions, openModel } from "../../src/engine/load-model.ts";
+import { ModelProgram, type ProgramLimits } from "../../src/engine/model-program.ts";
+import { stepTableBytes } from "../../src/engine/step-table.ts";
+import { loadWeights, packKernels, stagingBytes } from "../../src/engine/weights.ts";
+import { verify } from "../../src/ir/verify.ts";
+import { ropeAngles } from "../../src/models/rope.ts";
+import { genericMachine } from "../../src/plan/machine.ts";
+import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
+import type { Tokenizer } from "../../src/text/tokenizer.ts";
+import type { TestTarget } from "../backends.ts";
+
+/** Step tables of weight packing, for backends that reserve their memory at the start. */
+const PACK_TABLE_BYTES = 4 * 2 ** 20;
+
+export interface LoadedEngine {
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer;
+}
+
+/**
+ * A model on a test target, planned as `loadModel` plans it for one thread of a generic machine, with other limits if wanted.
+ * For targets that the library itself would not choose, and for what is below its interface.
+ */
+export async function loadOn(
+  target: TestTarget,
+  path: string,
+  options: EngineOptions = {},
+  limits: Partial<ProgramLimits> = {},
+): Promise<LoadedEngine> {
+  const opened = await openModel(path);
+  try {
+    const { source, file } = opened;
+    const kind = target.isa.syntax === "wasm" ? "wasm" : "native";
+    const planned = compileModel(opened, genericMachine(), target.isa, kind, { threads: 1, ...options });
+    const { spec, matrices, kv, isa, threads } = planned;
+    const program = new ModelProgram(spec, matrices, kv, isa, threads, { ...planned.limits, ...limits });
+    const { weights, cache, work } = program;
+    const packers = packKernels(matrices.values(), isa);
+    const kernels = [...program.kernels.values(), ...packers.values()];
+    kernels.forEach(verify);
+    const dry = { weights: 0, cache: 0, work: 0 };
+    const tables =
+      stepTableBytes(program.steps("decode", dry)) + stepTableBytes(program.steps("prefill", dry));
+    const capacity =
+      weights.bytes + cache.bytes + work.bytes + stagingBytes(matrices.values()) + tables + PACK_TABLE_BYTES;
+    const backend = await target.create({ threads, kernels, capacity });
+    const regions = {
+      weights: backend.allocate(weights.bytes, "weights"),
+      cache: backend.allocate(cache.bytes, "working"),
+      work: backend.allocate(work.bytes, "working"),
+    };
+    await loadWeights(program, backend, regions.weights, file, source);
+    const engine = new Engine(program, backend, regions, ropeAngles(spec.config.rope));
+    return { engine, tokenizer: tokenizerFromGguf(file.metadata) };
+  } finally {
+    await opened.source.close();
+  }
+}
