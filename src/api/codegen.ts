@@ -28,6 +28,7 @@ export type { Activations } from "../kernels/activations.ts";
 export type { Blocking } from "../kernels/projection.ts";
 export { defaultActivations } from "../plan/activations.ts";
 export type { Limit, Prediction } from "../plan/cost.ts";
+export { explainModel, explainProjection } from "../plan/explain.ts";
 export {
   type Architecture,
   type CacheLevel,
@@ -36,6 +37,12 @@ export {
   type Measurements,
   parseMachine,
 } from "../plan/machine.ts";
+export {
+  type ModelPlan,
+  type ModelProjection,
+  type ModelShapes,
+  planModel,
+} from "../plan/model-plan.ts";
 export {
   type PlanOptions,
   type ProjectionPlan,

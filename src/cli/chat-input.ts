@@ -46,11 +46,11 @@ export class ChatInput {
       this.waiting = undefined;
       this.suspend();
     }
-    if (this.io.interrupts.signal.aborted) {
-      if (this.interactive) this.io.stderr.write("\n");
-      throw new AbortedError();
-    }
-    return this.lines.shift();
+    const { interrupts, stderr } = this.io;
+    const line = this.lines.shift();
+    if (line === undefined && this.interactive) stderr.write("\n");
+    if (interrupts.signal.aborted) throw new AbortedError();
+    return line;
   }
 
   close(): void {

@@ -13,6 +13,7 @@ interface ExplainFlags {
   readonly activations?: "int8" | "f32";
   readonly quantize?: string;
   readonly machine?: string;
+  readonly details?: boolean;
   readonly json?: boolean;
 }
 
@@ -32,9 +33,11 @@ export function addExplain(program: Command, io: Io): void {
     )
     .option("--quantize <format>", "plan for float weights quantized to this format")
     .option("--machine <file>", "machine to plan for: a JSON file, or generic (default: this one)")
+    .option("--details", "for every shape also the loops, working sets, registers and parts of the time")
     .option("--json", "as JSON");
   addExamples(command, [
     ["on this machine", "qigen explain model.gguf"],
+    ["with working sets and registers", "qigen explain model.gguf --details"],
     ["on one thread of AVX-512", "qigen explain model.gguf --isa avx512-vnni --threads 1"],
     ["on another machine", "qigen explain model.gguf --machine server.json"],
   ]);
@@ -42,9 +45,20 @@ export function addExplain(program: Command, io: Io): void {
     const machine = await machineFor(flags.machine);
     const plan = await planFor(model, machine, await isaFor(machine, flags.isa), flags);
     if (flags.json) return writeJson(io, { model, machine, ...plan });
-    const { explainModel } = await import("../plan/explain.ts");
-    return write(io.stdout, explainModel(plan, machine));
+    const text = await textOf(plan, machine, flags.details ?? false);
+    return write(io.stdout, text);
   });
+}
+
+async function textOf(plan: ModelPlan, machine: Machine, details: boolean): Promise<string> {
+  const { explainModel, explainProjection } = await import("../plan/explain.ts");
+  const shapes = plan.shapes.flatMap(({ names, weights }) =>
+    [weights.decode, weights.prefill].map(
+      (part) =>
+        `\n${names.join(", ")}, ${part.tokens === 1 ? "decode" : "prefill"}\n\n${explainProjection(part, machine)}`,
+    ),
+  );
+  return [explainModel(plan, machine), ...(details ? shapes : [])].join("");
 }
 
 async function planFor(path: string, machine: Machine, isa: Isa, flags: ExplainFlags): Promise<ModelPlan> {

@@ -79,12 +79,21 @@ async function promptOf(flags: RunFlags, io: Io): Promise<string | undefined> {
     const { UsageError } = await import("../base/errors.ts");
     throw new UsageError("--prompt and --prompt-file exclude each other");
   }
-  if (promptFile === "-") {
+  return promptFile === "-" ? readInput(io) : readText(promptFile);
+}
+
+/** All of standard input. Throws `AbortedError` when the user does not want to wait for it. */
+async function readInput({ stdin, interrupts }: Io): Promise<string> {
+  const { AbortedError } = await import("../base/errors.ts");
+  const stop = () => stdin.destroy(new AbortedError());
+  interrupts.signal.addEventListener("abort", stop, { once: true });
+  try {
     const parts: Buffer[] = [];
-    for await (const part of io.stdin) parts.push(Buffer.from(part));
+    for await (const part of stdin) parts.push(Buffer.from(part));
     return Buffer.concat(parts).toString("utf8");
+  } finally {
+    interrupts.signal.removeEventListener("abort", stop);
   }
-  return readText(promptFile);
 }
 
 /** Text as it comes; ends with a line end, whatever happens. */

@@ -1,10 +1,11 @@
 import type { Isa } from "../isa/isa.ts";
+import type { ActivationLayout } from "../kernels/activations.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { type Packing, packing } from "../quant/packing.ts";
 import type { Machine } from "./machine.ts";
 import { LOADS_PER_CYCLE, type MicroOps, microOps } from "./micro-ops.ts";
 import { type Rounds, roundsOf } from "./rounds.ts";
-import type { ProjectionShape } from "./shape.ts";
+import { layoutOf, type ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
 import { trafficOf } from "./traffic.ts";
 
@@ -71,23 +72,38 @@ export function predict(
   threads: number,
 ): Prediction {
   const speeds = speedsOf(machine, isa, threads);
-  return predictWith(speeds, isa, shape, blocking, tokens, microOps(isa, shape, blocking));
+  return predictWith(speeds, isa, shape, blocking, tokens, describeMicro(isa, shape, blocking));
 }
 
-/** `predict` for a machine whose speeds are known, and a micro-GEMV whose instructions are counted. */
+/** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
+export interface Micro {
+  readonly ops: MicroOps;
+  readonly pack: Packing;
+  readonly layout: ActivationLayout;
+}
+
+export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
+  const { format, rows, cols } = shape;
+  return {
+    ops: microOps(isa, shape, blocking),
+    pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
+    layout: layoutOf(shape),
+  };
+}
+
+/** `predict` for a machine whose speeds are known, and a known micro-GEMV. */
 export function predictWith(
   speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
-  ops: MicroOps,
+  { ops, pack, layout }: Micro,
 ): Prediction {
   const { rows, cols } = shape;
-  const pack = packing(shape.format, rows, cols, blocking.tu / isa.lanes, isa);
   const rounds = roundsOf(shape, blocking, tokens, speeds.threads);
   const compute = computeCost(speeds, isa, blocking, rounds, ops);
-  const data = dataCost(speeds, shape, blocking, rounds, pack);
+  const data = dataCost(speeds, layout, blocking, rounds, pack);
   const busy = overlapped(compute.seconds, data.thread + data.cache, DATA_NOT_HIDDEN);
   const barrier = speeds.threads > 1 ? BARRIER_SECONDS : 0;
   const seconds = Math.max(busy + compute.loops, data.shared) + barrier;
@@ -99,20 +115,19 @@ export function predictWith(
     overheadSeconds: compute.loops + barrier,
     seconds,
     bytes: pack.totalBytes,
-    limit: largest({
-      [compute.limit]: compute.seconds,
-      memory: memorySeconds,
-      cache: data.cache,
-      overhead: compute.loops + barrier,
-    }),
+    limit: longest([
+      [compute.limit, compute.seconds],
+      ["memory", memorySeconds],
+      ["cache", data.cache],
+      ["overhead", compute.loops + barrier],
+    ]),
     gbs: pack.totalBytes / seconds / 1e9,
     gops: (2 * rows * cols * tokens) / seconds / 1e9,
   };
 }
 
-function largest(seconds: Partial<Record<Limit, number>>): Limit {
-  const entries = Object.entries(seconds) as [Limit, number][];
-  return entries.reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+function longest(seconds: readonly (readonly [Limit, number])[]): Limit {
+  return seconds.reduce((a, b) => (b[1] > a[1] ? b : a))[0];
 }
 
 interface ComputeCost {
@@ -152,13 +167,13 @@ interface DataCost {
 
 /** Seconds that data takes. */
 function dataCost(
-  { memoryGBs, oneThreadGBs, cacheGBs, ...speeds }: Speeds,
-  shape: ProjectionShape,
+  { memoryGBs, oneThreadGBs, cacheGBs, capacity }: Speeds,
+  layout: ActivationLayout,
   blocking: Blocking,
   rounds: Rounds,
   { tileBytes, tiles }: Packing,
 ): DataCost {
-  const { memory, L2, L3 } = trafficOf(speeds.capacity, shape, blocking, rounds, tileBytes);
+  const { memory, L2, L3 } = trafficOf(capacity, layout, blocking, rounds, tileBytes);
   return {
     thread: memory / oneThreadGBs / 1e9,
     shared: (memory * tiles) / rounds.share / memoryGBs / 1e9,

@@ -1,11 +1,11 @@
 import type { Blocking } from "../kernels/projection.ts";
-import { activationsText, cachesText, speedsText } from "./explain-projection.ts";
+import { cachesText, speedsText } from "./explain-projection.ts";
 import type { Machine } from "./machine.ts";
 import type { ModelPlan, ShapePlan, StepPrediction } from "./model-plan.ts";
 import { bytesText, count, digits, secondsText, table } from "./text.ts";
 
 /** Widest column of names. */
-const NAMES_WIDTH = 36;
+const NAMES_WIDTH = 34;
 
 /** A model plan as text of at most 100 columns: shapes, their plans, predicted speeds. */
 export function explainModel(plan: ModelPlan, machine: Machine): string {
@@ -13,7 +13,8 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
   const lines = [
     ...table([
       ["machine", cut(machine.name, 80)],
-      ["", `${plan.isa}, ${count(plan.threads, "thread")}, ${cachesText(machine)}`],
+      ["", `${plan.isa}, ${count(plan.threads, "thread")}`],
+      ["caches", cachesText(machine)],
       ...shapes.slice(0, 1).map((s) => ["speeds", speedsText(s.weights.decode.speeds)]),
     ]),
     "",
@@ -37,7 +38,7 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
 
 function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
   const { format, rows, cols, activations } = shape;
-  const x = activations.kind === "f32" ? "f32" : activationsText(activations).replace(", one scale", "");
+  const x = activations.kind === "f32" ? "f32" : `int8 per ${activations.block}`;
   const packed = bytesText(n * weights.decode.predicted.bytes);
   return [shortNames(names), `${n} x`, String(rows), String(cols), format.name, x, packed];
 }

@@ -25,7 +25,8 @@ export function explainProjection(plan: ProjectionPlan, machine: Machine): strin
   const rows: (readonly [string, string])[] = [
     ["weights", weightsText(plan)],
     ["inputs", `${count(plan.tokens, "token")}, ${activationsText(plan.shape.activations)}`],
-    ["machine", `${plan.isa}, ${count(plan.threads, "thread")}, ${cachesText(machine)}`],
+    ["machine", `${plan.isa}, ${count(plan.threads, "thread")}`],
+    ["caches", cachesText(machine)],
     ["speeds", speedsText(plan.speeds)],
     ["mini-GEMV", `mb ${Math.min(b.mb, plan.shape.cols)} inputs x tb ${b.tb} outputs`],
     ["micro-GEMV", `mu ${b.mu} inputs x tu ${b.tu} outputs x nu ${count(b.nu, "token")}`],
@@ -43,10 +44,11 @@ function labelled(label: string, lines: readonly string[]): (readonly [string, s
 
 function weightsText({ shape, predicted }: ProjectionPlan): string {
   const bits = digits(bitsPerWeight(shape.format, shape.cols));
-  return `${shape.format.name}, ${shape.rows} outputs x ${shape.cols} inputs, ${bits} bits a weight, ${bytesText(predicted.bytes)} packed`;
+  const size = `${bits} bits a weight, ${bytesText(predicted.bytes)} packed`;
+  return `${shape.format.name}, ${shape.rows} outputs x ${shape.cols} inputs, ${size}`;
 }
 
-export function activationsText(activations: Activations): string {
+function activationsText(activations: Activations): string {
   if (activations.kind === "f32") return "f32";
   return `int8, one scale ${activations.block === "row" ? "per row" : `per ${activations.block} inputs`}`;
 }

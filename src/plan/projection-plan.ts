@@ -3,9 +3,8 @@ import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { candidates, tilesOf } from "./candidates.ts";
-import { type Prediction, predictWith } from "./cost.ts";
+import { describeMicro, type Micro, type Prediction, predictWith } from "./cost.ts";
 import type { Machine } from "./machine.ts";
-import { type MicroOps, microOps } from "./micro-ops.ts";
 import { type RegisterUse, registerUse } from "./registers.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -65,15 +64,15 @@ function planWith(
   tokens: number,
   tu: number | undefined,
 ): ProjectionPlan {
-  const counted = new Map<string, MicroOps>();
-  const opsOf = (blocking: Blocking): MicroOps => {
+  const micros = new Map<string, Micro>();
+  const microOf = (blocking: Blocking): Micro => {
     const key = `${blocking.mu} ${blocking.tu} ${blocking.nu}`;
-    const ops = counted.get(key) ?? microOps(isa, shape, blocking);
-    counted.set(key, ops);
-    return ops;
+    const micro = micros.get(key) ?? describeMicro(isa, shape, blocking);
+    micros.set(key, micro);
+    return micro;
   };
   const scored = candidates(isa, shape, tokens, tu).map((blocking) => {
-    return { blocking, predicted: predictWith(speeds, isa, shape, blocking, tokens, opsOf(blocking)) };
+    return { blocking, predicted: predictWith(speeds, isa, shape, blocking, tokens, microOf(blocking)) };
   });
   if (scored.length === 0) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
   const least = Math.min(...scored.map((s) => s.predicted.seconds));

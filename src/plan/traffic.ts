@@ -1,6 +1,6 @@
+import type { ActivationLayout } from "../kernels/activations.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import type { Rounds } from "./rounds.ts";
-import { layoutOf, type ProjectionShape } from "./shape.ts";
 import type { Speeds } from "./speeds.ts";
 
 /** Bytes that the thread with the largest share moves, by where they come from. */
@@ -23,7 +23,7 @@ export interface Traffic {
  */
 export function trafficOf(
   capacity: Speeds["capacity"],
-  shape: ProjectionShape,
+  { cols, rowBytes }: ActivationLayout,
   { mb, tu, nu }: Blocking,
   { share, rowBlocks, inputBlocks, tokenSteps, blockTiles }: Rounds,
   tileBytes: number,
@@ -33,8 +33,7 @@ export function trafficOf(
     if (reach <= capacity.L1 && !atLeastL2) return;
     traffic[reach <= capacity.L2 ? "L2" : reach <= capacity.L3 ? "L3" : "memory"] += bytes;
   };
-  const part = Math.min(1, mb / shape.cols);
-  const { rowBytes } = layoutOf(shape);
+  const part = Math.min(1, mb / cols);
   const step = nu * rowBytes * part;
   const block = blockTiles * tileBytes * part;
   const inputs = tokenSteps * nu * rowBytes;

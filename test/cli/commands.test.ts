@@ -206,6 +206,48 @@ describe("generate", () => {
   });
 });
 
+describe("explain", () => {
+  const prediction = z.looseObject({ seconds: positive, limit: z.string(), gbs: positive });
+  const plan = z.looseObject({
+    blocking: z.strictObject({ mb: count, tb: count, mu: count, tu: count, nu: count }),
+    workingSets: z.array(z.looseObject({ name: z.string(), bytes: count, fits: z.boolean() })),
+    predicted: prediction,
+  });
+  const step = z.looseObject({ tokens: count, seconds: positive, tokensPerSecond: positive });
+  const schema = z.looseObject({
+    model: z.literal(model),
+    machine: z.looseObject({ name: z.literal("generic") }),
+    isa: z.literal("avx512-vnni"),
+    threads: z.literal(3),
+    shapes: z.array(
+      z.looseObject({
+        names: z.array(z.string()),
+        count,
+        weights: z.looseObject({ decode: plan, prefill: plan }),
+      }),
+    ),
+    decode: step,
+    prefill: step,
+  });
+  const args = ["explain", model, "--machine", "generic", "--isa", "avx512-vnni", "--threads", "3"];
+
+  test("--json has every matrix once, with its plans", async () => {
+    const { shapes, prefill } = await json([...args, "--prompt-tokens", "32"], schema);
+    expect(shapes.reduce((sum, shape) => sum + shape.count, 0)).toBe(7 + 1);
+    expect(shapes.flatMap(({ names }) => names)).toContain("output head");
+    expect(prefill.tokens).toBe(32);
+  });
+
+  test("the text has the blockings and the totals, and the rest with --details", async () => {
+    const { code, stdout } = await cli(args);
+    expect(code).toBe(0);
+    for (const term of ["mb x tb", "mu x tu x nu", "limit", "tokens/s"]) expect(stdout).toContain(term);
+    const details = await cli([...args, "--details"]);
+    expect(details.stdout.startsWith(stdout)).toBe(true);
+    expect(details.stdout).toContain("working sets");
+  });
+});
+
 test("doctor", async () => {
   const verdict = z.strictObject({ works: z.literal(true), text: z.string() });
   const schema = z.looseObject({ machine: z.unknown(), choice: z.unknown(), trial: verdict });

@@ -102,9 +102,8 @@ describe.each(TARGETS)("stories260K on $name", (target) => {
     const { engine, tokenizer } = await loadEngine(target, shared(context, STORIES));
     const ids = tokenizer.encode(KNOWN).slice(0, 50);
     const [prefill, decode] = [await inOneStep(engine, ids), await tokenByToken(engine, ids)];
-    const d = difference(prefill, decode);
-    console.log(target.name, d, Math.max(...prefill.flatMap((x) => [...x])));
-    expect(d).toBeLessThan(1e-4);
+    // Of logits of up to 22; both add in the same order unless the plan blocks inputs differently.
+    expect(difference(prefill, decode)).toBeLessThan(1e-4);
   });
 });
 
@@ -141,7 +140,7 @@ describe("texts", () => {
       expect(other.reusedTokens).toBe(0);
       reused.push(one.reusedTokens);
     }
-    console.log(reused);
+    expect(reused).toEqual([0, 10, 12, 1, 1]);
   });
 });
 

@@ -19,13 +19,21 @@ export interface Part {
 }
 
 /** Kernels run one after the other on parts of memory, and what they must leave there. */
+export interface Work {
+  readonly steps: readonly { readonly kernel: Kernel; readonly arguments: readonly (Part | number)[] }[];
+  /** Throws if the parts are not what an oracle says. */
+  check(after: After): void;
+}
+
+/** What a part holds after the run. */
+export type After = (part: Part) => Uint8Array;
+
 export interface KernelCase {
   readonly name: string;
   /** 1 if not given. */
   readonly threads?: number;
-  readonly steps: readonly { readonly kernel: Kernel; readonly arguments: readonly (Part | number)[] }[];
-  /** Throws if the parts are not what an oracle says. */
-  check(after: (part: Part) => Uint8Array): void;
+  /** Called once, and not at all on targets that this machine lacks. */
+  make(): Work;
 }
 
 const bytesOf = (data: ArrayBufferView) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -55,7 +63,7 @@ class Image {
   readonly offsets = new Map<Part, number>();
   readonly bytes: Uint8Array<ArrayBuffer>;
 
-  constructor({ steps }: KernelCase) {
+  constructor({ steps }: Work) {
     let end = GUARD;
     for (const part of steps.flatMap((step) => step.arguments))
       if (typeof part !== "number" && !this.offsets.has(part)) {
@@ -67,7 +75,7 @@ class Image {
   }
 
   /** The step's arguments where the image lies at `base`. */
-  values(step: KernelCase["steps"][number], base: number): number[] {
+  values(step: Work["steps"][number], base: number): number[] {
     return step.arguments.map((a) => (typeof a === "number" ? a : base + (this.offsets.get(a) as number)));
   }
 
@@ -94,14 +102,13 @@ class Image {
   }
 }
 
-/** What the interpreter makes of the case. */
-function interpret(c: KernelCase, threads: number): Uint8Array {
-  const image = new Image(c);
+/** What the interpreter makes of it. */
+function interpret({ steps }: Work, image: Image, threads: number): Uint8Array {
   const block = alignUp(image.bytes.length, ARGUMENT_SLOT_BYTES);
   const memory = new Uint8Array(block + 32 * ARGUMENT_SLOT_BYTES);
   memory.set(image.bytes);
   const view = new DataView(memory.buffer);
-  for (const step of c.steps) {
+  for (const step of steps) {
     image.values(step, 0).forEach((value, i) => {
       const p = block + ARGUMENT_SLOT_BYTES * i;
       if (step.kernel.parameters[i]?.type === "f32") view.setFloat32(p, value, true);
@@ -112,7 +119,7 @@ function interpret(c: KernelCase, threads: number): Uint8Array {
   return memory.slice(0, image.bytes.length);
 }
 
-/** The first byte in which two memories of the case differ. */
+/** The first byte in which two memories differ. */
 function difference(image: Image, expected: Uint8Array, actual: Uint8Array): string | undefined {
   const at = expected.findIndex((byte, i) => byte !== actual[i]);
   if (at < 0) return undefined;
@@ -123,40 +130,48 @@ function difference(image: Image, expected: Uint8Array, actual: Uint8Array): str
 }
 
 /** Every kernel once. Kernels of one name must be the same kernel: they share the compiled function. */
-function kernelsOf(cases: readonly KernelCase[]): Kernel[] {
+function kernelsOf(works: Iterable<Work>): Kernel[] {
   const kernels = new Map<string, Kernel>();
-  for (const { kernel } of cases.flatMap((c) => c.steps)) {
-    const known = kernels.get(kernel.name);
-    if (known === undefined) {
-      verify(kernel);
-      kernels.set(kernel.name, kernel);
-    } else if (known !== kernel) {
-      assert(printKernel(known) === printKernel(kernel), `two kernels are named ${kernel.name}`);
+  for (const work of works)
+    for (const { kernel } of work.steps) {
+      const known = kernels.get(kernel.name);
+      if (known === undefined) {
+        verify(kernel);
+        kernels.set(kernel.name, kernel);
+      } else if (known !== kernel) {
+        assert(printKernel(known) === printKernel(kernel), `two kernels are named ${kernel.name}`);
+      }
     }
-  }
   return [...kernels.values()];
+}
+
+interface Running {
+  readonly backend: Backend;
+  readonly memory: Region;
 }
 
 /** Runs the cases of a file on one target: one compilation, one backend for each size of team. */
 class Bench {
-  private readonly kernels: Kernel[];
-  private readonly images: Map<KernelCase, Image>;
-  private readonly backends = new Map<number, Promise<{ backend: Backend; memory: Region }>>();
+  private works: ReadonlyMap<KernelCase, Work> | undefined;
+  private readonly backends = new Map<number, Promise<Running>>();
 
   constructor(
     private readonly target: TestTarget,
-    cases: readonly KernelCase[],
-  ) {
-    this.kernels = kernelsOf(cases);
-    this.images = new Map(cases.map((c) => [c, new Image(c)]));
+    private readonly cases: readonly KernelCase[],
+  ) {}
+
+  private work(c: KernelCase): Work {
+    this.works ??= new Map(this.cases.map((known) => [known, known.make()]));
+    return this.works.get(c) as Work;
   }
 
-  private backend(threads: number): Promise<{ backend: Backend; memory: Region }> {
+  private backend(threads: number): Promise<Running> {
     const known = this.backends.get(threads);
     if (known !== undefined) return known;
-    const bytes = Math.max(...[...this.images.values()].map((image) => image.bytes.length));
-    const stepBytes = 1024 * [...this.images.keys()].reduce((sum, c) => sum + c.steps.length, 1);
-    const { kernels } = this;
+    const works = [...(this.works?.values() ?? [])];
+    const kernels = kernelsOf(works);
+    const bytes = Math.max(...works.map((work) => new Image(work).bytes.length));
+    const stepBytes = 1024 * works.reduce((sum, { steps }) => sum + steps.length, 1);
     const made = this.target
       .create({ threads, kernels, capacity: bytes + stepBytes })
       .then((backend) => ({ backend, memory: backend.allocate(bytes, "working") }));
@@ -165,10 +180,11 @@ class Bench {
   }
 
   async run(c: KernelCase): Promise<void> {
-    const image = this.images.get(c) as Image;
+    const work = this.work(c);
+    const image = new Image(work);
     const { backend, memory } = await this.backend(c.threads ?? 1);
     memory.view(0, image.bytes.length).set(image.bytes);
-    const steps: Step[] = c.steps.map((step) => ({
+    const steps: Step[] = work.steps.map((step) => ({
       kernel: step.kernel.name,
       arguments: image.values(step, memory.address),
       barrier: true,
@@ -176,14 +192,21 @@ class Bench {
     await backend.run(backend.prepare(steps));
     const after = memory.view(0, image.bytes.length).slice();
     expect(image.stray(after)).toBeUndefined();
-    c.check((part) => image.part(after, part));
+    work.check((part) => image.part(after, part));
     if (backend.kind === "interpreter") return;
-    expect(difference(image, interpret(c, backend.threads), after)).toBeUndefined();
+    expect(difference(image, interpret(work, image, backend.threads), after)).toBeUndefined();
   }
 
   async dispose(): Promise<void> {
     for (const made of this.backends.values()) await made.then(({ backend }) => backend.dispose());
   }
+}
+
+/** Runs the work in the interpreter, and gives what it left. */
+export function interpreted(work: Work): After {
+  const image = new Image(work);
+  const after = interpret(work, image, 1);
+  return (part) => image.part(after, part);
 }
 
 /**

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { Rng } from "../../src/base/rng.ts";
+import type { Kernel } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { type ActivationLayout, activationLayout, paddedCols } from "../../src/kernels/activations.ts";
 import { pack } from "../../src/kernels/pack.ts";
@@ -8,7 +8,7 @@ import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts
 import { CHUNK } from "../../src/quant/formats.ts";
 import { type Packing, packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference, quantizeActivations } from "../../src/quant/reference.ts";
-import { floatsOf, i32, input, type KernelCase, output, type Part, POISON } from "./bench.ts";
+import { type After, floatsOf, i32, input, type KernelCase, output, POISON, type Work } from "./bench.ts";
 import { magnitudes } from "./magnitudes.ts";
 import { paddedRows } from "./rows.ts";
 
@@ -21,7 +21,6 @@ export interface Shape extends ProjectionSpec {
 
 /** What it is computed from. */
 export interface Data {
-  readonly name: string;
   /** [rows, cols] in row-major blocks. */
   readonly source: Uint8Array;
   /** [tokens, cols] */
@@ -32,16 +31,58 @@ export interface Data {
   readonly exact: boolean;
 }
 
-export interface ProjectionCase extends KernelCase {
-  /** Compares the outputs alone. */
-  checkOutputs(after: (part: Part) => Uint8Array): void;
+/** The kernels of a shape, which all its data share. */
+interface Kernels {
+  readonly packed: Packing;
+  readonly layout: ActivationLayout;
+  readonly pack: Kernel;
+  readonly prepare: Kernel;
+  readonly project: Kernel;
 }
 
-/** pack, prepare and project, each compared with its oracle. `given` is what the pack kernel gets. */
-export function projectionCase(isa: Isa, shape: Shape, data: Data, given = data.source): ProjectionCase {
-  const { format, rows, cols, tokens, blocking, activations, threads } = shape;
+function kernelsOf(isa: Isa, shape: Shape): Kernels {
+  const { format, rows, cols, blocking, activations } = shape;
   const packed = packing(format, rows, cols, blocking.tu / isa.lanes, isa);
   const layout = activationLayout(activations, format, cols);
+  return {
+    packed,
+    layout,
+    pack: pack(packed, isa),
+    prepare: prepare(layout, isa),
+    project: projection(shape, isa),
+  };
+}
+
+export interface ProjectionWork extends Work {
+  /** Compares the outputs alone. */
+  checkOutputs(after: After): void;
+}
+
+/** pack, prepare and project, each compared with its oracle, for several data. */
+export function projectionCases(
+  isa: Isa,
+  shape: Shape,
+  data: readonly ((shape: Shape) => Data)[],
+): KernelCase[] {
+  let kernels: Kernels | undefined;
+  return data.map((of) => ({
+    name: `${nameOf(shape)}, ${of.name}`,
+    threads: shape.threads,
+    make: () => {
+      kernels ??= kernelsOf(isa, shape);
+      return workOf(isa, shape, kernels, of(shape));
+    },
+  }));
+}
+
+/** The work of one case; `given` is what the pack kernel gets. */
+export function projectionWork(isa: Isa, shape: Shape, data: Data, given = data.source): ProjectionWork {
+  return workOf(isa, shape, kernelsOf(isa, shape), data, given);
+}
+
+function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = data.source): ProjectionWork {
+  const { rows, cols, tokens, blocking } = shape;
+  const { packed, layout } = kernels;
   const stride = paddedCols(packed.tiles * packed.tileRows);
   // Tokens past the last one: as many as a block of `nu` may have. Their inputs are poison, their outputs unused.
   const allTokens = Math.ceil(tokens / blocking.nu) * blocking.nu;
@@ -51,18 +92,13 @@ export function projectionCase(isa: Isa, shape: Shape, data: Data, given = data.
   const counts = input("counts", i32(tokens));
   const source = input("source", given);
   const x = input("x", paddedRows(data.x, cols));
-  const checkOutputs: ProjectionCase["checkOutputs"] = (after) =>
+  const checkOutputs: ProjectionWork["checkOutputs"] = (after) =>
     compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
   return {
-    name: `${nameOf(shape)}, ${data.name}`,
-    threads,
     steps: [
-      { kernel: pack(packed, isa), arguments: [source, weights, packed.tiles, rows] },
-      { kernel: prepare(layout, isa), arguments: [x, prepared, counts] },
-      {
-        kernel: projection(shape, isa),
-        arguments: [weights, prepared, y, 4 * stride, packed.tiles, counts],
-      },
+      { kernel: kernels.pack, arguments: [source, weights, packed.tiles, rows] },
+      { kernel: kernels.prepare, arguments: [x, prepared, counts] },
+      { kernel: kernels.project, arguments: [weights, prepared, y, 4 * stride, packed.tiles, counts] },
     ],
     checkOutputs,
     check: (after) => {
@@ -157,6 +193,3 @@ function compareOutputs(shape: Shape, data: Data, packed: Packing, stride: numbe
     }
   }
 }
-
-/** The seed of a shape's data: the same on every target. */
-export const seeded = ({ rows, cols, tokens }: Shape) => new Rng(rows * 7919 + cols * 31 + tokens);

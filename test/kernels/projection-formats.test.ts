@@ -4,8 +4,8 @@ import type { Isa } from "../../src/isa/isa.ts";
 import { nests } from "../../src/kernels/activations.ts";
 import { FORMATS, type Format, groupSize } from "../../src/quant/formats.ts";
 import { describeKernels } from "./bench.ts";
-import { projectionCase, type Shape } from "./projection-case.ts";
-import { exactData, extremeData, ordinaryData } from "./projection-data.ts";
+import { projectionCases, type Shape } from "./projection-case.ts";
+import { extremes, integers, ordinary } from "./projection-data.ts";
 
 const ROWS = [1, 7, 8, 9, 31, 33, 100, 127, 172];
 const COLS = [1, 7, 31, 32, 33, 64, 127, 160, 172, 320];
@@ -48,7 +48,7 @@ describeKernels("projections of every format", (isa) =>
     const rng = new Rng(n);
     return KINDS[format.kind].flatMap((kind) => {
       const shape = draw(format, kind, isa, rng);
-      return [ordinaryData, exactData, extremeData].map((data) => projectionCase(isa, shape, data(shape)));
+      return projectionCases(isa, shape, [ordinary, integers, extremes]);
     });
   }),
 );

@@ -3,7 +3,7 @@ import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { paddedCols } from "../../src/kernels/activations.ts";
 import { rmsNorm } from "../../src/kernels/rmsnorm.ts";
-import { describeKernels, floatsOf, i32, input, type KernelCase, output } from "./bench.ts";
+import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
 import { normals, paddedRows } from "./rows.ts";
 
 interface Shape {
@@ -31,7 +31,16 @@ const SHAPES: readonly Shape[] = [
 
 const EPSILON = 1e-5;
 
-function normCase(isa: Isa, { cols, rows, list, threads, size = 1 }: Shape): KernelCase {
+function normCase(isa: Isa, shape: Shape): KernelCase {
+  const { cols, rows, list, threads, size = 1 } = shape;
+  return {
+    name: `${list?.length ?? rows} of ${rows} rows of ${cols} values around ${size}, ${threads} threads`,
+    threads,
+    make: () => normWork(isa, shape),
+  };
+}
+
+function normWork(isa: Isa, { cols, rows, list, size = 1 }: Shape): Work {
   const rng = new Rng(cols + rows);
   const values = normals(rng, rows * cols, size);
   const weights = normals(rng, cols);
@@ -42,8 +51,6 @@ function normCase(isa: Isa, { cols, rows, list, threads, size = 1 }: Shape): Ker
   const kernel = rmsNorm({ cols, epsilon: EPSILON, gather: list !== undefined }, isa);
   const parts = [x, input("weight", paddedRows(weights, cols)), y, input("counts", i32(taken.length))];
   return {
-    name: `${taken.length} of ${rows} rows of ${cols} values around ${size}, ${threads} threads`,
-    threads,
     steps: [{ kernel, arguments: list === undefined ? parts : [...parts, input("list", i32(...list))] }],
     check: (after) => {
       const actual = floatsOf(after(y));

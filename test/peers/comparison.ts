@@ -1,0 +1,92 @@
+/** The same texts through this engine and through llama.cpp. */
+
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type LoadModelOptions, loadModel } from "../../src/api/index.ts";
+import { Rng } from "../../src/base/rng.ts";
+import { type RandomLlama, randomLlama } from "../../src/models/random-llama.ts";
+import { logProbabilities } from "./divergence.ts";
+import { LlamaCpp, type PeerOptions } from "./llama-cpp.ts";
+import { dequantizedTensor, rewriteModel, writeModel } from "./model-files.ts";
+
+/** Positions of a text, at most. */
+export const CONTEXT = 256;
+
+/** A full vocabulary on a small body: quick, and still every shape class of a real model. */
+export const SHAPE = {
+  layers: 4,
+  hiddenSize: 256,
+  intermediateSize: 768,
+  heads: 8,
+  kvHeads: 2,
+  vocabularySize: 32000,
+  contextLength: CONTEXT,
+} as const;
+
+/** Nothing rounded to 8 or 16 bits: for llama.cpp attention without its f16 sums. */
+export const EXACT_OURS = { activations: "f32", kv: "f32" } as const satisfies LoadModelOptions;
+export const EXACT_THEIRS = { kv: "f32", flashAttention: false } as const satisfies Partial<PeerOptions>;
+
+const START = 1;
+const LENGTHS = [1, 5, 33, 100];
+
+/** Log-probabilities after every token of all texts. */
+export type Predictions = readonly Float64Array[];
+
+/** llama.cpp, texts and a folder for model files. */
+export class Comparison {
+  private constructor(
+    readonly llama: LlamaCpp,
+    private readonly folder: string,
+    readonly texts: readonly (readonly number[])[],
+  ) {}
+
+  static async open(): Promise<Comparison> {
+    const rng = new Rng(7);
+    const texts = LENGTHS.map((length) =>
+      Array.from({ length }, (_, i) => (i === 0 ? START : rng.integer(SHAPE.vocabularySize))),
+    );
+    return new Comparison(await LlamaCpp.open(), await mkdtemp(join(tmpdir(), "qigen-peers-")), texts);
+  }
+
+  async dispose(): Promise<void> {
+    await this.llama.dispose();
+    await rm(this.folder, { recursive: true });
+  }
+
+  path(name: string): string {
+    return join(this.folder, `${name}.gguf`);
+  }
+
+  /** Writes a random model; a file of the same name is replaced. */
+  async random(name: string, options: RandomLlama): Promise<string> {
+    await writeModel(this.path(name), randomLlama(options));
+    return this.path(name);
+  }
+
+  /** The same model with every weight as f32. */
+  async dequantized(path: string): Promise<string> {
+    const copy = this.path("dequantized");
+    await rewriteModel(path, copy, dequantizedTensor);
+    return copy;
+  }
+
+  async ours(path: string, options: LoadModelOptions = {}): Promise<Predictions> {
+    await using model = await loadModel(path, { contextLength: CONTEXT, ...options });
+    const predictions: Float64Array[] = [];
+    for (const text of this.texts) predictions.push(...(await model.evaluate(text)).map(logProbabilities));
+    return predictions;
+  }
+
+  async theirs(path: string, options: Partial<PeerOptions> = {}): Promise<Predictions> {
+    const model = await this.llama.load(path, { contextLength: CONTEXT, ...options });
+    try {
+      const predictions: Float64Array[] = [];
+      for (const text of this.texts) predictions.push(...(await model.evaluate(text)));
+      return predictions;
+    } finally {
+      await model.dispose();
+    }
+  }
+}

@@ -1,0 +1,124 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { UsageError } from "../../src/base/errors.ts";
+import { avx2 } from "../../src/isa/avx2.ts";
+import { candidates } from "../../src/plan/candidates.ts";
+import { predict } from "../../src/plan/cost.ts";
+import { genericMachine } from "../../src/plan/machine.ts";
+import { MARGIN, type ProjectionPlan, planProjection, planWeights } from "../../src/plan/projection-plan.ts";
+import { registerUse } from "../../src/plan/registers.ts";
+import { speedsOf } from "../../src/plan/speeds.ts";
+import { workingSets } from "../../src/plan/working-set.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
+import { anyIsa, anyMachine, anyShape, anyTokens } from "./arbitraries.ts";
+
+const misfits = ({ registers, workingSets }: Pick<ProjectionPlan, "registers" | "workingSets">) =>
+  Number(registers.spilled > 0) + workingSets.filter((set) => !set.fits).length;
+
+describe("planProjection", () => {
+  it("chooses a legal blocking, none of which is predicted to be clearly faster", () => {
+    fc.assert(
+      fc.property(anyMachine, anyIsa, anyShape, anyTokens, (machine, isa, shape, tokens) => {
+        const plan = planProjection(machine, isa, shape, { tokens });
+        const all = candidates(isa, shape, tokens);
+        expect(all).toContainEqual(plan.blocking);
+        const { threads, predicted } = plan;
+        const seconds = all.map((b) => predict(machine, isa, shape, b, tokens, threads).seconds);
+        expect(predicted.seconds).toBeLessThanOrEqual(Math.min(...seconds) * MARGIN);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("prefers what fits registers and caches unless that is clearly slower", () => {
+    fc.assert(
+      fc.property(anyMachine, anyIsa, anyShape, anyTokens, (machine, isa, shape, tokens) => {
+        const plan = planProjection(machine, isa, shape, { tokens });
+        const { threads } = plan;
+        const speeds = speedsOf(machine, isa, threads);
+        const all = candidates(isa, shape, tokens).map((blocking) => ({
+          seconds: predict(machine, isa, shape, blocking, tokens, threads).seconds,
+          registers: registerUse(isa, shape, blocking),
+          workingSets: workingSets(speeds, isa, shape, blocking, tokens),
+        }));
+        const least = Math.min(...all.map((c) => c.seconds));
+        const roomier = all.filter((c) => misfits(c) < misfits(plan) && c.seconds <= least * MARGIN);
+        expect(roomier).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("predicts finite times that add up", () => {
+    fc.assert(
+      fc.property(anyMachine, anyIsa, anyShape, anyTokens, (machine, isa, shape, tokens) => {
+        const { predicted: p, order, workingSets } = planProjection(machine, isa, shape, { tokens });
+        const parts = [p.computeSeconds, p.memorySeconds, p.cacheSeconds, p.overheadSeconds];
+        for (const part of parts) expect(Number.isFinite(part) && part >= 0).toBe(true);
+        expect(p.seconds).toBeGreaterThanOrEqual(Math.max(...parts) * (1 - 1e-12));
+        expect(p.seconds).toBeLessThanOrEqual(parts.reduce((a, b) => a + b) * (1 + 1e-12));
+        expect(p.gbs).toBeCloseTo(p.bytes / p.seconds / 1e9);
+        expect(order.every(({ rounds }) => Number.isInteger(rounds) && rounds >= 1)).toBe(true);
+        expect(workingSets.every(({ bytes }) => Number.isInteger(bytes) && bytes > 0)).toBe(true);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("keeps the row tile it is given", () => {
+    const shape = {
+      format: formatNamed("Q4_0"),
+      rows: 4096,
+      cols: 4096,
+      activations: { kind: "int8", block: 32 },
+    } as const;
+    for (const tu of [8, 16, 32]) {
+      expect(planProjection(genericMachine(), avx2, shape, { tokens: 7, tu }).blocking.tu).toBe(tu);
+    }
+    expect(() => planProjection(genericMachine(), avx2, shape, { tokens: 7, tu: 24 })).toThrow(UsageError);
+  });
+
+  it("rejects what is not a count", () => {
+    const shape = { format: formatNamed("F32"), rows: 8, cols: 8, activations: { kind: "f32" } } as const;
+    for (const wrong of [0, -1, 1.5, Number.NaN]) {
+      expect(() => planProjection(genericMachine(), avx2, shape, { tokens: wrong })).toThrow(/tokens/);
+      expect(() => planProjection(genericMachine(), avx2, { ...shape, rows: wrong }, { tokens: 1 })).toThrow(
+        /rows/,
+      );
+    }
+  });
+});
+
+describe("planWeights", () => {
+  it("gives both steps the same packing, and decode a whole row at a time", () => {
+    fc.assert(
+      fc.property(anyMachine, anyIsa, anyShape, (machine, isa, shape) => {
+        const { tile, decode, prefill } = planWeights(machine, isa, shape);
+        expect(decode.blocking.tu).toBe(tile * isa.lanes);
+        expect(prefill.blocking.tu).toBe(tile * isa.lanes);
+        expect(decode.predicted.bytes).toBe(prefill.predicted.bytes);
+        expect(decode.blocking.nu).toBe(1);
+        expect(decode.blocking.mb).toBeGreaterThanOrEqual(shape.cols);
+        expect([decode.tokens, prefill.tokens]).toEqual([1, 256]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it("has no tile that serves a request of equal parts better", () => {
+    fc.assert(
+      fc.property(anyMachine, anyIsa, anyShape, (machine, isa, shape) => {
+        const plan = planWeights(machine, isa, shape, { prefillTokens: 64 });
+        const seconds = (decode: ProjectionPlan, prefill: ProjectionPlan) =>
+          64 * decode.predicted.seconds + prefill.predicted.seconds;
+        for (const tile of [1, 2, 4]) {
+          const tu = tile * isa.lanes;
+          const decode = planProjection(machine, isa, shape, { tokens: 1, tu });
+          const prefill = planProjection(machine, isa, shape, { tokens: 64, tu });
+          expect(seconds(plan.decode, plan.prefill)).toBeLessThanOrEqual(seconds(decode, prefill));
+        }
+      }),
+      { numRuns: 30 },
+    );
+  });
+});
