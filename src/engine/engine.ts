@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { UsageError } from "../base/errors.ts";
+import { AbortedError, UsageError } from "../base/errors.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
 import type { RopeAngles } from "../models/rope.ts";
@@ -31,6 +31,7 @@ export class Engine {
   private readonly slots: boolean[];
   private readonly programs: Readonly<Record<TokenClass, Program>>;
   private readonly logitStride: number;
+  private disposal: Promise<void> | undefined;
 
   constructor(
     readonly program: ModelProgram,
@@ -72,9 +73,11 @@ export class Engine {
 
   /**
    * Appends the rows to their sequences and runs the model on them. Returns the logits of the rows that want them, in
-   * order: copies of `vocabularySize` floats each. On failure or abort the sequences are as before.
+   * order: copies of `vocabularySize` floats each. On failure or abort the sequences are as before. Throws
+   * `AbortedError` once the engine is disposed, since its memory is gone.
    */
   async step(rows: readonly Row[], signal?: AbortSignal): Promise<Float32Array[]> {
+    this.checkAlive();
     const { limits } = this.program;
     const wanted = rows.flatMap((row, i) => (row.output ? [i] : []));
     assert(rows.length > 0 && rows.length <= limits.maxRows, `${rows.length} rows in a step`);
@@ -82,6 +85,7 @@ export class Engine {
     const positions = this.place(rows);
     this.writeRows(rows, positions, wanted);
     await this.backend.run(this.programs[rows.length === 1 ? "decode" : "prefill"], signal);
+    this.checkAlive();
     rows.forEach(({ sequence }) => {
       sequence.length++;
     });
@@ -148,7 +152,13 @@ export class Engine {
     return new Float32Array(view.buffer, view.byteOffset, this.vocabularySize).slice();
   }
 
-  async dispose(): Promise<void> {
-    await this.backend.dispose();
+  private checkAlive(): void {
+    if (this.disposal !== undefined) throw new AbortedError("the model was disposed");
+  }
+
+  /** Stops a step that runs, then frees the memory and the threads. */
+  dispose(): Promise<void> {
+    this.disposal ??= this.backend.dispose();
+    return this.disposal;
   }
 }

@@ -1,18 +1,20 @@
 import { assert } from "../base/assert.ts";
-import { MachineError, UsageError } from "../base/errors.ts";
+import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
 import { type GgufFile, readGguf } from "../files/gguf.ts";
+import { quoted } from "../files/quoted.ts";
 import type { ByteSource } from "../files/source.ts";
 import { type Compiler, findCompilers } from "../host/compilers.ts";
 import { openFile } from "../host/node-files.ts";
 import { packedFile } from "../host/packed-cache.ts";
 import { verify } from "../ir/verify.ts";
+import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
 import { modelSpec } from "../models/index.ts";
 import type { ModelSpec } from "../models/model.ts";
 import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
-import { formatNamed } from "../quant/formats.ts";
+import { FORMATS, formatNamed } from "../quant/formats.ts";
 import type { Backend, BackendKind, Region } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
@@ -73,6 +75,44 @@ const DEFAULT_CONTEXT = 4096;
 /** Step tables of weight packing: one small program per part. */
 const PACK_TABLE_BYTES = 4 * 2 ** 20;
 
+/** What the options that are names may be. */
+const CHOICES = {
+  backend: ["native", "wasm", "interpreter"],
+  isa: ISAS.map(({ name }) => name),
+  activations: ["int8", "f32"],
+  kv: ["f16", "f32"],
+  placement: ["arena", "mapped"],
+} as const;
+
+/** The most that the options that are counts may be. */
+const MOST = { threads: 1024, contextLength: 2 ** 24 } as const;
+
+/** Throws `UsageError` for an option out of its range: callers in plain JavaScript may pass anything. */
+export function checkOptions(options: EngineOptions): void {
+  const check = (name: keyof EngineOptions, wanted: string, right: (value: unknown) => boolean) => {
+    const value: unknown = options[name];
+    if (value === undefined || right(value)) return;
+    const shown =
+      typeof value === "string" ? quoted(value) : typeof value === "number" ? value : typeof value;
+    throw new UsageError(`${name} must be ${wanted}, not ${shown}`);
+  };
+  const names = Object.keys(CHOICES) as (keyof typeof CHOICES)[];
+  for (const name of names) {
+    const choices: readonly unknown[] = CHOICES[name];
+    check(name, `one of ${choices.join(", ")}`, (value) => choices.includes(value));
+  }
+  const counts = Object.keys(MOST) as (keyof typeof MOST)[];
+  for (const name of counts) {
+    const right = (value: unknown) =>
+      Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST[name];
+    check(name, `a whole number from 1 to ${MOST[name]}`, right);
+  }
+  const formats = [...FORMATS.keys()];
+  const known = (value: unknown) =>
+    typeof value === "string" && formats.some((name) => name.toLowerCase() === value.toLowerCase());
+  check("quantize", `one of ${formats.join(", ")}`, known);
+}
+
 /** Opens a GGUF file and reads its header. Throws typed errors for files that are not what they should be. */
 export async function openModel(path: string): Promise<OpenModel> {
   const source = await openFile(path);
@@ -94,6 +134,7 @@ export async function loadEngine(
   machine: Machine,
   options: EngineOptions = {},
 ): Promise<Engine> {
+  checkOptions(options);
   const angles = await readAngles(model);
   const choice = chooseBackend(machine, await findCompilers(), options);
   const asked = options.backend !== undefined || options.isa !== undefined;
@@ -110,10 +151,11 @@ export async function loadEngine(
 
 async function readAngles({ file, source, spec }: OpenModel): Promise<RopeAngles> {
   const { rope } = spec.config;
-  return ropeAngles(
-    rope,
-    rope.factors === undefined ? undefined : await readVector(rope.factors, file, source),
-  );
+  const factors = rope.factors === undefined ? undefined : await readVector(rope.factors, file, source);
+  const angles = ropeAngles(rope, factors);
+  if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
+  const field = rope.factors === undefined ? "llama.rope" : `llama.rope, tensor ${rope.factors}`;
+  throw new FileFormatError(source.name, field, "gives angles that are not finite");
 }
 
 async function build(
@@ -195,10 +237,8 @@ export function compileModel(
   kind: BackendKind,
   options: EngineOptions,
 ): ModelProgram {
+  checkOptions(options);
   const threads = kind === "wasm" ? 1 : (options.threads ?? machine.threads);
-  if (!(Number.isInteger(threads) && threads >= 1 && threads <= 1024)) {
-    throw new UsageError(`threads must be a whole number from 1 to 1024, not ${threads}`);
-  }
   const matrices = planMatrices(spec, file, machine, isa, {
     threads,
     prefillTokens: MAX_ROWS,
@@ -216,17 +256,9 @@ export function compileModel(
   return new ModelProgram(spec, matrices, kv, isa, threads, {
     maxRows: MAX_ROWS,
     maxOutputs: Math.max(1, Math.min(MAX_ROWS, outputs)),
-    contextLength: contextLength(options.contextLength, config.contextLength),
+    contextLength: options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT),
     sequences: 1,
   });
-}
-
-function contextLength(asked: number | undefined, trained: number): number {
-  if (asked === undefined) return Math.min(trained, DEFAULT_CONTEXT);
-  if (!(Number.isInteger(asked) && asked >= 1 && asked <= 2 ** 24)) {
-    throw new UsageError(`contextLength must be a whole number from 1 to ${2 ** 24}, not ${asked}`);
-  }
-  return asked;
 }
 
 async function createBackend(

@@ -59,7 +59,7 @@ function sourceFormat({ tensor }: Linear, file: GgufFile): Format {
   const format = FORMATS.get(found.type);
   if (format === undefined) {
     throw new UnsupportedError(
-      `tensor ${tensor} has type ${found.type}, for which there are no kernels yet; known: ${[...FORMATS.keys()].join(", ")}`,
+      `${file.metadata.file}: tensor ${tensor} has type ${found.type}, for which there are no kernels yet; known: ${[...FORMATS.keys()].join(", ")}`,
     );
   }
   return format;

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { AbortedError, FileFormatError } from "../base/errors.ts";
+import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { GgufFile } from "../files/gguf.ts";
 import type { ByteSource } from "../files/source.ts";
 import type { Kernel } from "../ir/types.ts";
@@ -118,6 +118,8 @@ async function packParts(
       await readPart(part, buffer, file, source);
       await packing;
       packing = packPart(backend, part, buffer, place(part)).then(() => packed?.(part));
+      // It is awaited when the next part is read: until then a failure must not count as unhandled.
+      packing.catch(() => undefined);
       done += part.rows * rowBytes(part.matrix.source, part.matrix.linear.cols);
       options.onProgress?.(done, total);
     }
@@ -169,8 +171,19 @@ async function readPart(part: Part, buffer: Region, file: GgufFile, source: Byte
   }
   const bytes = await source.read(offset, part.rows * stride);
   const values = dequantizeRows(from, bytes, part.rows, linear.cols);
-  const quantized = quantizeRows(packing.format, values, part.rows, linear.cols);
+  const quantized = quantizePart(part, values, source);
   buffer.view(0, quantized.length).set(quantized);
+}
+
+/** What the quantizer refuses, weights that are not finite or too large, is a fault of the file. */
+function quantizePart({ matrix, rows }: Part, values: Float32Array, source: ByteSource): Uint8Array {
+  const { linear, packing } = matrix;
+  try {
+    return quantizeRows(packing.format, values, rows, linear.cols);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    throw new FileFormatError(source.name, `tensor ${linear.tensor}`, error.message);
+  }
 }
 
 async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {

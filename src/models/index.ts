@@ -1,5 +1,6 @@
 import { UnsupportedError } from "../base/errors.ts";
 import type { GgufFile } from "../files/gguf.ts";
+import { quoted } from "../files/quoted.ts";
 import { llama } from "./llama.ts";
 import type { ModelSpec } from "./model.ts";
 
@@ -12,7 +13,7 @@ export function modelSpec(file: GgufFile): ModelSpec {
   if (!Object.hasOwn(ARCHITECTURES, architecture)) {
     const known = Object.keys(ARCHITECTURES).join(", ");
     throw new UnsupportedError(
-      `architecture ${JSON.stringify(architecture)} is not supported; known: ${known}`,
+      `architecture ${quoted(architecture)} is not supported; known: ${known} (general.architecture of ${file.metadata.file})`,
     );
   }
   return (ARCHITECTURES[architecture] as (file: GgufFile) => ModelSpec)(file);

@@ -1,6 +1,7 @@
 import { UnsupportedError } from "../base/errors.ts";
 import type { GgufFile } from "../files/gguf.ts";
 import type { GgufMetadata } from "../files/gguf-metadata.ts";
+import { quoted } from "../files/quoted.ts";
 import type { Layer, Linear, ModelConfig, ModelSpec, RopeScaling } from "./model.ts";
 
 /** Largest value of any dimension that is believed: keeps every product of two of them below 2^53. */
@@ -48,7 +49,9 @@ function llamaConfig({ metadata, tensors }: GgufFile): ModelConfig {
   const key = (name: string) => `llama.${name}`;
   const size = (name: string) => metadata.integer(key(name), 1, MAX_DIMENSION);
   if (metadata.u32Or(key("expert_count"), 0) > 0) {
-    throw new UnsupportedError("mixture-of-experts Llama (llama.expert_count > 0) is not supported yet");
+    throw new UnsupportedError(
+      `${metadata.file}: mixture-of-experts Llama (llama.expert_count > 0) is not supported yet`,
+    );
   }
   const hiddenSize = size("embedding_length");
   const heads = size("attention.head_count");
@@ -67,7 +70,8 @@ function llamaConfig({ metadata, tensors }: GgufFile): ModelConfig {
   const valueDim = metadata.integerOr(key("attention.value_length"), 1, MAX_DIMENSION, headDim);
   if (valueDim !== headDim) {
     throw new UnsupportedError(
-      `heads with ${headDim} key and ${valueDim} value dimensions are not supported`,
+      `${metadata.file}: heads with ${headDim} key and ${valueDim} value dimensions (llama.attention.key_length, ` +
+        "value_length) are not supported",
     );
   }
   const rotated = metadata.integerOr(key("rope.dimension_count"), 2, headDim, headDim);
@@ -115,7 +119,9 @@ function ropeScaling(metadata: GgufMetadata, contextLength: number): RopeScaling
   if (kind === "none" || factor === 1) return { kind: "none" };
   if (kind === "linear") return { kind: "linear", factor };
   if (kind !== "yarn")
-    throw new UnsupportedError(`rope scaling ${kind} is not supported; known: none, linear, yarn`);
+    throw new UnsupportedError(
+      `${metadata.file}: ${key("type")} ${quoted(kind)} is not supported; known: none, linear, yarn`,
+    );
   return {
     kind: "yarn",
     factor,
@@ -159,7 +165,8 @@ class TensorNames {
     const [first] = this.unused;
     if (first === undefined) return;
     throw new UnsupportedError(
-      `${this.unused.size} tensors have no place in a Llama, the first is ${first}; is this another architecture?`,
+      `${this.file.metadata.file}: ${this.unused.size} tensors have no place in a Llama, the first is ` +
+        `${quoted(first)}; is this another architecture?`,
     );
   }
 }

@@ -1,6 +1,6 @@
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
-import { CHUNK } from "../quant/formats.ts";
+import { CHUNK, type FloatFormat } from "../quant/formats.ts";
 import { CHUNK_FIELDS, linkParts } from "./links.ts";
 import type { ProjectionShape } from "./shape.ts";
 
@@ -26,7 +26,7 @@ export function registerUse(isa: Isa, shape: ProjectionShape, { tu, nu }: Blocki
   const tile = tu / isa.lanes;
   const live =
     shape.format.kind === "float"
-      ? floatLive(tile, nu)
+      ? floatLive(isa, shape.format, tile, nu)
       : shape.activations.kind === "f32"
         ? dequantizedLive(tile, nu)
         : int8Live(isa, shape.format.bits, tile, nu);
@@ -63,7 +63,11 @@ function dequantizedLive(tile: number, nu: number): Live {
   };
 }
 
-/** One input after the other: a weight per row vector in turn, the broadcasts shared by the row vectors. */
-function floatLive(tile: number, nu: number): Live {
-  return { accumulators: tile * nu, weights: 1, inputs: tile === 1 ? 1 : nu, temporaries: 0 };
+/**
+ * One input after the other: a weight per row vector in turn, the broadcasts shared by the row vectors. Where f16 is
+ * converted by a sequence of instructions, that keeps five constants and two values of its own.
+ */
+function floatLive({ costs }: Isa, { element }: FloatFormat, tile: number, nu: number): Live {
+  const temporaries = element === "f16" && costs.halfLoad > 2 ? 7 : 0;
+  return { accumulators: tile * nu, weights: 1, inputs: tile === 1 ? 1 : nu, temporaries };
 }

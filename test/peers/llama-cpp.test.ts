@@ -5,7 +5,7 @@ import type { RandomLlama } from "../../src/models/random-llama.ts";
 import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
 import { Comparison, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from "./comparison.ts";
 import { disagreements, meanKl, spread } from "./divergence.ts";
-import { peerMissing } from "./llama-cpp.ts";
+import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { rewriteModel, sameTensor } from "./model-files.ts";
 import { predictionsOf, withShiftedMask, withWrongPairs } from "./wrong-engines.ts";
 
@@ -32,10 +32,7 @@ afterAll(async () => {
   if (Object.keys(report).length > 0) console.table(report);
 });
 
-beforeEach((context) => {
-  const reason = peerMissing();
-  context.skip(reason !== undefined, reason);
-});
+beforeEach(needPeer);
 
 function note(model: string, what: string, kl: number): number {
   report[model] = { ...report[model], [what]: kl.toExponential(2) };

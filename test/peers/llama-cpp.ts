@@ -2,6 +2,7 @@
 
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import type { TestContext } from "vitest";
 import { logProbabilities } from "./divergence.ts";
 
 const ENTRY = new URL("../../peers/node_modules/node-llama-cpp/dist/index.js", import.meta.url);
@@ -10,7 +11,13 @@ const ENTRY = new URL("../../peers/node_modules/node-llama-cpp/dist/index.js", i
 export function peerMissing(): string | undefined {
   return existsSync(fileURLToPath(ENTRY))
     ? undefined
-    : "llama.cpp is not installed: npm ci --prefix peers --ignore-scripts";
+    : "llama.cpp is not installed (npm run test:peers installs it)";
+}
+
+/** Skips the test, with the reason, where llama.cpp is not there. */
+export function needPeer(context: TestContext): void {
+  const reason = peerMissing();
+  context.skip(reason !== undefined, reason);
 }
 
 /** The part of node-llama-cpp that is used here; its own types exist only where it is installed. */
