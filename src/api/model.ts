@@ -136,6 +136,9 @@ export class Model implements AsyncDisposable {
 
   /** Token ids from a caller, each checked: kernels only see ids that have a row. */
   private checked(ids: readonly number[]): readonly number[] {
+    if (!(Array.isArray(ids) || ArrayBuffer.isView(ids))) {
+      throw new UsageError(`a text or an array of token ids is wanted, not ${typeof ids}`);
+    }
     const size = this.engine.vocabularySize;
     for (const [i, id] of ids.entries()) {
       if (!(Number.isInteger(id) && id >= 0 && id < size)) {

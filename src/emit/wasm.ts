@@ -164,7 +164,7 @@ function scratch(body: readonly string[]): string[] {
 function driver(memory: WasmMemory): string[] {
   const poll = memory.shared === true ? "i32.atomic.load" : "i32.load";
   return [
-    `;; Runs steps of ${STEP_BYTES} bytes {i32 kernel, i32 flags, u64 argument block} in order, as thread 0 of 1.`,
+    `;; Runs steps of ${STEP_BYTES} bytes {i32 kernel, i32 flags, u64 argument block, …} in order, as thread 0 of 1.`,
     ";; Stops before a step when the i32 at $cancel is not 0. Returns how many steps were done.",
     '(func $run (export "run") (param $steps i32) (param $count i32) (param $cancel i32) (result i32)',
     "  (local $done i32)",

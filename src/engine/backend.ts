@@ -22,8 +22,13 @@ export interface Region {
 export interface Step {
   readonly kernel: string;
   readonly arguments: readonly number[];
-  /** Whether the threads meet after it. Steps without it must not depend on one another. */
+  /** Whether later steps depend on this one and those before it. Steps without it may run at the same time. */
   readonly barrier: boolean;
+  /**
+   * Parts that the step is split into, which the threads take as they come. Without it, every thread runs exactly one
+   * part, its own, as kernels with a barrier of their own need.
+   */
+  readonly parts?: number;
 }
 
 /** A program in the backend's memory, ready to run again and again. */

@@ -66,7 +66,7 @@ export class InterpreterBackend implements Backend {
 
   prepare(steps: readonly Step[]): InterpreterProgram {
     const table = this.allocate(stepTableBytes(steps));
-    writeStepTable(table, steps, this.kernels);
+    writeStepTable(table, steps, this.kernels, this.threads);
     return { steps, table };
   }
 

@@ -42,6 +42,11 @@ export interface Bases {
   readonly work: number;
 }
 
+const PARTS_PER_THREAD = 4;
+
+/** Packed weights of a part, at least: some 10 µs of one thread's memory bandwidth, 20 times what taking it costs. */
+const PART_BYTES = 192 * 1024;
+
 /** Byte offsets of the counters in the part `counts`, on cache lines of their own. */
 export const COUNTS = { rows: 0, outputs: 64, bytes: 128 } as const;
 
@@ -93,6 +98,14 @@ export class ModelProgram {
     layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
   }
 
+  /**
+   * Parts that steps are split into: several per thread, so that a thread that gets less of its core than the others
+   * holds them up by a part of its share only.
+   */
+  get parts(): number {
+    return this.threads === 1 ? 1 : PARTS_PER_THREAD * this.threads;
+  }
+
   /** Rows that a buffer holds: token tiles of the micro-GEMV may run past the last row. */
   private get rows(): number {
     return this.limits.maxRows + this.slack;
@@ -120,7 +133,7 @@ export class ModelProgram {
     row("gate", config.intermediateSize);
     row("up", config.intermediateSize);
     work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
-    work.add("scores", this.threads * scoreBytes(this.attentionSpec, limits.contextLength));
+    work.add("scores", this.parts * scoreBytes(this.attentionSpec, limits.contextLength));
     work.add("logits", 4 * (limits.maxOutputs + this.slack) * paddedCols(output.rows));
   }
 
@@ -193,8 +206,24 @@ class StepWriter {
     return this.out;
   }
 
-  private add(kernel: string, args: number[], barrier = true): void {
-    this.out.push({ kernel, arguments: args, barrier });
+  /** Row by row kernels: one row is too little to share. */
+  private add(kernel: string, args: number[], barrier = true, parts = this.rowParts): void {
+    this.out.push({ kernel, arguments: args, barrier, parts });
+  }
+
+  private get rowParts(): number {
+    return this.tokens === "decode" ? 1 : this.program.parts;
+  }
+
+  /** Parts of a projection: whole row tiles, each part long enough to be worth taking. */
+  private projectionParts({ packing }: MatrixPlan): number {
+    const worthwhile = Math.floor(
+      packing.totalBytes / (this.tokens === "decode" ? PART_BYTES : packing.tileBytes),
+    );
+    return Math.max(
+      1,
+      Math.min(packing.tiles, this.program.threads === 1 ? 1 : worthwhile, 4 * this.program.parts),
+    );
   }
 
   private work(name: string): number {
@@ -256,6 +285,7 @@ class StepWriter {
           this.count(rows),
         ],
         i === targets.length - 1,
+        this.projectionParts(plan),
       );
     });
   }
@@ -286,7 +316,7 @@ class StepWriter {
     const attend = program.kernel(attentionName(program.attention), () =>
       attention(program.attention, program.isa),
     );
-    this.add(attend, [
+    const attendArguments = [
       this.work("q"),
       this.work("mixed"),
       cache,
@@ -297,6 +327,7 @@ class StepWriter {
       scores,
       4 * pagePositions,
       this.count("rows"),
-    ]);
+    ];
+    this.add(attend, attendArguments, true, this.program.parts);
   }
 }

@@ -112,7 +112,7 @@ class NativeBackend implements Backend {
 
   prepare(steps: readonly Step[]): NativeProgram {
     const table = this.allocate(stepTableBytes(steps), "working");
-    writeStepTable(table, steps, this.kernels);
+    writeStepTable(table, steps, this.kernels, this.threads);
     return { steps, table };
   }
 
@@ -128,8 +128,8 @@ class NativeBackend implements Backend {
     try {
       const { steps, table } = program as NativeProgram;
       this.running = this.library.run(this.team, table.address, steps.length, this.cancel.address, 0);
-      const done = await this.running;
-      if (done < steps.length) throw new AbortedError();
+      const complete = await this.running;
+      if (complete === 0) throw new AbortedError();
     } finally {
       this.running = undefined;
       signal?.removeEventListener("abort", stop);

@@ -79,7 +79,7 @@ class WasmBackend implements Backend {
 
   prepare(steps: readonly Step[]): WasmProgram {
     const table = this.heap.allocate(stepTableBytes(steps));
-    writeStepTable(table, steps, this.kernels);
+    writeStepTable(table, steps, this.kernels, this.threads);
     return { steps, table };
   }
 

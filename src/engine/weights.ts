@@ -189,7 +189,7 @@ function quantizePart({ matrix, rows }: Part, values: Float32Array, source: Byte
 async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {
   const kernel = packName(part.matrix.packing);
   const args = [buffer.address, to, part.tiles, part.rows];
-  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true }]));
+  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
 }
 
 /** Norm weights as f32, padded with zeros, and where they lie in the packed weights. */

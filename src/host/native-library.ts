@@ -46,7 +46,7 @@ export class NativeLibrary {
     this.functions.teamDestroy(team);
   }
 
-  /** Runs a step table on a thread of its own; resolves to the number of steps done. */
+  /** Runs a step table on a thread of its own; resolves to 1, or to 0 if the cancel word was set. */
   run(team: number, steps: number, count: number, cancel: number, times: number): Promise<number> {
     return new Promise((resolve, reject) => {
       this.functions.run.async(team, steps, count, cancel, times, (error: Error | null, done: number) => {

@@ -42,8 +42,8 @@ const OUTPUT_CYCLES = 2;
 const BARRIER_SECONDS = 1e-6;
 /**
  * Part of the shorter of two overlapping activities that the longer does not hide: loads under arithmetic (they share
- * the front end and the scheduler), and data from memory under instructions. Measured on Zen 3: over 110 blockings of
- * 10 formats an arithmetic micro-op takes 0.25 cycles and a load 0.24 … 0.33; one thread streaming weights at 0.5 to
+ * the front end and the scheduler), and data from memory under instructions. Measured on Zen 3: over 88 blockings of
+ * 2 to 4 bits an arithmetic micro-op takes 0.25 cycles and a load 0.24 … 0.33; one thread streaming weights at 0.5 to
  * 1 of its bandwidth loses 0.17 … 0.35 of its computing time.
  */
 const LOADS_NOT_HIDDEN = 0.5;

@@ -15,6 +15,8 @@ export class StopStrings {
 
   /** Throws `UsageError` for an empty or overlong stop string, or too many. */
   constructor(private readonly strings: readonly string[]) {
+    if (!Array.isArray(strings))
+      throw new UsageError(`stop must be an array of strings, not ${typeof strings}`);
     if (strings.length > MOST_STRINGS) {
       throw new UsageError(`stop: ${strings.length} strings are more than ${MOST_STRINGS}`);
     }

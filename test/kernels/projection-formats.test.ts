@@ -11,6 +11,16 @@ const ROWS = [1, 7, 8, 9, 31, 33, 100, 127, 172];
 const COLS = [1, 7, 31, 32, 33, 64, 127, 160, 172, 320];
 const BLOCKS = [32, 64, 128, "row"] as const;
 
+/** Row vectors of a tile, and tokens. Larger ones take long to compile, and add nothing here. */
+const MICRO = [
+  [1, 1],
+  [2, 1],
+  [4, 1],
+  [1, 2],
+  [2, 2],
+  [1, 3],
+] as const;
+
 /** A shape and a blocking for a format, drawn so that all the formats together see every kind of each. */
 function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const pick = <T>(values: readonly T[]): T => at(values, rng.integer(values.length));
@@ -18,8 +28,7 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const group = format.kind === "quantized" ? groupSize(format, cols) : cols;
   const blocks = BLOCKS.filter((block) => block === "row" || nests(group, block, cols));
   const block = pick(blocks);
-  const tile = pick([1, 2, 4]);
-  const nu = pick([1, 1, 2, 3]);
+  const [tile, nu] = pick(MICRO);
   const unit = Math.max(group, kind === "int8" && block !== "row" ? block : 1);
   const parts = [1, 2].map((n) => n * unit).filter((mb) => mb < cols);
   const tu = tile * isa.lanes;

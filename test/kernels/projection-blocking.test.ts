@@ -1,0 +1,146 @@
+import { describe, expect, test } from "vitest";
+import { avx2 } from "../../src/isa/avx2.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import type { Activations } from "../../src/kernels/activations.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
+import { describeKernels, interpreted } from "./bench.ts";
+import { projectionCases, projectionWork, type Shape } from "./projection-case.ts";
+import { extremes, integers, ordinary } from "./projection-data.ts";
+
+const f32: Activations = { kind: "f32" };
+const int8 = (block: number | "row"): Activations => ({ kind: "int8", block });
+
+interface Choice {
+  readonly format: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly tokens: number;
+  readonly activations: Activations;
+  /** Row vectors of a tile. */
+  readonly tile: number;
+  readonly nu: number;
+  /** Tiles of a mini-GEMV. */
+  readonly tiles?: number;
+  readonly mb?: number;
+  readonly mu?: number;
+  readonly accumulate?: boolean;
+  readonly threads?: number;
+}
+
+function shapeOf(isa: Isa, c: Choice): Shape {
+  const tu = c.tile * isa.lanes;
+  return {
+    format: formatNamed(c.format),
+    rows: c.rows,
+    cols: c.cols,
+    tokens: c.tokens,
+    activations: c.activations,
+    blocking: { mb: c.mb ?? c.cols, tb: tu * (c.tiles ?? 1), mu: c.mu ?? 32, tu, nu: c.nu },
+    accumulate: c.accumulate ?? false,
+    threads: c.threads ?? 1,
+  };
+}
+
+const CHOICES: readonly Choice[] = [
+  // Mini-GEMVs that end inside the row: with whole groups, with the ragged group alone, and in its middle.
+  {
+    format: "Q4_0",
+    rows: 100,
+    cols: 320,
+    tokens: 5,
+    activations: int8(64),
+    tile: 2,
+    nu: 2,
+    tiles: 3,
+    mb: 64,
+  },
+  { format: "Q4_0", rows: 9, cols: 135, tokens: 3, activations: int8(32), tile: 1, nu: 1, tiles: 2, mb: 64 },
+  { format: "Q4_1", rows: 33, cols: 172, tokens: 3, activations: int8(32), tile: 2, nu: 4, tiles: 2, mb: 96 },
+  { format: "4bit-g128", rows: 31, cols: 520, tokens: 2, activations: int8(128), tile: 1, nu: 2, mb: 256 },
+  { format: "3bit-g32", rows: 40, cols: 200, tokens: 2, activations: f32, tile: 1, nu: 2, mb: 96 },
+  // Those that add to the output, in one block and in several.
+  {
+    format: "3bit-g64",
+    rows: 7,
+    cols: 161,
+    tokens: 5,
+    activations: int8(64),
+    tile: 1,
+    nu: 4,
+    accumulate: true,
+  },
+  {
+    format: "2bit-g32",
+    rows: 70,
+    cols: 290,
+    tokens: 3,
+    activations: int8(32),
+    tile: 2,
+    nu: 2,
+    mb: 128,
+    accumulate: true,
+    threads: 3,
+  },
+  // Activation blocks below, at and above the group, and the whole row.
+  { format: "8bit-g64", rows: 17, cols: 300, tokens: 2, activations: int8(32), tile: 1, nu: 2 },
+  { format: "8bit-g64-sym", rows: 17, cols: 300, tokens: 1, activations: int8(64), tile: 4, nu: 1 },
+  { format: "Q8_0", rows: 20, cols: 300, tokens: 3, activations: int8(128), tile: 2, nu: 1, tiles: 2 },
+  { format: "4bit-g128-sym", rows: 20, cols: 300, tokens: 1, activations: int8("row"), tile: 1, nu: 1 },
+  { format: "2bit-row", rows: 20, cols: 320, tokens: 1, activations: int8(64), tile: 2, nu: 1 },
+  // Segments that are unrolled whole, in parts, in parts with a rest, and not at all.
+  { format: "4bit-row", rows: 9, cols: 172, tokens: 1, activations: int8("row"), tile: 1, nu: 1, mu: 192 },
+  {
+    format: "4bit-row-sym",
+    rows: 9,
+    cols: 320,
+    tokens: 2,
+    activations: int8("row"),
+    tile: 1,
+    nu: 1,
+    mu: 128,
+  },
+  { format: "3bit-row", rows: 9, cols: 320, tokens: 3, activations: int8("row"), tile: 2, nu: 3, mu: 64 },
+  { format: "4bit-g128", rows: 8, cols: 256, tokens: 1, activations: int8(128), tile: 1, nu: 1, mu: 128 },
+  // More tokens in registers than there are, and the largest register blocks.
+  { format: "Q4_0", rows: 33, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 4 },
+  { format: "Q4_0", rows: 200, cols: 96, tokens: 8, activations: int8(32), tile: 4, nu: 4, tiles: 2 },
+  { format: "Q4_0", rows: 40, cols: 64, tokens: 9, activations: int8(32), tile: 1, nu: 8 },
+  // More threads than tiles.
+  { format: "Q4_0", rows: 8, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 1, threads: 5 },
+  { format: "F16", rows: 40, cols: 33, tokens: 5, activations: f32, tile: 1, nu: 4, tiles: 2, threads: 3 },
+  { format: "BF16", rows: 9, cols: 7, tokens: 2, activations: f32, tile: 2, nu: 2, accumulate: true },
+  { format: "F32", rows: 31, cols: 130, tokens: 1, activations: f32, tile: 2, nu: 1, tiles: 2 },
+];
+
+describeKernels("blockings", (isa) =>
+  CHOICES.flatMap((choice) => projectionCases(isa, shapeOf(isa, choice), [ordinary, integers, extremes])),
+);
+
+describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s activations", (kind) => {
+  const common = { rows: 9, cols: 172, tokens: 1, tile: 1, nu: 1 };
+  const activations = kind === "f32" ? f32 : int8(32);
+
+  test.each([
+    ["Q4_0", "scale", 0],
+    ["Q4_0", "code", 2],
+    ["Q4_1", "minimum", 2],
+    ["3bit-g32", "scale", 0],
+    ["3bit-g32", "zero point", 2],
+    ["3bit-g32", "low plane of the codes", 3],
+    ["3bit-g32", "high plane of the codes", 3 + 8],
+    ["8bit-g128", "scale", 0],
+    ["8bit-g128", "code", 3],
+  ])("%s, the lowest bit of a %s", (format, _, byte) => {
+    const shape = shapeOf(avx2, { ...common, format, activations });
+    const data = ordinary(shape);
+    const run = (source: Uint8Array) => {
+      const work = projectionWork(avx2, shape, data, source);
+      const after = interpreted(work);
+      return () => work.checkOutputs(after);
+    };
+    expect(run(data.source)).not.toThrow();
+    const wrong = data.source.slice();
+    wrong[byte]! ^= 1;
+    expect(run(wrong)).toThrow(/token 0, row 0/);
+  });
+});
