@@ -185,8 +185,14 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
   const opened = await openModel(path);
   try {
-    const tokenizer = tokenizerFromGguf(opened.file.metadata);
-    const template = chatTemplateFromGguf(opened.file.metadata);
+    const { metadata } = opened.file;
+    const tokenizer = tokenizerFromGguf(metadata);
+    const rows = opened.spec.config.vocabularySize;
+    if (tokenizer.vocabularySize > rows) {
+      const problem = `has ${tokenizer.vocabularySize} tokens, but the embedding only ${rows}`;
+      throw metadata.error("tokenizer.ggml.tokens", problem);
+    }
+    const template = chatTemplateFromGguf(metadata);
     const engine = await loadEngine(opened, await describeMachine(), options);
     return new Model(path, tokenizer, engine, template);
   } finally {

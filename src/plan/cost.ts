@@ -167,16 +167,16 @@ interface DataCost {
 
 /** Seconds that data takes. */
 function dataCost(
-  { memoryGBs, oneThreadGBs, cacheGBs, capacity }: Speeds,
+  { memoryGBs, oneThreadGBs, cacheGBs, capacity, threads }: Speeds,
   layout: ActivationLayout,
   blocking: Blocking,
   rounds: Rounds,
-  { tileBytes, tiles }: Packing,
+  pack: Packing,
 ): DataCost {
-  const { memory, L2, L3 } = trafficOf(capacity, layout, blocking, rounds, tileBytes);
+  const traffic = trafficOf(capacity, layout, blocking, rounds, pack, threads);
   return {
-    thread: memory / oneThreadGBs / 1e9,
-    shared: (memory * tiles) / rounds.share / memoryGBs / 1e9,
-    cache: (L2 / cacheGBs.L2 + L3 / cacheGBs.L3) / 1e9,
+    thread: traffic.memory / oneThreadGBs / 1e9,
+    shared: traffic.memoryOfAll / memoryGBs / 1e9,
+    cache: (traffic.L2 / cacheGBs.L2 + traffic.L3 / cacheGBs.L3) / 1e9,
   };
 }

@@ -40,8 +40,9 @@ export interface PlanOptions {
 export const MARGIN = 1.03;
 
 /**
- * The blocking with the least predicted time; of nearly equal ones, one that fits the registers and the caches. What does
- * not fit has a price and is not forbidden: on AVX2, 8 tokens of one row vector keep 12 of 28 values in the stack, and take 10 to 30 % less time than the 2 tokens that fit.
+ * The blocking with the least predicted time; of nearly equal ones, one that fits the registers and the caches. What
+ * does not fit has a price and is not forbidden: on AVX2, 8 tokens of one row vector keep 12 of 28 values in the stack,
+ * and take 10 to 30 % less time than the 2 tokens that fit.
  */
 export function planProjection(
   machine: Machine,

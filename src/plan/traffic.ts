@@ -1,13 +1,15 @@
 import type { ActivationLayout } from "../kernels/activations.ts";
 import type { Blocking } from "../kernels/projection.ts";
+import type { Packing } from "../quant/packing.ts";
 import type { Rounds } from "./rounds.ts";
 import type { Speeds } from "./speeds.ts";
 
-/** Bytes that the thread with the largest share moves, by where they come from. */
+/** Bytes that the thread with the largest share moves, by where they come from; and what all threads move from memory. */
 export interface Traffic {
   readonly memory: number;
   readonly L3: number;
   readonly L2: number;
+  readonly memoryOfAll: number;
 }
 
 /**
@@ -26,21 +28,25 @@ export function trafficOf(
   { cols, rowBytes }: ActivationLayout,
   { mb, tu, nu }: Blocking,
   { share, rowBlocks, inputBlocks, tokenSteps, blockTiles }: Rounds,
-  tileBytes: number,
+  { tileBytes, tiles }: Packing,
+  threads: number,
 ): Traffic {
-  const traffic = { memory: share * tileBytes, L3: 0, L2: 0 };
-  const add = (bytes: number, reach: number, atLeastL2 = false) => {
-    if (reach <= capacity.L1 && !atLeastL2) return;
-    traffic[reach <= capacity.L2 ? "L2" : reach <= capacity.L3 ? "L3" : "memory"] += bytes;
+  const traffic = { memory: share * tileBytes, L3: 0, L2: 0, memoryOfAll: tiles * tileBytes };
+  const add = (unit: number, ofThread: number, ofAll: number, reach: number) => {
+    if (reach <= capacity.L1) return;
+    const level = reach <= capacity.L2 ? "L2" : reach <= capacity.L3 ? "L3" : "memory";
+    traffic[level] += unit * ofThread;
+    if (level === "memory") traffic.memoryOfAll += unit * ofAll;
   };
   const part = Math.min(1, mb / cols);
   const step = nu * rowBytes * part;
   const block = blockTiles * tileBytes * part;
   const inputs = tokenSteps * nu * rowBytes;
   const outputs = 4 * tokenSteps * nu * tu;
-  add((tokenSteps - 1) * share * tileBytes, block + step);
-  add(rowBlocks * inputs, inputs + block, true);
-  add((share - rowBlocks) * inputs, step + tileBytes * part);
-  add(2 * (inputBlocks - 1) * share * outputs, inputs * part + blockTiles * outputs + block);
+  const allRowBlocks = Math.max(Math.min(threads, tiles), Math.ceil(tiles / blockTiles));
+  add((tokenSteps - 1) * tileBytes, share, tiles, block + step);
+  add(inputs, rowBlocks, allRowBlocks, Math.max(inputs + block, capacity.L1 + 1));
+  add(inputs, share - rowBlocks, tiles - allRowBlocks, step + tileBytes * part);
+  add(2 * (inputBlocks - 1) * outputs, share, tiles, inputs * part + blockTiles * outputs + block);
   return traffic;
 }

@@ -74,7 +74,7 @@
     end
   )
 
-  ;; Runs steps of 16 bytes {i32 kernel, i32 flags, u64 argument block} in order, as thread 0 of 1.
+  ;; Runs steps of 64 bytes {i32 kernel, i32 flags, u64 argument block, …} in order, as thread 0 of 1.
   ;; Stops before a step when the i32 at $cancel is not 0. Returns how many steps were done.
   (func $run (export "run") (param $steps i32) (param $count i32) (param $cancel i32) (result i32)
     (local $done i32)
@@ -84,7 +84,7 @@
         local.get $cancel  i32.load  br_if $stop
         local.get $steps  i32.load offset=8  i32.const 0  i32.const 1
         local.get $steps  i32.load  call_indirect (type $kernel)
-        local.get $steps  i32.const 16  i32.add  local.set $steps
+        local.get $steps  i32.const 64  i32.add  local.set $steps
         local.get $done  i32.const 1  i32.add  local.set $done
         br $next
       end

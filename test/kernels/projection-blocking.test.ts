@@ -123,14 +123,14 @@ describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s a
   test.each([
     ["Q4_0", "scale", 0],
     ["Q4_0", "code", 2],
-    ["Q4_1", "minimum", 2],
+    ["Q4_1", "minimum", 3],
     ["3bit-g32", "scale", 0],
     ["3bit-g32", "zero point", 2],
     ["3bit-g32", "low plane of the codes", 3],
     ["3bit-g32", "high plane of the codes", 3 + 8],
     ["8bit-g128", "scale", 0],
     ["8bit-g128", "code", 3],
-  ])("%s, the lowest bit of a %s", (format, _, byte) => {
+  ])("%s, one bit of a %s", (format, _, byte) => {
     const shape = shapeOf(avx2, { ...common, format, activations });
     const data = ordinary(shape);
     const run = (source: Uint8Array) => {
