@@ -1,0 +1,150 @@
+import { expect } from "vitest";
+import { f16ToF32, f32ToF16 } from "../../src/base/float16.ts";
+import { Rng } from "../../src/base/rng.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import { paddedCols } from "../../src/kernels/activations.ts";
+import type { ElementType } from "../../src/kernels/elements.ts";
+import { paddedHeadDim } from "../../src/kernels/kv-cache.ts";
+import {
+  type RopePairing,
+  type RopeSpec,
+  rope,
+  ropeTableCols,
+  writeRopeTable,
+} from "../../src/kernels/rope.ts";
+import {
+  describeKernels,
+  floatsOf,
+  i32,
+  input,
+  type KernelCase,
+  output,
+  POISON,
+  type Work,
+} from "./bench.ts";
+import { KvPages, kvLayout, pageBytes } from "./kv-pages.ts";
+import { normals, paddedRows } from "./rows.ts";
+
+/** [query heads, kv heads, head dimensions, those that rotate, pairing, cache, threads] */
+type Choice = readonly [number, number, number, number, RopePairing, ElementType, number];
+
+const CHOICES: readonly Choice[] = [
+  [1, 1, 8, 8, "interleaved", "f32", 1],
+  [2, 1, 10, 10, "halves", "f16", 3],
+  [3, 1, 10, 6, "interleaved", "f16", 1],
+  [4, 2, 32, 32, "halves", "f32", 3],
+  [8, 4, 64, 64, "interleaved", "f16", 1],
+  [8, 1, 80, 32, "halves", "f16", 3],
+  [6, 2, 128, 128, "halves", "f16", 1],
+  [16, 16, 8, 4, "interleaved", "f32", 3],
+  [5, 5, 80, 20, "interleaved", "f32", 1],
+];
+
+/** Rows at these positions; each in a page of its own. */
+const POSITIONS = [0, 31, 32, 5, 1000];
+const PAGES = [3, 0, 5, 1, 2];
+const PAGE_COUNT = 6;
+
+const frequency = (rotated: number, pair: number) => 10000 ** ((-2 * pair) / rotated);
+
+function ropeCase(isa: Isa, choice: Choice): KernelCase {
+  const [heads, kvHeads, headDim, rotated, pairing, element, threads] = choice;
+  return {
+    name:
+      `${rotated} of ${headDim} dimensions, ${pairing}, ${heads} heads and ${kvHeads} kv heads, ` +
+      `${element} cache, ${threads} threads`,
+    threads,
+    make: () => ropeWork(isa, { heads, kv: kvLayout(kvHeads, headDim, element), rotated, pairing }),
+  };
+}
+
+function ropeWork(isa: Isa, spec: RopeSpec): Work {
+  const { heads, kv, rotated, pairing } = spec;
+  const { kvHeads, headDim } = kv;
+  const rows = POSITIONS.length;
+  const rng = new Rng(heads * headDim + rotated);
+  const qs = normals(rng, rows * heads * headDim);
+  const ks = normals(rng, rows * kvHeads * headDim);
+  const vs = normals(rng, rows * kvHeads * headDim);
+  const tableCols = ropeTableCols(rotated);
+  const tables = new Float32Array(rows * tableCols);
+  POSITIONS.forEach((position, r) => {
+    const row = tables.subarray(r * tableCols, (r + 1) * tableCols);
+    writeRopeTable(row, pairing, rotated, (pair) => position * frequency(rotated, pair));
+  });
+  const before = new Uint8Array(PAGE_COUNT * pageBytes(kv)).fill(POISON);
+  const q = output("q", paddedRows(qs, heads * headDim));
+  const cache = output("cache", before);
+  const parts = [
+    q,
+    input("k", paddedRows(ks, kvHeads * headDim)),
+    input("v", paddedRows(vs, kvHeads * headDim)),
+    cache,
+    input("table", tables),
+    input("positions", i32(...POSITIONS)),
+    input("pages", i32(...PAGES)),
+    output("scratch", 4 * rows * kvHeads * paddedHeadDim(headDim)),
+    input("counts", i32(rows)),
+  ];
+  const rotatedHead = (values: Float32Array, perRow: number, row: number, head: number) => {
+    const start = (row * perRow + head) * headDim;
+    return rotatedValues(spec, values.subarray(start, start + headDim), POSITIONS[row]!);
+  };
+  return {
+    steps: [{ kernel: rope(spec, isa), arguments: parts }],
+    check: (after) => {
+      const expectedQ = paddedRows(
+        POSITIONS.flatMap((_, r) => range(heads).flatMap((h) => rotatedHead(qs, heads, r, h))),
+        heads * headDim,
+      );
+      expectClose("q", floatsOf(after(q)), expectedQ, 1e-6);
+      const pages = new KvPages(kv, after(cache));
+      const untouched = new KvPages(kv, before);
+      POSITIONS.forEach((position, r) => {
+        const [page, slot] = [PAGES[r]!, position % kv.pageTokens];
+        for (const h of range(kvHeads)) {
+          const k = range(headDim).map((d) => pages.k(page, h, slot, d));
+          expectClose("k", k, rotatedHead(ks, kvHeads, r, h), kv.element === "f32" ? 1e-6 : 2 ** -10);
+          const v = range(headDim).map((d) => pages.v(page, h, slot, d));
+          const stored = vs.slice((r * kvHeads + h) * headDim, (r * kvHeads + h + 1) * headDim);
+          expect(v).toEqual([...stored].map((value) => asStored(kv.element, value)));
+          untouched.takePosition(pages, page, h, slot);
+        }
+      });
+      expect(Buffer.compare(pages.bytes, untouched.bytes), "other positions of the cache").toBe(0);
+      expect(expectedQ.length).toBe(rows * paddedCols(heads * headDim));
+    },
+  };
+}
+
+const range = (n: number) => Array.from({ length: n }, (_, i) => i);
+
+const asStored = (element: ElementType, value: number) =>
+  element === "f32" ? value : f16ToF32(f32ToF16(value));
+
+/** The rotation of one head, in f64. */
+function rotatedValues({ rotated, pairing }: RopeSpec, x: Float32Array, position: number): number[] {
+  const y = [...x];
+  for (let pair = 0; pair < rotated / 2; pair++) {
+    const [a, b] = pairing === "interleaved" ? [2 * pair, 2 * pair + 1] : [pair, pair + rotated / 2];
+    const angle = position * frequency(rotated, pair);
+    y[a] = x[a]! * Math.cos(angle) - x[b]! * Math.sin(angle);
+    y[b] = x[a]! * Math.sin(angle) + x[b]! * Math.cos(angle);
+  }
+  return y;
+}
+
+/** Within `tolerance` of values of the size of 1. */
+function expectClose(
+  what: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+): void {
+  expect(actual.length).toBe(expected.length);
+  for (let i = 0; i < expected.length; i++)
+    if (!(Math.abs(actual[i]! - expected[i]!) <= tolerance * Math.max(1, Math.abs(expected[i]!))))
+      expect.fail(`${what}[${i}] is ${actual[i]}, expected ${expected[i]}`);
+}
+
+describeKernels("rope", (isa) => CHOICES.map((choice) => ropeCase(isa, choice)));
