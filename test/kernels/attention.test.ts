@@ -125,7 +125,7 @@ function mixedRow(
   const { headDim, pageTokens } = kv;
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
   const places = Array.from({ length: position + 1 }, (_, p) => ({
-    page: SEQUENCES[sequence].pages[Math.floor(p / pageTokens)]!,
+    page: SEQUENCES[sequence]!.pages[Math.floor(p / pageTokens)]!,
     slot: p % pageTokens,
   }));
   return Array.from({ length: heads }, (_, h) => {

@@ -218,7 +218,7 @@ export function describeKernels(what: string, casesOf: (isa: Isa) => readonly Ke
     const cases = casesOf(target.isa);
     const bench = new Bench(target, cases);
     afterAll(() => bench.dispose());
-    test.for(cases)("$name", async (c, context) => {
+    test.for(cases.map((c) => [c.name, c] as const))("%s", async ([, c], context) => {
       await need(target, context);
       await bench.run(c);
     });

@@ -5,11 +5,11 @@ import { type ActivationLayout, activationLayout, paddedCols } from "../../src/k
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
-import { CHUNK } from "../../src/quant/formats.ts";
 import { type Packing, packing } from "../../src/quant/packing.ts";
-import { packReference, projectReference, quantizeActivations } from "../../src/quant/reference.ts";
+import { packReference, projectReference } from "../../src/quant/reference.ts";
 import { type After, floatsOf, i32, input, type KernelCase, output, POISON, type Work } from "./bench.ts";
 import { magnitudes } from "./magnitudes.ts";
+import { checkPrepared } from "./prepared.ts";
 import { paddedRows } from "./rows.ts";
 
 /** A projection on one matrix. */
@@ -130,43 +130,6 @@ function initialOutputs(
   if (!accumulate) return new Float32Array(new Uint8Array(y.buffer).fill(POISON).buffer);
   for (let t = 0; t < tokens; t++) y.set(before.subarray(t * rows, (t + 1) * rows), t * stride);
   return y;
-}
-
-/** int8: every code, scale and sum as the oracle has it. f32: the values, and sums that are close. */
-function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: Uint8Array): void {
-  const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, rowBytes } = layout;
-  const tokens = x.length / cols;
-  const row = (t: number, from: number, to: number) => bytes.slice(t * rowBytes + from, t * rowBytes + to);
-  const quantized = activations.kind === "int8" ? quantizeActivations(x, cols, block) : undefined;
-  for (let t = 0; t < tokens; t++) {
-    const inputs = x.subarray(t * cols, (t + 1) * cols);
-    const sumBytes = row(t, sumsAt, sumsAt + 4 * segments);
-    if (quantized === undefined) {
-      expect(floatsOf(row(t, 0, scalesAt))).toEqual(padded(inputs, scalesAt / 4));
-      floatsOf(sumBytes).forEach((sum, s) => {
-        const part = inputs.subarray(s * segment, (s + 1) * segment);
-        const size = part.reduce((total, v) => total + Math.abs(v), 0);
-        const expected = part.reduce((total, v) => total + v, 0);
-        expect(Math.abs(sum - expected)).toBeLessThanOrEqual(size * 2 ** -20);
-      });
-      continue;
-    }
-    const { codes, scales, sums } = quantized;
-    const paddedInputs = scalesAt;
-    const own = codes.subarray(t * paddedInputs, (t + 1) * paddedInputs);
-    expect(new Int8Array(row(t, 0, scalesAt).buffer)).toEqual(own);
-    expect(floatsOf(row(t, scalesAt, sumsAt))).toEqual(scales.slice(t * blocks, (t + 1) * blocks));
-    const chunks = paddedInputs / CHUNK;
-    const expected = new Int32Array(segments);
-    for (let c = 0; c < chunks; c++) expected[Math.floor((c * CHUNK) / segment)]! += sums[t * chunks + c]!;
-    expect(new Int32Array(sumBytes.buffer)).toEqual(expected);
-  }
-}
-
-function padded(values: Float32Array, length: number): Float32Array {
-  const all = new Float32Array(length);
-  all.set(values);
-  return all;
 }
 
 /** Outputs against the oracle: equal where sums are exact, else within the rounding of f32. */

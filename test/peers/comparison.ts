@@ -72,18 +72,18 @@ export class Comparison {
     return copy;
   }
 
-  async ours(path: string, options: LoadModelOptions = {}): Promise<Predictions> {
+  async ours(path: string, options: LoadModelOptions = {}, texts = this.texts): Promise<Predictions> {
     await using model = await loadModel(path, { contextLength: CONTEXT, ...options });
     const predictions: Float64Array[] = [];
-    for (const text of this.texts) predictions.push(...(await model.evaluate(text)).map(logProbabilities));
+    for (const text of texts) predictions.push(...(await model.evaluate(text)).map(logProbabilities));
     return predictions;
   }
 
-  async theirs(path: string, options: Partial<PeerOptions> = {}): Promise<Predictions> {
+  async theirs(path: string, options: Partial<PeerOptions> = {}, texts = this.texts): Promise<Predictions> {
     const model = await this.llama.load(path, { contextLength: CONTEXT, ...options });
     try {
       const predictions: Float64Array[] = [];
-      for (const text of this.texts) predictions.push(...(await model.evaluate(text)));
+      for (const text of texts) predictions.push(...(await model.evaluate(text)));
       return predictions;
     } finally {
       await model.dispose();

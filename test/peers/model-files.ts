@@ -1,11 +1,13 @@
 /** Model files for the comparison with peers, in a folder of the test's own. */
 
 import { at } from "../../src/base/assert.ts";
-import { type GgufFile, type GgufTensor, readGguf } from "../../src/files/gguf.ts";
+import { type GgufTensor, readGguf } from "../../src/files/gguf.ts";
+import type { GgmlType } from "../../src/files/gguf-types.ts";
 import { type GgufTensorToWrite, type GgufToWrite, writeGguf } from "../../src/files/gguf-writer.ts";
 import type { ByteSource } from "../../src/files/source.ts";
 import { openFile, writeFileAtomically } from "../../src/host/node-files.ts";
 import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
+import { quantizeRows } from "../../src/quant/quantizers.ts";
 import { dequantizeRows } from "../../src/quant/reference.ts";
 
 /** Bytes of f32 weights at a time. */
@@ -21,12 +23,12 @@ export async function writeModel(path: string, contents: GgufToWrite): Promise<v
 export async function rewriteModel(
   from: string,
   to: string,
-  change: (tensor: GgufTensor, source: ByteSource, file: GgufFile) => GgufTensorToWrite,
+  change: (tensor: GgufTensor, source: ByteSource) => GgufTensorToWrite,
 ): Promise<void> {
   const source = await openFile(from);
   try {
     const file = await readGguf(source);
-    const tensors = [...file.tensors.values()].map((tensor) => change(tensor, source, file));
+    const tensors = [...file.tensors.values()].map((tensor) => change(tensor, source));
     await writeModel(to, { metadata: file.metadata.entries, tensors });
   } finally {
     await source.close();
@@ -43,18 +45,28 @@ export function sameTensor({ name, type, shape, offset, byteLength }: GgufTensor
 
 /** The tensor's weights as f32, exactly. */
 export function dequantizedTensor(tensor: GgufTensor, source: ByteSource): GgufTensorToWrite {
-  if (tensor.type === "F32") return sameTensor(tensor, source);
-  const format = formatNamed(tensor.type);
+  return convertedTensor(tensor, source, "F32");
+}
+
+/** A matrix in another format; a vector as it is. */
+export function quantizedTensor(tensor: GgufTensor, source: ByteSource, type: GgmlType): GgufTensorToWrite {
+  return tensor.shape.length < 2 ? sameTensor(tensor, source) : convertedTensor(tensor, source, type);
+}
+
+function convertedTensor(tensor: GgufTensor, source: ByteSource, type: GgmlType): GgufTensorToWrite {
+  if (tensor.type === type) return sameTensor(tensor, source);
+  const from = formatNamed(tensor.type);
+  const to = formatNamed(type);
   const cols = at(tensor.shape, 0);
   const rows = tensor.shape.slice(1).reduce((a, b) => a * b, 1);
-  const stride = rowBytes(format, cols);
+  const stride = rowBytes(from, cols);
   const rowsAtOnce = Math.max(1, Math.floor(CHUNK_BYTES / (4 * cols)));
   const data = async function* () {
     for (let row = 0; row < rows; row += rowsAtOnce) {
       const count = Math.min(rowsAtOnce, rows - row);
       const bytes = await source.read(tensor.offset + row * stride, count * stride);
-      yield new Uint8Array(dequantizeRows(format, bytes, count, cols).buffer);
+      yield quantizeRows(to, dequantizeRows(from, bytes, count, cols), count, cols);
     }
   };
-  return { name: tensor.name, type: "F32", shape: tensor.shape, data };
+  return { name: tensor.name, type, shape: tensor.shape, data };
 }
