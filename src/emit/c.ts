@@ -136,19 +136,15 @@ function printFunction(
   typeName: (type: Type) => string,
 ): string[] {
   const width = Math.max(0, ...locals.parameters.map((name) => name.length));
-  const parameters = kernel.parameters.map((p, i) => {
-    const name = locals.parameters[i] as string;
+  const lines = kernel.parameters.map((p, i) => {
+    const name = (locals.parameters[i] as string).padEnd(width);
     const slot = `arguments[${i}]`;
-    const value =
-      p.type === "ptr"
-        ? `(char *)${slot}`
-        : p.type === "i32"
-          ? `(int32_t)${slot}`
-          : `of_bits((int32_t)${slot})`;
-    const declaration =
-      p.type === "ptr" ? "char *const  " : `const ${p.type === "i32" ? "int32_t" : "float  "}`;
-    return `${declaration} ${name.padEnd(width)} = ${value};  // ${p.doc}`;
+    if (p.type === "ptr") return `char *const   ${name} = (char *)${slot};`;
+    if (p.type === "i32") return `const int32_t ${name} = (int32_t)${slot};`;
+    return `const float   ${name} = of_bits((int32_t)${slot});`;
   });
+  const comments = Math.max(0, ...lines.map((line) => line.length));
+  const parameters = kernel.parameters.map((p, i) => `${(lines[i] as string).padEnd(comments)}  // ${p.doc}`);
   const constants = locals.constants.map((name) => {
     const [type, expression] = isa.constants[name] as readonly [VectorType, string];
     return `const ${typeName(type)}${name} = ${expression};`;
