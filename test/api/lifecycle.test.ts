@@ -82,6 +82,17 @@ describe("one call at a time", () => {
   });
 });
 
+describe.each(["wasm", "native"] as const)("two models on %s", (backend) => {
+  test("write at the same time, and one goes on when the other is gone", async (context) => {
+    if (backend === "native") await need(NATIVE_TARGETS[0] as TestTarget, context);
+    const [one, other] = [await load(backend), await load(backend)];
+    const expected = await write(one, 20);
+    expect(await Promise.all([write(one, 20), write(other, 20)])).toEqual([expected, expected]);
+    await one.dispose();
+    expect(await write(other, 20)).toBe(expected);
+  });
+});
+
 describe("dispose", () => {
   test.each(CALLS)("%s is a UsageError afterwards", async (name, call) => {
     const model = await load();

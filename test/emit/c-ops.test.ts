@@ -51,32 +51,35 @@ function strayByte({ memory, outputRange }: OpCase, after: Uint8Array): number |
   return at < 0 ? undefined : at;
 }
 
-describe.each(NATIVE_TARGETS)("every op on $name", (target) => {
-  const { placed, bytes } = places(opCases(target.isa));
-  let backend: Backend | undefined;
-  let memory: Region | undefined;
+describe.each(NATIVE_TARGETS.map((target) => [target.name, target] as const))(
+  "every op on %s",
+  (_, target) => {
+    const { placed, bytes } = places(opCases(target.isa));
+    let backend: Backend | undefined;
+    let memory: Region | undefined;
 
-  beforeAll(async () => {
-    if ((await target.missing()) !== undefined) return;
-    const kernels = placed.map(({ opCase }) => opCase.kernel);
-    backend = await target.create({ threads: 1, kernels, capacity: bytes });
-    memory = backend.allocate(bytes, "working");
-    await runAll(backend, placed, memory);
-  });
+    beforeAll(async () => {
+      if ((await target.missing()) !== undefined) return;
+      const kernels = placed.map(({ opCase }) => opCase.kernel);
+      backend = await target.create({ threads: 1, kernels, capacity: bytes });
+      memory = backend.allocate(bytes, "working");
+      await runAll(backend, placed, memory);
+    });
 
-  afterAll(() => backend?.dispose());
+    afterAll(() => backend?.dispose());
 
-  test.for(Object.keys(OPS).concat(DOT_OPS, "control"))("%s", async (op, context) => {
-    await need(target, context);
-    if (memory === undefined) throw new InternalError("the cases were not run");
-    const ofOp = placed.filter(({ opCase }) => opCase.op === op);
-    expect(ofOp.length).toBeGreaterThan(0);
-    for (const { opCase, offset } of ofOp) {
-      const expected = opCase.memory.slice();
-      new Interpreter(opCase.kernel).run(expected.buffer, opCase.argumentsAddress, 1);
-      const after = memory.view(offset, expected.length);
-      expect(difference(opCase, expected, after)).toBeUndefined();
-      expect(strayByte(opCase, after), `${opCase.name} writes elsewhere`).toBeUndefined();
-    }
-  });
-});
+    test.for(Object.keys(OPS).concat(DOT_OPS, "control"))("%s", async (op, context) => {
+      await need(target, context);
+      if (memory === undefined) throw new InternalError("the cases were not run");
+      const ofOp = placed.filter(({ opCase }) => opCase.op === op);
+      expect(ofOp.length).toBeGreaterThan(0);
+      for (const { opCase, offset } of ofOp) {
+        const expected = opCase.memory.slice();
+        new Interpreter(opCase.kernel).run(expected.buffer, opCase.argumentsAddress, 1);
+        const after = memory.view(offset, expected.length);
+        expect(difference(opCase, expected, after)).toBeUndefined();
+        expect(strayByte(opCase, after), `${opCase.name} writes elsewhere`).toBeUndefined();
+      }
+    });
+  },
+);

@@ -39,7 +39,7 @@ function gossip(target: Target): Kernel {
   return kernel;
 }
 
-describe.each(NATIVE_TARGETS)("teams on $name", (target) => {
+describe.each(NATIVE_TARGETS.map((target) => [target.name, target] as const))("teams on %s", (_, target) => {
   const kernel = gossip(target.isa);
 
   test.for([1, 2, 3, MOST_THREADS])("%i threads meet at barriers", async (threads, context) => {

@@ -4,6 +4,7 @@ import type { Engine, Row } from "../../src/engine/engine.ts";
 import type { EngineOptions } from "../../src/engine/load-model.ts";
 import type { ProgramLimits } from "../../src/engine/model-program.ts";
 import type { Sequence } from "../../src/engine/page-pool.ts";
+import { ISAS } from "../../src/isa/index.ts";
 import { INTERPRETER_TARGETS, NATIVE_TARGETS, need, type TestTarget, WASM_TARGETS } from "../backends.ts";
 import { shared } from "../files/gguf-fixtures.ts";
 import { loadOn } from "./engines.ts";
@@ -104,7 +105,12 @@ describe.each(CHOSEN)("steps on $name", (target) => {
     expect(await engine.step([{ sequence, token: 5, output: false }])).toEqual([]);
     expect(sequence.length).toBe(8);
   });
+});
 
+/** Emulated instructions take long to compile, and the conversions have tests of their own. */
+const QUICK = CHOSEN.filter(({ isa }) => ISAS.includes(isa));
+
+describe.each(QUICK)("precision on $name", (target) => {
   test("a KV cache of f16 is close to one of f32", async (context) => {
     const ids = tokens(7, 40);
     const exact = await alone(await load(context, target, EXACT), [ids]);

@@ -214,7 +214,7 @@ export function interpreted(work: Work): After {
  * must leave the same bytes as the interpreter.
  */
 export function describeKernels(what: string, casesOf: (isa: Isa) => readonly KernelCase[]): void {
-  describe.each(TARGETS)(`${what} on $name`, (target) => {
+  describe.each(TARGETS.map((target) => [target.name, target] as const))(`${what} on %s`, (_, target) => {
     const cases = casesOf(target.isa);
     const bench = new Bench(target, cases);
     afterAll(() => bench.dispose());

@@ -55,6 +55,9 @@ export interface PeerOptions {
   readonly flashAttention?: boolean;
 }
 
+/** A context that is full makes node-llama-cpp forget the start of the text. */
+const SPARE_POSITIONS = 64;
+
 /** All tokens, unchanged by sampling. */
 const EVERY_TOKEN = { temperature: 0, topK: 0, topP: 1, minP: 0 };
 
@@ -72,7 +75,7 @@ export class LlamaCpp {
     const model = await this.llama.loadModel({ modelPath: path, gpuLayers: 0 });
     const element = options.kv === "f32" ? "F32" : "F16";
     const context = await model.createContext({
-      contextSize: options.contextLength,
+      contextSize: options.contextLength + SPARE_POSITIONS,
       batchSize: options.contextLength,
       threads: 1,
       flashAttention: options.flashAttention ?? true,

@@ -1,0 +1,79 @@
+import { execFile } from "node:child_process";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { promisify } from "node:util";
+import { beforeAll, describe, expect, test } from "vitest";
+import { randomLlama } from "../../src/models/random-llama.ts";
+import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { saveGguf, temporaryFolder } from "../cli/harness.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const folder = temporaryFolder();
+const model = join(folder, "random.gguf");
+const cache = join(folder, "cache");
+/** What a process may have beside the weights and the KV cache: Node, kernels, working memory, staging. */
+const REST = 150e6;
+
+/** Why the build cannot stand for the sources, if so. */
+function staleBuild(): string | undefined {
+  const sources = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
+  for (const name of sources.filter((file) => file.endsWith(".ts"))) {
+    const built = join(root, "dist", name.replace(/\.ts$/, ".js"));
+    if (!existsSync(built)) return "not built: npm run build";
+    if (statSync(built).mtimeMs < statSync(join(root, "src", name)).mtimeMs) {
+      return `dist is older than src/${name}: npm run build`;
+    }
+  }
+  return undefined;
+}
+
+/** Loads the model, writes some tokens, and prints the most memory that the process has had. */
+const PROGRAM = `
+import { readFileSync } from "node:fs";
+const [library, model, placement] = process.argv.slice(1);
+const { loadModel } = await import(library);
+const loaded = await loadModel(model, { backend: "native", threads: 2, placement, contextLength: 1024 });
+for await (const _ of loaded.generate(Array(300).fill(5), { maxTokens: 8 }));
+const peak = /^VmHWM:\\s+(\\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));
+console.log(JSON.stringify({ peak: 1024 * Number(peak[1]), ...loaded.memory }));
+await loaded.dispose();
+`;
+
+interface Use {
+  readonly peak: number;
+  readonly weights: number;
+  readonly kvCache: number;
+}
+
+async function run(placement: "arena" | "mapped"): Promise<Use> {
+  const library = pathToFileURL(join(root, "dist/api/index.js")).href;
+  const args = ["--input-type=module", "-e", PROGRAM, library, model, placement];
+  const { stdout } = await promisify(execFile)(process.execPath, args, {
+    env: { ...process.env, QIGEN_CACHE: cache },
+  });
+  return JSON.parse(stdout) as Use;
+}
+
+describe.skipIf(process.platform !== "linux")("a process with a model of 90 MB", () => {
+  beforeAll(async () => {
+    const shape = { layers: 12, hiddenSize: 1024, intermediateSize: 2816, heads: 16, kvHeads: 8 };
+    const options = { ...shape, vocabularySize: 8000, contextLength: 2048 };
+    await saveGguf(model, randomLlama({ ...options, format: "Q4_0", weights: "codes" }));
+  });
+
+  test.for([
+    ["arena", "in an arena"],
+    ["mapped", "in a mapped file that it writes first"],
+    ["mapped", "in a mapped file that is there"],
+  ] as const)("has the weights once: %s, %s", async ([placement], context) => {
+    await need(NATIVE_TARGETS[0] as TestTarget, context);
+    const stale = staleBuild();
+    context.skip(stale !== undefined, stale);
+    const { peak, weights, kvCache } = await run(placement);
+    const fileBytes = statSync(model).size;
+    expect(fileBytes).toBeGreaterThan(80e6);
+    expect(weights).toBeLessThan(1.05 * fileBytes);
+    expect(peak).toBeLessThan(1.15 * fileBytes + kvCache + REST);
+  });
+});
