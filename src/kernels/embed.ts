@@ -96,12 +96,10 @@ function quantizedRow(
   const within = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
   const codes = b.named("codes_of_row", op.addr(at.tile, within, { stride: 1, offset: pack.headerBytes }));
   const scales = b.named("scale_of_row", op.addr(at.tile, at.row, { stride: 2, offset: 0 }));
-  const zeroBytes = format.zero.kind === "minimum" ? 2 : 1;
-  const zeros = b.named("zero_of_row", op.addr(at.tile, at.row, { stride: zeroBytes, offset: pack.zeroAt }));
   const group = (g: Value<"i32">, inputs: number) => {
     const place = (p: Value<"ptr">) => op.addr(p, g, { stride: pack.recordBytes, offset: 0 });
     const scale = b.named("scale", halfToFloat(b, op.u16load(place(scales), { offset: 0 })));
-    const zero = zeroOf(b, format, place(zeros));
+    const zero = zeroOf(b, pack, format, at, g);
     const from = b.named("codes", place(codes));
     const to = b.named("to", op.addr(at.out, g, { stride: 4 * size, offset: 0 }));
     b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
@@ -124,13 +122,23 @@ function quantizedRow(
     op.fstore(at.out, b.f(0), { offset: 4 * k });
 }
 
-function zeroOf(b: KernelBuilder, format: QuantizedFormat, p: Value<"ptr">): Value<"f32"> {
-  if (format.zero.kind === "constant") return b.f(format.zero.value);
-  const zero =
-    format.zero.kind === "code"
-      ? b.op.itof(b.op.u8load(p, { offset: 0 }))
-      : halfToFloat(b, b.op.u16load(p, { offset: 0 }));
-  return b.named("zero", zero);
+/** The zero point or the minimum of group g. */
+function zeroOf(
+  b: KernelBuilder,
+  pack: Packing,
+  { zero }: QuantizedFormat,
+  { tile, row }: Row,
+  g: Value<"i32">,
+): Value<"f32"> {
+  const { op } = b;
+  if (zero.kind === "constant") return b.f(zero.value);
+  const ofRow = op.addr(tile, row, { stride: zero.kind === "minimum" ? 2 : 1, offset: pack.zeroAt });
+  const p = op.addr(ofRow, g, { stride: pack.recordBytes, offset: 0 });
+  const value =
+    zero.kind === "code"
+      ? op.itof(op.u8load(p, { offset: 0 }))
+      : halfToFloat(b, op.u16load(p, { offset: 0 }));
+  return b.named("zero", value);
 }
 
 /** The 32 codes of one row in a chunk, as scalars in input order. */

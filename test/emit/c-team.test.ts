@@ -60,7 +60,7 @@ describe.each(NATIVE_TARGETS.map((target) => [target.name, target] as const))("t
         new DataView(expected).setInt32(BYTES + 8, start, true);
         interpreter.run(expected, BYTES, threads);
       }
-      expect(memory.view(0, BYTES)).toEqual(new Uint8Array(expected, 0, BYTES));
+      expect(memory.view(0, BYTES).slice()).toEqual(new Uint8Array(expected, 0, BYTES));
       const counter = new DataView(expected).getInt32(COUNTER, true);
       expect(counter).toBe(starts.length * ROUNDS * threads);
     } finally {

@@ -1,0 +1,110 @@
+#include <immintrin.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+struct team;
+
+static inline int32_t load_i32(const char *p) { int32_t v; memcpy(&v, p, 4); return v; }
+static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return v; }
+
+// y[t][r] += sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]
+// weights  3bit-g32, group 32, packed: 16 rows a tile, 1920 bytes
+// inputs   int8, one scale per 32 inputs
+// mini     mb 256 inputs x tb 32 outputs
+// micro    mu 32 inputs x tu 16 outputs x nu 2 tokens, 16 rows a register (avx512-vnni)
+void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
+  char *const   weights  = (char *)arguments[0];   // packed weights
+  char *const   x        = (char *)arguments[1];   // prepared activations, one row per token
+  char *const   y        = (char *)arguments[2];   // f32 outputs [token][row]
+  const int32_t y_stride = (int32_t)arguments[3];  // bytes from one token's outputs to the next
+  const int32_t tiles    = (int32_t)arguments[4];  // row tiles
+  char *const   counts   = (char *)arguments[5];   // i32: number of tokens
+  (void)team;
+  const int32_t tokens = load_i32(counts);
+  const int32_t first = (tiles * thread) / threads;
+  const int32_t last = (tiles * (thread + 1)) / threads;
+  for (int32_t row_block = first; row_block < last; row_block += 2) {
+    const int32_t i0 = row_block + 2;
+    const int32_t block_end = i0 < last ? i0 : last;
+    for (int32_t token = 0; token < tokens; token += 2) {
+      for (int32_t tile = row_block; tile < block_end; tile++) {
+        const int32_t i1 = token + 1;
+        char *const w_tile = weights + 1920 * (intptr_t)tile;
+        char *const x0 = x + 320 * (intptr_t)token;
+        char *const x1 = x + 320 * (intptr_t)i1;
+        char *const y0 = (y + (intptr_t)token * y_stride) + 64 * (intptr_t)tile;
+        char *const y1 = (y + (intptr_t)i1 * y_stride) + 64 * (intptr_t)tile;
+        __m512 acc0_0 = _mm512_set1_ps(0.0f);
+        const __m512 vf0 = _mm512_loadu_ps(y0);
+        acc0_0 = vf0;
+        __m512 acc1_0 = _mm512_set1_ps(0.0f);
+        const __m512 vf1 = _mm512_loadu_ps(y1);
+        acc1_0 = vf1;
+        for (int32_t group = 0; group < 8; group++) {
+          char *const p0 = w_tile + 240 * (intptr_t)group;
+          char *const p1 = x0 + 32 * (intptr_t)group;
+          char *const p2 = x1 + 32 * (intptr_t)group;
+          const __m512i w0 = _mm512_loadu_si512(p0 + 48);
+          const __m512i w0_2 = _mm512_loadu_si512(p0 + 112);
+          const __m512i w0_3 = _mm512_loadu_si512(p0 + 176);
+          const __m512i q0_k0 = _mm512_or_si512(_mm512_and_si512(w0, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_3, 2), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k4 = _mm512_or_si512(_mm512_and_si512(w0_2, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_3, 1), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k8 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0, 2), _mm512_set1_epi8(0x03)), _mm512_and_si512(w0_3, _mm512_set1_epi8(0x04)));
+          const __m512i q0_k12 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_2, 2), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_3, 1), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k16 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0, 4), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_3, 2), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k20 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_2, 4), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_3, 3), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k24 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0, 6), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_3, 4), _mm512_set1_epi8(0x04)));
+          const __m512i q0_k28 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_2, 6), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_3, 5), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k0 = _mm512_set1_epi32(load_i32(p1));
+          const __m512i x0_k4 = _mm512_set1_epi32(load_i32(p1 + 4));
+          const __m512i x0_k8 = _mm512_set1_epi32(load_i32(p1 + 8));
+          const __m512i x0_k12 = _mm512_set1_epi32(load_i32(p1 + 12));
+          const __m512i x0_k16 = _mm512_set1_epi32(load_i32(p1 + 16));
+          const __m512i x0_k20 = _mm512_set1_epi32(load_i32(p1 + 20));
+          const __m512i x0_k24 = _mm512_set1_epi32(load_i32(p1 + 24));
+          const __m512i x0_k28 = _mm512_set1_epi32(load_i32(p1 + 28));
+          __m512i dot0_0 = _mm512_dpbusd_epi32(_mm512_set1_epi32(0), q0_k0, x0_k0);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k4, x0_k4);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k8, x0_k8);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k12, x0_k12);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k16, x0_k16);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k20, x0_k20);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k24, x0_k24);
+          dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k28, x0_k28);
+          const __m512i x1_k0 = _mm512_set1_epi32(load_i32(p2));
+          const __m512i x1_k4 = _mm512_set1_epi32(load_i32(p2 + 4));
+          const __m512i x1_k8 = _mm512_set1_epi32(load_i32(p2 + 8));
+          const __m512i x1_k12 = _mm512_set1_epi32(load_i32(p2 + 12));
+          const __m512i x1_k16 = _mm512_set1_epi32(load_i32(p2 + 16));
+          const __m512i x1_k20 = _mm512_set1_epi32(load_i32(p2 + 20));
+          const __m512i x1_k24 = _mm512_set1_epi32(load_i32(p2 + 24));
+          const __m512i x1_k28 = _mm512_set1_epi32(load_i32(p2 + 28));
+          __m512i dot1_0 = _mm512_dpbusd_epi32(_mm512_set1_epi32(0), q0_k0, x1_k0);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k4, x1_k4);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k8, x1_k8);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k12, x1_k12);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k16, x1_k16);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k20, x1_k20);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k24, x1_k24);
+          dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k28, x1_k28);
+          const __m512 scale0 = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(p0)));
+          const float f0 = load_f32(x0 + 4 * (intptr_t)group + 256);
+          const __m512i vi0 = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p0 + 32)));
+          const int32_t i2 = load_i32(x0 + 4 * (intptr_t)group + 288);
+          const __m512 vf2 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(vi0), _mm512_set1_ps((float)(0 - i2)), _mm512_cvtepi32_ps(dot0_0));
+          const __m512 vf3 = _mm512_fmadd_ps(vf2, _mm512_mul_ps(scale0, _mm512_set1_ps(f0)), acc0_0);
+          acc0_0 = vf3;
+          const float f1 = load_f32(x1 + 4 * (intptr_t)group + 256);
+          const __m512i vi1 = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(p0 + 32)));
+          const int32_t i3 = load_i32(x1 + 4 * (intptr_t)group + 288);
+          const __m512 vf4 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(vi1), _mm512_set1_ps((float)(0 - i3)), _mm512_cvtepi32_ps(dot1_0));
+          const __m512 vf5 = _mm512_fmadd_ps(vf4, _mm512_mul_ps(scale0, _mm512_set1_ps(f1)), acc1_0);
+          acc1_0 = vf5;
+        }
+        _mm512_storeu_ps(y0, acc0_0);
+        _mm512_storeu_ps(y1, acc1_0);
+      }
+    }
+  }
+}

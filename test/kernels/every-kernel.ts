@@ -1,0 +1,53 @@
+import type { Kernel } from "../../src/ir/types.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import { activationLayout } from "../../src/kernels/activations.ts";
+import { attention } from "../../src/kernels/attention.ts";
+import { embed } from "../../src/kernels/embed.ts";
+import { pack } from "../../src/kernels/pack.ts";
+import { prepare } from "../../src/kernels/prepare.ts";
+import { projection } from "../../src/kernels/projection.ts";
+import { rmsNorm } from "../../src/kernels/rmsnorm.ts";
+import { rope } from "../../src/kernels/rope.ts";
+import { swiglu } from "../../src/kernels/swiglu.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
+import { packing } from "../../src/quant/packing.ts";
+import { kvLayout } from "./kv-pages.ts";
+
+const FORMATS = ["F16", "Q4_0", "Q4_1", "Q8_0", "3bit-g32"];
+const COLS = 172;
+
+function ofFormat(name: string, isa: Isa): Kernel[] {
+  const format = formatNamed(name);
+  const packed = packing(format, 100, COLS, 2, isa);
+  const int8 = { kind: "int8", block: 64 } as const;
+  const activations =
+    format.kind === "float" ? ([{ kind: "f32" }] as const) : ([{ kind: "f32" }, int8] as const);
+  const tu = 2 * isa.lanes;
+  return [
+    pack(packed, isa),
+    embed(packed, isa),
+    ...activations.flatMap((kind, n) => {
+      const mb = format.kind === "float" ? COLS : 64;
+      const blocking = { mb, tb: 2 * tu, mu: 32, tu, nu: 2 };
+      return [
+        prepare(activationLayout(kind, format, COLS), isa),
+        projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),
+      ];
+    }),
+  ];
+}
+
+/** One kernel or two of every kind. */
+export function everyKernel(isa: Isa): Kernel[] {
+  const kv = kvLayout(2, 10, "f16");
+  const kernels = [
+    ...FORMATS.flatMap((format) => ofFormat(format, isa)),
+    rmsNorm({ cols: COLS, epsilon: 1e-5, gather: false }, isa),
+    rmsNorm({ cols: COLS, epsilon: 1e-5, gather: true }, isa),
+    swiglu(COLS, isa),
+    rope({ heads: 4, kv, rotated: 10, pairing: "halves" }, isa),
+    rope({ heads: 4, kv, rotated: 6, pairing: "interleaved" }, isa),
+    attention({ heads: 6, kv, scale: 0.3 }, isa),
+  ];
+  return [...new Map(kernels.map((kernel) => [kernel.name, kernel])).values()];
+}
