@@ -35,6 +35,8 @@ class Walk {
   private readonly pending = new Map<number, { value: Value; text: string; block: number }>();
   private readonly declared: { name: string; type: Type }[] = [];
   private readonly constants = new Set<string>();
+  /** Value that the next statement assigns to a variable. */
+  private assignedNext: number | undefined;
   private block = 0;
   private nextBlock = 1;
   private lines: string[] = [];
@@ -78,7 +80,11 @@ class Walk {
     const [outerLines, outerBlock] = [this.lines, this.block];
     this.lines = [];
     this.block = this.nextBlock++;
-    for (const statement of statements) this.statement(statement);
+    for (const [i, statement] of statements.entries()) {
+      const next = statements[i + 1];
+      this.assignedNext = next?.kind === "assign" ? next.value.id : undefined;
+      this.statement(statement);
+    }
     const inner = this.lines;
     this.lines = outerLines;
     this.block = outerBlock;
@@ -192,7 +198,9 @@ class Walk {
     const constant = op === "iconst" || op === "fconst";
     const single =
       (this.uses.get(value.id) ?? 0) <= 1 && value.name === undefined && text.length <= FOLD_CHARACTERS;
-    if (constant || (foldable && single)) {
+    const assigned =
+      this.assignedNext === value.id && value.name === undefined && this.uses.get(value.id) === 1;
+    if (constant || assigned || (foldable && single)) {
       this.pending.set(value.id, { value, text, block: constant ? -1 : this.block });
       return;
     }

@@ -3,9 +3,18 @@ export function floatLiteral(value: number): string {
   const f = Math.fround(value);
   if (Number.isNaN(f)) return "NAN";
   if (!Number.isFinite(f)) return f > 0 ? "INFINITY" : "(-INFINITY)";
-  const digits = Object.is(f, -0) ? "-0" : String(f);
+  const digits = Object.is(f, -0) ? "-0" : shortest(f);
   const literal = /[.e]/.test(digits) ? `${digits}f` : `${digits}.0f`;
   return digits.startsWith("-") ? `(${literal})` : literal;
+}
+
+/** The fewest significant digits that round to the same f32; nine always do. */
+function shortest(f: number): string {
+  for (let digits = 1; digits < 9; digits++) {
+    const text = Number(f.toPrecision(digits));
+    if (Math.fround(text) === f) return String(text);
+  }
+  return String(Number(f.toPrecision(9)));
 }
 
 /** C spelling of an i32 constant. */

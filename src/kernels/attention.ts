@@ -2,8 +2,9 @@ import { type Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
 import { loadElements } from "./elements.ts";
-import { type KvLayout, kvStrides, paddedHeadDim } from "./kv-cache.ts";
+import { type KvLayout, kvName, kvStrides, paddedHeadDim } from "./kv-cache.ts";
 import { exp } from "./math.ts";
+import { nameOfNumber } from "./work.ts";
 
 export interface AttentionSpec {
   readonly heads: number;
@@ -12,8 +13,8 @@ export interface AttentionSpec {
   readonly scale: number;
 }
 
-export function attentionName({ heads, kv }: AttentionSpec): string {
-  return `attention_h${heads}_kv${kv.kvHeads}_d${kv.headDim}_${kv.element}`;
+export function attentionName({ heads, kv, scale }: AttentionSpec): string {
+  return `attention_h${heads}_${kvName(kv)}_s${nameOfNumber(scale)}`;
 }
 
 /** Query heads that share one pass over K and V: a divisor of the group of heads with the same kv head. */

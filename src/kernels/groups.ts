@@ -28,8 +28,10 @@ export function quantizedInputs(
   const size = groupSize(format, cols);
   const valueBytes = layout.activations.kind === "f32" ? 4 : 1;
   const groupAt = (g: Value<"i32">): GroupCursors => ({
-    record: cursor(b.op.addr(w, g, { stride: pack.recordBytes, offset: 0 })),
-    x: xs.map((x) => cursor(b.op.addr(x, g, { stride: size * valueBytes, offset: 0 }))),
+    record: cursor(b.named("record", b.op.addr(w, g, { stride: pack.recordBytes, offset: 0 }))),
+    x: xs.map((x, t) =>
+      cursor(b.named(`x${t}_group`, b.op.addr(x, g, { stride: size * valueBytes, offset: 0 }))),
+    ),
     scales: xs.map((x) => scaleCursor(b, layout, x, g, size)),
     sums: xs.map((x) =>
       cursor(

@@ -14,6 +14,11 @@ export interface KvLayout {
   readonly pageTokens: number;
 }
 
+/** Part of the names of kernels that read or write the cache. */
+export function kvName({ kvHeads, headDim, element, pageTokens }: KvLayout): string {
+  return `kv${kvHeads}_d${headDim}_${element}_p${pageTokens}`;
+}
+
 /** Positions per page: two AVX-512 registers, and at most 31 unused positions per sequence. */
 export const PAGE_TOKENS = 32;
 

@@ -1,7 +1,7 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
-import { forEachItem } from "./work.ts";
+import { forEachItem, nameOfNumber } from "./work.ts";
 
 export interface RmsNormSpec {
   readonly cols: number;
@@ -10,8 +10,8 @@ export interface RmsNormSpec {
   readonly gather: boolean;
 }
 
-export function rmsNormName({ cols, gather }: RmsNormSpec): string {
-  return `rmsnorm_${gather ? "gather_" : ""}c${cols}`;
+export function rmsNormName({ cols, epsilon, gather }: RmsNormSpec): string {
+  return `rmsnorm_${gather ? "gather_" : ""}c${cols}_e${nameOfNumber(epsilon)}`;
 }
 
 /** y = x / sqrt(mean(x²) + ε) · w, row by row (Zhang and Sennrich 2019). */

@@ -2,7 +2,7 @@ import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
 import { copyElement, ELEMENT_BYTES, storeElements } from "./elements.ts";
-import { type KvLayout, kvStrides, paddedHeadDim } from "./kv-cache.ts";
+import { type KvLayout, kvName, kvStrides, paddedHeadDim } from "./kv-cache.ts";
 import { forEachItem } from "./work.ts";
 
 /**
@@ -20,7 +20,7 @@ export interface RopeSpec {
 }
 
 export function ropeName({ heads, kv, rotated, pairing }: RopeSpec): string {
-  return `rope_${pairing}_h${heads}_kv${kv.kvHeads}_d${kv.headDim}_r${rotated}_${kv.element}`;
+  return `rope_${pairing}_h${heads}_r${rotated}_${kvName(kv)}`;
 }
 
 /** f32 values of the rotation table per row: cosines, then sines, each `rotated` long and padded to 16. */

@@ -1,4 +1,4 @@
-import type { Cell, KernelBuilder } from "../ir/builder.ts";
+import type { Cell } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
 import { type Context, INPUTS, type SegmentCursors, unpackChunk, zeroPoints } from "./micro-gemv.ts";
@@ -56,28 +56,27 @@ export function int8Segment(
   } else {
     loopChunks(c, chunks, codes, at.x, totals, addChunk);
   }
+  const xScales = at.scales.map((c) => b.op.fload(c.pointer, { offset: c.offset }));
+  const sum = (c: Cursor) => b.op.itof(b.op.iload(c.pointer, { offset: c.offset }));
+  // What every row adds besides s · (Σ q·x): −z · Σx before the scales, or m · (scale of x) · Σx after them.
+  const negatedSums =
+    zero.kind === "code" ? at.sums.map((c) => b.op.vfsplat(b.op.fsub(b.f(0), sum(c)))) : undefined;
+  const shifts =
+    zero.kind === "minimum"
+      ? at.sums.map((c, t) => b.op.vfsplat(b.op.fmul(xScales[t] as Value<"f32">, sum(c))))
+      : undefined;
   for (let u = 0; u < pack.tile; u++) {
-    const scale = b.named(
-      `scale${u}`,
-      b.op.vhload(record.pointer, { offset: record.offset + 2 * u * pack.lanes }),
-    );
+    const half = (offset: number) =>
+      b.op.vhload(record.pointer, { offset: record.offset + offset + 2 * u * pack.lanes });
+    const scale = b.named(`scale${u}`, half(0));
+    const zeros = negatedSums && zeroPoints(c, record, u, offset);
+    const minima = shifts && half(pack.zeroAt);
     at.x.forEach((_, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
-      const xScale = b.op.fload((at.scales[t] as Cursor).pointer, {
-        offset: (at.scales[t] as Cursor).offset,
-      });
-      const sum = at.sums[t] as Cursor;
       const dot = b.op.vitof((totals[t] as Value<"vi32">[])[u] as Value<"vi32">);
-      const centred =
-        zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u, offset), negatedSum(b, sum), dot) : dot;
-      if (zero.kind === "minimum") {
-        const minimum = b.op.vhload(record.pointer, {
-          offset: record.offset + pack.zeroAt + 2 * u * pack.lanes,
-        });
-        const shift = b.op.fmul(xScale, b.op.itof(b.op.iload(sum.pointer, { offset: sum.offset })));
-        cell.set(b.op.vfma(minimum, b.op.vfsplat(shift), cell.get()));
-      }
-      cell.set(b.op.vfma(centred, b.op.vfmul(scale, b.op.vfsplat(xScale)), cell.get()));
+      const centred = zeros ? b.op.vfma(zeros, negatedSums?.[t] as Value<"vf32">, dot) : dot;
+      if (minima) cell.set(b.op.vfma(minima, shifts?.[t] as Value<"vf32">, cell.get()));
+      cell.set(b.op.vfma(centred, b.op.vfmul(scale, b.op.vfsplat(xScales[t] as Value<"f32">)), cell.get()));
     });
   }
 }
@@ -124,10 +123,4 @@ function loopChunks(
     );
   }
   cells.forEach((row, t) => row.forEach((cell, u) => ((totals[t] as Value<"vi32">[])[u] = cell.get())));
-}
-
-/** −Σx in every lane. */
-function negatedSum(b: KernelBuilder, sum: Cursor): Value<"vf32"> {
-  const total = b.op.iload(sum.pointer, { offset: sum.offset });
-  return b.op.vfsplat(b.op.itof(b.op.isub(b.i(0), total)));
 }

@@ -1,6 +1,11 @@
 import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 
+/** A number as part of an identifier: 1e-5 → 1em5, 0.125 → 0p125. */
+export function nameOfNumber(value: number): string {
+  return String(value).replace("+", "").replaceAll("-", "m").replaceAll(".", "p");
+}
+
 /** Runs `body` for this thread's share of `items`: equal contiguous ranges, thread after thread. */
 export function splitWork(
   b: KernelBuilder,

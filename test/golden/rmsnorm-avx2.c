@@ -13,7 +13,7 @@ static inline float sum_lanes(__m256 v) {
 }
 
 // y = x / sqrt(mean(x^2) + 0.00001) * w over 200 values a row, listed rows only
-void rmsnorm_gather_c200(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
+void rmsnorm_gather_c200_e0p00001(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
   char *const   x      = (char *)arguments[0];  // f32 rows
   char *const   weight = (char *)arguments[1];  // f32, zero-padded
   char *const   y      = (char *)arguments[2];  // f32 rows
@@ -34,26 +34,22 @@ void rmsnorm_gather_c200(const uint64_t *arguments, int32_t thread, int32_t thre
     for (int32_t i = 0; i < 224; i += 32) {
       char *const p0 = x_row + 4 * (intptr_t)i;
       const __m256 vf0 = _mm256_loadu_ps((const float *)(p0));
-      const __m256 vf1 = _mm256_fmadd_ps(vf0, vf0, sum0);
-      sum0 = vf1;
-      const __m256 vf2 = _mm256_loadu_ps((const float *)(p0 + 32));
-      const __m256 vf3 = _mm256_fmadd_ps(vf2, vf2, sum1);
-      sum1 = vf3;
-      const __m256 vf4 = _mm256_loadu_ps((const float *)(p0 + 64));
-      const __m256 vf5 = _mm256_fmadd_ps(vf4, vf4, sum2);
-      sum2 = vf5;
-      const __m256 vf6 = _mm256_loadu_ps((const float *)(p0 + 96));
-      const __m256 vf7 = _mm256_fmadd_ps(vf6, vf6, sum3);
-      sum3 = vf7;
+      sum0 = _mm256_fmadd_ps(vf0, vf0, sum0);
+      const __m256 vf1 = _mm256_loadu_ps((const float *)(p0 + 32));
+      sum1 = _mm256_fmadd_ps(vf1, vf1, sum1);
+      const __m256 vf2 = _mm256_loadu_ps((const float *)(p0 + 64));
+      sum2 = _mm256_fmadd_ps(vf2, vf2, sum2);
+      const __m256 vf3 = _mm256_loadu_ps((const float *)(p0 + 96));
+      sum3 = _mm256_fmadd_ps(vf3, vf3, sum3);
     }
-    const __m256 vf8 = _mm256_add_ps(sum0, sum1);
-    const __m256 vf9 = _mm256_add_ps(sum2, sum3);
-    const float f0 = (sum_lanes(_mm256_add_ps(vf8, vf9)) / 200.0f) + 0.000009999999747378752f;
-    const __m256 factor = _mm256_set1_ps((1.0f / sqrtf(f0)));
+    const __m256 vf4 = _mm256_add_ps(sum0, sum1);
+    const __m256 vf5 = _mm256_add_ps(sum2, sum3);
+    const float f0 = 1.0f / sqrtf(((sum_lanes(_mm256_add_ps(vf4, vf5)) / 200.0f) + 0.00001f));
+    const __m256 factor = _mm256_set1_ps(f0);
     for (int32_t i2 = 0; i2 < 224; i2 += 8) {
-      const __m256 vf10 = _mm256_loadu_ps((const float *)(x_row + 4 * (intptr_t)i2));
-      const __m256 vf11 = _mm256_loadu_ps((const float *)(weight + 4 * (intptr_t)i2));
-      _mm256_storeu_ps((float *)(y_row + 4 * (intptr_t)i2), _mm256_mul_ps(_mm256_mul_ps(vf10, factor), vf11));
+      const __m256 vf6 = _mm256_loadu_ps((const float *)(x_row + 4 * (intptr_t)i2));
+      const __m256 vf7 = _mm256_loadu_ps((const float *)(weight + 4 * (intptr_t)i2));
+      _mm256_storeu_ps((float *)(y_row + 4 * (intptr_t)i2), _mm256_mul_ps(_mm256_mul_ps(vf6, factor), vf7));
     }
   }
 }
