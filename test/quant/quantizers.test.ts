@@ -67,7 +67,8 @@ function eachGroup(
 function errorBound(format: QuantizedFormat, values: Float32Array): number {
   const absmax = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
   const [least, greatest] = values.reduce(([a, b], v) => [Math.min(a, v), Math.max(b, v)], [0, 0]);
-  const f16Rounding = 2 ** -10 * absmax;
+  // Of the scale: half a unit in the last place, which is 2^-25 for subnormal ones, times the largest code.
+  const f16Rounding = 2 ** -10 * absmax + 2 ** -25 * 2 ** format.bits;
   const top = 2 ** format.bits - 1;
   if (format.signedCodes) return absmax / (top - 1) + f16Rounding;
   switch (format.zero.kind) {
