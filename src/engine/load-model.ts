@@ -67,8 +67,11 @@ export interface OpenModel {
   readonly spec: ModelSpec;
 }
 
-/** Rows of a prefill step: enough to use every weight often, few enough to stop quickly. */
-const MAX_ROWS = 256;
+/**
+ * Rows of a prefill step: enough to use every weight often, few enough that a step, and the longest part of it that
+ * cannot be stopped, is short. WebAssembly on one thread is some ten times slower than native code.
+ */
+const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 64 };
 /** Memory for logits of one step. */
 const LOGIT_BYTES = 16 * 2 ** 20;
 const DEFAULT_CONTEXT = 4096;
@@ -241,7 +244,7 @@ export function compileModel(
   const threads = kind === "wasm" ? 1 : (options.threads ?? machine.threads);
   const matrices = planMatrices(spec, file, machine, isa, {
     threads,
-    prefillTokens: MAX_ROWS,
+    prefillTokens: MAX_ROWS[kind],
     activations: options.activations ?? "int8",
     quantize: options.quantize === undefined ? undefined : formatNamed(options.quantize),
   });
@@ -254,8 +257,8 @@ export function compileModel(
   } as const;
   const outputs = Math.floor(LOGIT_BYTES / (4 * config.vocabularySize));
   return new ModelProgram(spec, matrices, kv, isa, threads, {
-    maxRows: MAX_ROWS,
-    maxOutputs: Math.max(1, Math.min(MAX_ROWS, outputs)),
+    maxRows: MAX_ROWS[kind],
+    maxOutputs: Math.max(1, Math.min(MAX_ROWS[kind], outputs)),
     contextLength: options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT),
     sequences: 1,
   });
