@@ -149,7 +149,8 @@ describe("sequences", () => {
     const [kept, dropped, more] = [tokens(10, PAGE + 3), tokens(11, PAGE), tokens(12, 5)];
     const expected = (await alone(engine, [kept, more])).slice(-more.length);
     const sequence = engine.open();
-    await engine.step(rowsOf(sequence, [...kept, ...dropped]));
+    await engine.step(rowsOf(sequence, kept));
+    await engine.step(rowsOf(sequence, dropped));
     sequence.truncate(kept.length);
     expect(await engine.step(rowsOf(sequence, more))).toEqual(expected);
     sequence.truncate(sequence.length + 10);
