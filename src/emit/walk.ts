@@ -1,6 +1,13 @@
 import { assert } from "../base/assert.ts";
 import { OPS, type OpName, type ScalarOpName, VECTOR_OPS, type VectorOpName } from "../ir/ops.ts";
-import type { Kernel, Statement, Type, Value, Variable } from "../ir/types.ts";
+import {
+  type Kernel,
+  type Statement,
+  type Type,
+  VALUE_PREFIX,
+  type Value,
+  type Variable,
+} from "../ir/types.ts";
 import type { Isa, Row } from "../isa/isa.ts";
 import type { Syntax } from "./syntax.ts";
 
@@ -9,17 +16,6 @@ type DotStatement = Extract<Statement, { kind: "dot" }>;
 
 /** Longest expression that is folded into the one that uses it. */
 const FOLD_CHARACTERS = 72;
-
-const PREFIX: Record<Type, string> = {
-  i32: "i",
-  f32: "f",
-  ptr: "p",
-  vf32: "vf",
-  vi32: "vi",
-  vu8: "w",
-  vi8: "x",
-  vmask: "m",
-};
 
 /** Prints a kernel in a syntax: the one walk over the IR. Returns the lines of one function. */
 export function walk(kernel: Kernel, isa: Isa, syntax: Syntax): string[] {
@@ -63,7 +59,7 @@ class Walk {
   private define(value: Value | Variable): string {
     const known = this.names.get(value.id);
     if (known !== undefined) return known;
-    const base = value.name ?? PREFIX[value.type];
+    const base = value.name ?? VALUE_PREFIX[value.type];
     let name = base;
     if (value.name === undefined || this.taken.has(name)) {
       let n = this.counters.get(base) ?? (value.name === undefined ? 0 : 2);

@@ -61,8 +61,8 @@ export class ModelProgram {
   readonly kernels = new Map<string, Kernel>();
   readonly pagesPerSequence: number;
   readonly pages: number;
-  private readonly ropeSpec: RopeSpec;
-  private readonly attentionSpec: AttentionSpec;
+  readonly rope: RopeSpec;
+  readonly attention: AttentionSpec;
 
   constructor(
     readonly spec: ModelSpec,
@@ -75,8 +75,8 @@ export class ModelProgram {
     const { config } = spec;
     this.pagesPerSequence = Math.ceil(limits.contextLength / kv.pageTokens);
     this.pages = limits.sequences * this.pagesPerSequence;
-    this.ropeSpec = { heads: config.heads, kv, rotated: config.rope.rotated, pairing: config.rope.pairing };
-    this.attentionSpec = { heads: config.heads, kv, scale: Math.fround(1 / Math.sqrt(config.headDim)) };
+    this.rope = { heads: config.heads, kv, rotated: config.rope.rotated, pairing: config.rope.pairing };
+    this.attention = { heads: config.heads, kv, scale: Math.fround(1 / Math.sqrt(config.headDim)) };
     this.layOutWeights();
     this.layOutWork();
     const dry = { weights: 0, cache: 0, work: 0 };
@@ -133,7 +133,7 @@ export class ModelProgram {
     row("gate", config.intermediateSize);
     row("up", config.intermediateSize);
     work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
-    work.add("scores", this.parts * scoreBytes(this.attentionSpec, limits.contextLength));
+    work.add("scores", this.parts * scoreBytes(this.attention, limits.contextLength));
     work.add("logits", 4 * (limits.maxOutputs + this.slack) * paddedCols(output.rows));
   }
 
@@ -152,14 +152,6 @@ export class ModelProgram {
     const name = `prepared_${activationKey(layout)}`;
     this.work.add(name, this.rows * layout.rowBytes);
     return name;
-  }
-
-  get rope(): RopeSpec {
-    return this.ropeSpec;
-  }
-
-  get attention(): AttentionSpec {
-    return this.attentionSpec;
   }
 }
 

@@ -1,15 +1,11 @@
-import type { Attributes, Kernel, Statement, Type, Value, Variable } from "./types.ts";
-
-const PREFIX: Record<Type, string> = {
-  i32: "i",
-  f32: "f",
-  ptr: "p",
-  vf32: "vf",
-  vi32: "vi",
-  vu8: "w",
-  vi8: "x",
-  vmask: "m",
-};
+import {
+  type Attributes,
+  type Kernel,
+  type Statement,
+  VALUE_PREFIX,
+  type Value,
+  type Variable,
+} from "./types.ts";
 
 /** What a value or variable is called in the text. */
 type Naming = (value: Value | Variable) => string;
@@ -17,7 +13,7 @@ type Naming = (value: Value | Variable) => string;
 /** Names for a statement on its own, as in an error message. */
 const byId: Naming = (value) => {
   const { name, type, id } = "variable" in value && value.variable !== undefined ? value.variable : value;
-  return name ?? `${PREFIX[type]}${id}`;
+  return name ?? `${VALUE_PREFIX[type]}${id}`;
 };
 
 /**
@@ -52,7 +48,7 @@ function numbered(): Naming {
     const { name, type, id } = "variable" in value && value.variable !== undefined ? value.variable : value;
     const known = names.get(id);
     if (known !== undefined) return known;
-    const base = name ?? PREFIX[type];
+    const base = name ?? VALUE_PREFIX[type];
     let unique = name ?? `${base}0`;
     for (let n = counters.get(base) ?? (name === undefined ? 0 : 2); taken.has(unique); n++) {
       unique = `${base}${/\d$/.test(base) ? "_" : ""}${n}`;

@@ -16,6 +16,18 @@ export type Type =
   | "vi8" // i8 × 4L: quantized activations, −127 … 127 (never −128, so that negation cannot overflow)
   | "vmask"; // one truth value per lane
 
+/** How printed names of values without a name of their own start. */
+export const VALUE_PREFIX: Readonly<Record<Type, string>> = {
+  i32: "i",
+  f32: "f",
+  ptr: "p",
+  vf32: "vf",
+  vi32: "vi",
+  vu8: "w",
+  vi8: "x",
+  vmask: "m",
+};
+
 /** An immutable value. `bits` is set exactly for type `vu8`. */
 export interface Value<T extends Type = Type> {
   readonly id: number;

@@ -26,7 +26,7 @@ function headBlock({ heads, kv }: AttentionSpec): number {
 /** Accumulators held in registers at once. */
 const ACCUMULATORS = 8;
 
-/** Bytes of score scratch per thread for contexts of `contextLength` positions. */
+/** Bytes of score scratch per part of the step for contexts of `contextLength` positions. */
 export function scoreBytes(spec: AttentionSpec, contextLength: number): number {
   const pages = Math.ceil(contextLength / spec.kv.pageTokens);
   return 4 * headBlock(spec) * pages * spec.kv.pageTokens;
@@ -65,8 +65,8 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
   const positions = b.parameter("positions", "ptr", "i32 position of every row");
   const tables = b.parameter("tables", "ptr", "i32 page tables of the sequences");
   const tableOf = b.parameter("table_of", "ptr", "i32 first page table entry of every row's sequence");
-  const scratch = b.parameter("scratch", "ptr", "scores, one part per thread");
-  const threadBytes = b.parameter("thread_bytes", "i32", "bytes of scores per thread");
+  const scratch = b.parameter("scratch", "ptr", "scores, one region per part of the step");
+  const threadBytes = b.parameter("thread_bytes", "i32", "bytes of scores per part");
   const scoreStride = b.parameter("score_stride", "i32", "bytes from one head's scores to the next");
   const counts = b.parameter("counts", "ptr", "i32: number of rows");
   const perRow = heads / block;
