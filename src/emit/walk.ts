@@ -13,6 +13,7 @@ import type { Syntax } from "./syntax.ts";
 
 type OpStatement = Extract<Statement, { kind: "op" }>;
 type DotStatement = Extract<Statement, { kind: "dot" }>;
+type CloseStatement = Extract<Statement, { kind: "close" }>;
 
 /** Longest expression that is folded into the one that uses it. */
 const FOLD_CHARACTERS = 72;
@@ -95,6 +96,9 @@ class Walk {
       case "dot":
         this.dot(s);
         return;
+      case "close":
+        this.close(s);
+        return;
       case "comment":
         this.lines.push(...this.syntax.comment(s.text));
         return;
@@ -161,28 +165,41 @@ class Walk {
     });
   }
 
+  /** All links of a chain share one local: a sum is used once. */
   private dot(s: DotStatement): void {
-    const bits = Math.max(...s.weights.map((w) => w.bits ?? 8));
-    const accumulator = this.operand(s.accumulator, true);
-    const weights = s.weights.map((w) => this.operand(w, false));
-    const activations = s.activations.map((x) => this.operand(x, false));
-    const steps = this.isa.dot[s.op]({ weights, activations, bits }).map((step) => this.hoisted(step));
-    const name = this.declareLocal(s.result);
-    const { type } = s.result;
-    const first = (steps[0] as string).replaceAll("$a", () => accumulator);
-    if (steps.length === 1) {
-      this.lines.push(...this.syntax.declare(type, name, first));
+    const { first, next } = this.isa.dot[s.op];
+    const opens = s.sum === undefined || s.sum.type === "vi32";
+    const row = s.sum === undefined ? first : next;
+    assert(row !== undefined, `${this.isa.name} has no first link of ${s.op}`);
+    const fold = opens && occurs(row, "$s") <= 1;
+    const operands: Record<string, string> = {
+      s: s.sum === undefined ? "" : this.operand(s.sum, fold),
+      w: this.operand(s.weight, occurs(row, "$w") <= 1),
+      x: this.operand(s.activation, occurs(row, "$x") <= 1),
+    };
+    const text = this.hoisted(row).replaceAll(/\$([swx])\b/g, (_, name) => operands[name] as string);
+    if (opens) {
+      this.lines.push(...this.syntax.variable(s.result.type, this.declareLocal(s.result), text));
       return;
     }
-    this.lines.push(...this.syntax.variable(type, name, first));
-    for (const step of steps.slice(1)) {
-      this.lines.push(
-        ...this.syntax.assign(
-          name,
-          step.replaceAll("$a", () => this.syntax.use(name)),
-        ),
-      );
+    const name = this.nameOf(s.sum);
+    this.names.set(s.result.id, name);
+    this.lines.push(...this.syntax.assign(name, text));
+  }
+
+  /** Where the target adds in place, the open sum is the result. */
+  private close(s: CloseStatement): void {
+    const { close } = this.isa.dot[s.op];
+    if (s.accumulator === undefined) {
+      this.names.set(s.result.id, this.nameOf(s.sum));
+      return;
     }
+    assert(close !== undefined, `${this.isa.name} does not close ${s.op}`);
+    const [sum, accumulator] = [this.operand(s.sum, false), this.operand(s.accumulator, true)];
+    const text = this.hoisted(close).replaceAll(/\$([as])\b/g, (_, name) =>
+      name === "s" ? sum : accumulator,
+    );
+    this.result(s.result, text, s.accumulator.variable === undefined, undefined);
   }
 
   /** Prints, or keeps for folding, the value that an expression defines. */
@@ -241,6 +258,10 @@ class Walk {
   }
 }
 
+function occurs(template: string, operand: string): number {
+  return template.split(operand).length - 1;
+}
+
 /** How often a row evaluates an operand. A pointer is in `@` (C) or beside it in `$0` (WebAssembly), not both. */
 function occurrences(template: string, operand: number): number {
   const direct = template.split(`$${operand}`).length - 1;
@@ -263,7 +284,10 @@ function countUses(statements: readonly Statement[], uses: Map<number, number>, 
         s.operands.forEach(count);
         break;
       case "dot":
-        [s.accumulator, ...s.weights, ...s.activations].forEach(count);
+        [s.weight, s.activation, ...(s.sum === undefined ? [] : [s.sum])].forEach(count);
+        break;
+      case "close":
+        [s.sum, ...(s.accumulator === undefined ? [] : [s.accumulator])].forEach(count);
         break;
       case "variable":
         count(s.initial);
@@ -285,5 +309,5 @@ function countUses(statements: readonly Statement[], uses: Map<number, number>, 
 
 /** Ids of the values that a block defines at its own level. */
 function definitions(statements: readonly Statement[]): number[] {
-  return statements.flatMap((s) => ((s.kind === "op" || s.kind === "dot") && s.result ? [s.result.id] : []));
+  return statements.flatMap((s) => ("result" in s && s.result !== undefined ? [s.result.id] : []));
 }

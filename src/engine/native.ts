@@ -16,6 +16,16 @@ import { stepTableBytes, writeStepTable } from "./step-table.ts";
  */
 const FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-fwrapv", "-pthread"];
 
+/**
+ * What keeps a compiler from undoing the order of a kernel's statements, which is chosen for the registers: gcc moves
+ * additions to the end of their chains (by replacing temporaries and by reassociation) and spills the products.
+ */
+const ORDER_FLAGS: Readonly<Record<Compiler["kind"], readonly string[]>> = {
+  gcc: ["-fno-tree-ter", "-fno-tree-reassoc"],
+  clang: [],
+  zig: [],
+};
+
 /** Translation units that the kernels are spread over, so that they compile in parallel. */
 const UNITS = 4;
 
@@ -23,7 +33,7 @@ const UNITS = 4;
 export async function createNativeBackend(request: BackendRequest, compiler: Compiler): Promise<Backend> {
   const { isa, kernels, threads, signal } = request;
   const units = splitUnits(kernels, isa);
-  const flags = [...FLAGS, ...isa.flags];
+  const flags = [...FLAGS, ...ORDER_FLAGS[compiler.kind], ...isa.flags];
   const compiled = await compileShared(compiler, units, flags, openCacheDir().path, { signal });
   const library = new NativeLibrary(compiled.path);
   const how = compiled.cached ? "from cache" : `compiled in ${(compiled.milliseconds / 1000).toFixed(1)} s`;

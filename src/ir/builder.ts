@@ -25,6 +25,13 @@ export interface Cell<T extends Type> {
   set(value: Value<T>): void;
 }
 
+/** A chain of dot products that is being written; other statements may come between its links. */
+export interface Chain {
+  add(weight: Value<"vu8">, activation: Value<"vi8">): void;
+  /** The accumulator plus all products. */
+  close(): Value<"vi32">;
+}
+
 /**
  * Writes a kernel. Ordinary TypeScript loops around builder calls unroll; `loop` makes a loop of the generated code.
  * `b.op.…` has one method per op; the short methods here add constants, comparisons and the usual idioms.
@@ -82,17 +89,60 @@ export class KernelBuilder {
     return result;
   }
 
-  /** acc + the four-byte products per lane of every (w, x) pair; picks `dot` or `dot8` by the codes' range. */
+  /**
+   * Opens a chain of dot products on codes of at most `bits` bits, `dot` or `dot8` by that. The accumulator is asked
+   * for when the target needs it: with the first link where it adds in place, else when the chain is closed.
+   */
+  chain(bits: number, accumulator: () => Value<"vi32">, name?: string): Chain {
+    const op: DotOpName = bits <= 7 ? "dot" : "dot8";
+    const most = this.target.dotLinks(bits);
+    const inPlace = most === Number.POSITIVE_INFINITY;
+    let total: Value<"vi32"> | undefined;
+    let open: Value<"vsum"> | undefined;
+    let links = 0;
+    const close = (): Value<"vi32"> => {
+      assert(open !== undefined, "a chain without links");
+      const result = this.value("vi32");
+      const added = inPlace ? {} : { accumulator: total ?? accumulator() };
+      this.block.push({ kind: "close", op, sum: open, ...added, result });
+      return result;
+    };
+    return {
+      add: (weight, activation) => {
+        assert((weight.bits ?? 8) <= bits, "a code with more bits than its chain");
+        if (links === most) {
+          total = close();
+          open = undefined;
+          links = 0;
+        }
+        const sum = open ?? (inPlace ? accumulator() : undefined);
+        const result = this.value("vsum", undefined, name);
+        this.block.push({
+          kind: "dot",
+          op,
+          ...(sum === undefined ? {} : { sum }),
+          weight,
+          activation,
+          result,
+        });
+        open = result;
+        links++;
+      },
+      close,
+    };
+  }
+
+  /** acc + the four-byte products per lane of every (w, x) pair, as one chain. */
   dot(
     accumulator: Value<"vi32">,
     weights: readonly Value<"vu8">[],
     activations: readonly Value<"vi8">[],
   ): Value<"vi32"> {
     assert(weights.length === activations.length && weights.length > 0, "dot: chains of different length");
-    const op: DotOpName = weights.every((w) => (w.bits ?? 8) <= 7) ? "dot" : "dot8";
-    const result = this.value("vi32");
-    this.block.push({ kind: "dot", op, accumulator, weights, activations, result });
-    return result;
+    const bits = Math.max(...weights.map((w) => w.bits ?? 8));
+    const chain = this.chain(bits, () => accumulator);
+    weights.forEach((w, i) => chain.add(w, activations[i] as Value<"vi8">));
+    return chain.close();
   }
 
   /** Gives a value the name it has in generated code. */

@@ -86,7 +86,8 @@ function* definitionsOf(statements: readonly Statement[]): Generator<Value | Var
   for (const s of statements) {
     if (s.kind === "variable") yield s.variable;
     else if (s.kind === "loop") yield s.index;
-    else if ((s.kind === "op" || s.kind === "dot") && s.result !== undefined) yield s.result;
+    else if ((s.kind === "op" || s.kind === "dot" || s.kind === "close") && s.result !== undefined)
+      yield s.result;
     if (s.kind === "loop" || s.kind === "if") yield* definitionsOf(s.body);
     if (s.kind === "if") yield* definitionsOf(s.otherwise);
   }

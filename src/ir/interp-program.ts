@@ -84,6 +84,8 @@ export class Program {
         return this.operation(s);
       case "dot":
         return { run: this.dot(s) };
+      case "close":
+        return { run: this.close(s) };
       case "variable":
         return { run: this.copy(s.variable, s.initial) };
       case "assign":
@@ -108,22 +110,31 @@ export class Program {
     const { i32, u8, i8, dotOrder } = this.registers;
     const { lanes } = this.kernel.target;
     const offset = s.op === "dot8" ? this.kernel.target.dot8Offset : 0;
-    const [a, r] = [this.registers.slot(s.accumulator), this.registers.slot(s.result)];
-    const weights = s.weights.map((w) => 4 * this.registers.slot(w));
-    const activations = s.activations.map((x) => 4 * this.registers.slot(x));
+    const r = this.registers.slot(s.result);
+    const a = s.sum === undefined ? undefined : this.registers.slot(s.sum);
+    const [weight, activation] = [4 * this.registers.slot(s.weight), 4 * this.registers.slot(s.activation)];
     return () => {
       for (let lane = 0; lane < lanes; lane++) {
-        let sum = i32[a + lane]!;
-        for (let n = 0; n < weights.length; n++) {
-          for (let k = 4 * lane; k < 4 * lane + 4; k++) {
-            const byte = dotOrder[k]!;
-            const x = i8[activations[n]! + byte]!;
-            if (x === -128) failure(this.kernel, s, `activation ${n} holds −128`);
-            sum += (u8[weights[n]! + byte]! - offset) * x;
-          }
+        let sum = a === undefined ? 0 : i32[a + lane]!;
+        for (let k = 4 * lane; k < 4 * lane + 4; k++) {
+          const byte = dotOrder[k]!;
+          const x = i8[activation + byte]!;
+          if (x === -128) failure(this.kernel, s, "the activation holds −128");
+          sum += (u8[weight + byte]! - offset) * x;
         }
         i32[r + lane] = sum;
       }
+    };
+  }
+
+  private close(s: Of<"close">): Step {
+    const { i32 } = this.registers;
+    const { lanes } = this.kernel.target;
+    const [from, r] = [this.registers.slot(s.sum), this.registers.slot(s.result)];
+    const a = s.accumulator === undefined ? undefined : this.registers.slot(s.accumulator);
+    return () => {
+      for (let lane = 0; lane < lanes; lane++)
+        i32[r + lane] = i32[from + lane]! + (a === undefined ? 0 : i32[a + lane]!);
     };
   }
 

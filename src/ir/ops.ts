@@ -211,7 +211,7 @@ export const VECTOR_OPS = {
 } as const satisfies Record<string, OpSpec>;
 
 /**
- * `dot` and `dot8` take a chain of registers, so that a target may add 16-bit partial products before it widens:
+ * A chain of `dot` or `dot8` links, then closed, so that a target may add products in 16 bits before it widens them:
  * lane ← acc + Σ_n Σ_i w_n[dotByte(lane, i)] · x_n[dotByte(lane, i)], exactly.
  * `dot` needs codes of at most 7 bits. `dot8` takes any u8, and takes w − dot8Offset of the target for w.
  */

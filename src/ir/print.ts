@@ -79,10 +79,12 @@ function lines(s: Statement, name: Naming, nested: (body: readonly Statement[]) 
       return [definition(s.result, name) + `${s.op} ${operands}`.trimEnd()];
     }
     case "dot": {
-      const chain = s.weights.map(
-        (w, i) => `${name(w)} · ${s.activations[i] ? name(s.activations[i]) : "?"}`,
-      );
-      return [`${definition(s.result, name)}${s.op} ${name(s.accumulator)} + ${chain.join(" + ")}`];
+      const sum = s.sum === undefined ? "" : `${name(s.sum)} + `;
+      return [`${definition(s.result, name)}${s.op} ${sum}${name(s.weight)} · ${name(s.activation)}`];
+    }
+    case "close": {
+      const accumulator = s.accumulator === undefined ? "" : `${name(s.accumulator)} + `;
+      return [`${definition(s.result, name)}close ${s.op} ${accumulator}${name(s.sum)}`];
     }
     case "variable":
       return [`var ${definition(s.variable, name)}${name(s.initial)}`];

@@ -14,6 +14,7 @@ export type Type =
   | "vi32" // i32 × L
   | "vu8" // u8 × 4L: quantization codes; the value's `bits` bounds them: 0 ≤ code < 2^bits
   | "vi8" // i8 × 4L: quantized activations, −127 … 127 (never −128, so that negation cannot overflow)
+  | "vsum" // a chain of dot products that is not closed yet: per lane a sum in the target's own form
   | "vmask"; // one truth value per lane
 
 /** How printed names of values without a name of their own start. */
@@ -25,6 +26,7 @@ export const VALUE_PREFIX: Readonly<Record<Type, string>> = {
   vi32: "vi",
   vu8: "w",
   vi8: "x",
+  vsum: "s",
   vmask: "m",
 };
 
@@ -59,12 +61,23 @@ export type Statement =
       readonly result?: Value;
     }
   | {
-      /** The dot family: acc + Σ over the chain of the four products per lane. */
+      /**
+       * One link of a chain of dot products: the sum so far (nothing, for the first link) plus the four products of
+       * every lane. Where the target adds in place (`Target.dotLinks`), the first link starts from the accumulator.
+       */
       readonly kind: "dot";
       readonly op: "dot" | "dot8";
-      readonly accumulator: Value<"vi32">;
-      readonly weights: readonly Value<"vu8">[];
-      readonly activations: readonly Value<"vi8">[];
+      readonly sum?: Value<"vi32"> | Value<"vsum">;
+      readonly weight: Value<"vu8">;
+      readonly activation: Value<"vi8">;
+      readonly result: Value<"vsum">;
+    }
+  | {
+      /** The sum of a chain in 32 bits, plus the accumulator where the chain did not start from it. */
+      readonly kind: "close";
+      readonly op: "dot" | "dot8";
+      readonly sum: Value<"vsum">;
+      readonly accumulator?: Value<"vi32">;
       readonly result: Value<"vi32">;
     }
   | { readonly kind: "variable"; readonly variable: Variable; readonly initial: Value }
@@ -107,6 +120,11 @@ export interface Target {
    * that subtracts a zero point anyway loses nothing.
    */
   readonly dot8Offset: 0 | 128;
+  /**
+   * Links that a chain of dots on codes of `bits` bits may have: 16-bit sums must be widened before they overflow.
+   * Infinity where the target adds to the 32-bit accumulator in place.
+   */
+  readonly dotLinks: (bits: number) => number;
   /** Whether `fma` rounds once (fused) or after the product too. */
   readonly fusedMultiplyAdd: boolean;
 }

@@ -1,5 +1,5 @@
 import { InternalError } from "../base/errors.ts";
-import { OPS, type OpName, resultBits } from "./ops.ts";
+import { type DotOpName, OPS, type OpName, resultBits } from "./ops.ts";
 import { printStatement } from "./print.ts";
 import type { Kernel, Statement, Target, Type, Value, Variable } from "./types.ts";
 import { attributeProblems } from "./verify-attributes.ts";
@@ -35,6 +35,14 @@ export function verify(kernel: Kernel): void {
   throw new InternalError(`kernel ${kernel.name}:${list}`);
 }
 
+interface OpenChain {
+  readonly op: DotOpName;
+  readonly links: number;
+  /** The widest code so far. */
+  readonly bits: number;
+  readonly scope: number;
+}
+
 class Verifier {
   private readonly problems: string[] = [];
   private readonly defined = new Set<number>();
@@ -43,6 +51,11 @@ class Verifier {
   private assigned = new Map<number, number>();
   private readonly constants = new Map<number, number>();
   private readonly tables = new Set<number>();
+  /** Chains of dots that may go on, by the id of their sum. */
+  private readonly chains = new Map<number, OpenChain>();
+  /** The block of the statement at hand; every block has a number of its own. */
+  private scopeId = 0;
+  private scopes = 0;
   private at: Statement | undefined;
 
   constructor(private readonly kernel: Kernel) {}
@@ -120,7 +133,10 @@ class Verifier {
   /** Statements with a scope of their own. */
   private scope(statements: readonly Statement[]): void {
     const outer = new Set(this.visible.keys());
+    const around = this.scopeId;
+    this.scopeId = ++this.scopes;
     this.statements(statements);
+    this.scopeId = around;
     for (const id of this.visible.keys()) if (!outer.has(id)) this.visible.delete(id);
   }
 
@@ -133,8 +149,12 @@ class Verifier {
       case "dot":
         this.dot(s);
         break;
+      case "close":
+        this.close(s);
+        break;
       case "variable":
         this.use(s.initial, s.variable.type, "the initial value");
+        if (s.variable.type === "vsum") this.problem("a chain cannot be kept in a variable");
         if (s.initial.bits !== s.variable.bits)
           this.problem(`the initial value is ${describe(s.initial)}, the variable ${describe(s.variable)}`);
         this.define(s.variable);
@@ -187,15 +207,53 @@ class Verifier {
   }
 
   private dot(s: Of<"dot">): void {
-    this.use(s.accumulator, "vi32", "the accumulator");
-    if (s.weights.length === 0 || s.weights.length !== s.activations.length)
-      this.problem(`a chain of ${s.weights.length} weights and ${s.activations.length} activations`);
-    s.weights.forEach((w, i) => this.use(w, "vu8", `weight ${i}`));
-    s.activations.forEach((x, i) => this.use(x, "vi8", `activation ${i}`));
-    if (s.op === "dot" && s.weights.some((w) => (w.bits ?? 8) > 7))
-      this.problem("weights of 8 bits need dot8");
+    const bits = s.weight.bits ?? 8;
+    const most = this.kernel.target.dotLinks(bits);
+    if (s.sum === undefined) {
+      if (most === Number.POSITIVE_INFINITY) this.problem("the first link has no accumulator");
+      this.chains.set(s.result.id, { op: s.op, links: 1, bits, scope: this.scopeId });
+    } else if (s.sum.type === "vsum") {
+      const chain = this.extend(s.op, s.sum);
+      this.chains.set(s.result.id, {
+        ...chain,
+        links: chain.links + 1,
+        bits: Math.max(chain.bits, bits),
+      });
+    } else {
+      this.use(s.sum, "vi32", "the accumulator");
+      if (most !== Number.POSITIVE_INFINITY) this.problem("the first link has an accumulator");
+      this.chains.set(s.result.id, { op: s.op, links: 1, bits, scope: this.scopeId });
+    }
+    const chain = this.chains.get(s.result.id);
+    if (chain !== undefined && chain.links > this.kernel.target.dotLinks(chain.bits))
+      this.problem(`${chain.links} links with codes of ${chain.bits} bits`);
+    this.use(s.weight, "vu8", "the weight");
+    this.use(s.activation, "vi8", "the activation");
+    if (s.op === "dot" && bits > 7) this.problem("weights of 8 bits need dot8");
+    if (s.result.type !== "vsum") this.problem(`results in ${s.result.type}, must be vsum`);
+    this.define(s.result);
+  }
+
+  private close(s: Of<"close">): void {
+    const chain = this.extend(s.op, s.sum);
+    const inPlace = this.kernel.target.dotLinks(chain.bits) === Number.POSITIVE_INFINITY;
+    if (s.accumulator !== undefined) this.use(s.accumulator, "vi32", "the accumulator");
+    if (inPlace !== (s.accumulator === undefined))
+      this.problem(inPlace ? "the accumulator is added twice" : "the accumulator is missing");
     if (s.result.type !== "vi32") this.problem(`results in ${s.result.type}, must be vi32`);
     this.define(s.result);
+  }
+
+  /** The open chain that a sum belongs to. A sum is used once, in the block that opened its chain. */
+  private extend(op: DotOpName, sum: Value): OpenChain {
+    this.use(sum, "vsum", "the sum");
+    const chain = this.chains.get(sum.id);
+    this.chains.delete(sum.id);
+    if (chain === undefined) this.problem("the sum is not that of an open chain");
+    if (chain !== undefined && chain.scope !== this.scopeId)
+      this.problem("the chain was opened in another block");
+    if (chain !== undefined && chain.op !== op) this.problem(`a chain of ${chain.op}`);
+    return chain ?? { op, links: 0, bits: 1, scope: this.scopeId };
   }
 
   private assign(s: Of<"assign">): void {

@@ -1,26 +1,13 @@
 import { floatLiteral, hexByte } from "./c-literal.ts";
-import type { DotChain, Isa } from "./isa.ts";
+import type { Isa } from "./isa.ts";
 
 /**
  * `vpmaddubsw` adds two u8·i8 products in 16 bits, so up to ⌊(2^15 − 1) / (2 · (2^bits − 1) · 127)⌋ links of a chain
  * can be added in 16 bits before `vpmaddwd` by ones widens them: 8 links at 4 bits, 18 at 3, 43 at 2, 1 at 7.
+ * With 8 bits no two links fit: `dot8` widens each.
  */
-function dotChain({ weights, activations, bits }: DotChain): string[] {
-  const run = Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
-  const sums: string[] = [];
-  for (let start = 0; start < weights.length; start += run) {
-    const products = weights
-      .slice(start, start + run)
-      .map((w, i) => `_mm256_maddubs_epi16(${w}, ${activations[start + i]})`);
-    const pairs = products.reduceRight((rest, product) => `_mm256_add_epi16(${product},\n${rest})`);
-    sums.push(`_mm256_add_epi32($a, _mm256_madd_epi16(#ones16,\n${pairs}))`);
-  }
-  return sums;
-}
-
-/** |w − 128| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits, but no two pairs do. */
-function dot8Chain({ weights, activations }: DotChain): string[] {
-  return weights.map((w, i) => `dot8($a, ${w}, ${activations[i]})`);
+function dotLinks(bits: number): number {
+  return bits === 8 ? Number.POSITIVE_INFINITY : Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
 }
 
 const setr = (values: readonly number[]): string => `_mm256_setr_epi32(${values.join(", ")})`;
@@ -34,11 +21,19 @@ export const avx2: Isa = {
   lanes: 8,
   dotByte: (lane, i) => 4 * lane + i,
   dot8Offset: 128,
+  dotLinks,
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
   registers: 16,
-  types: { vf32: "__m256", vi32: "__m256i", vu8: "__m256i", vi8: "__m256i", vmask: "__m256i" },
+  types: {
+    vf32: "__m256",
+    vi32: "__m256i",
+    vu8: "__m256i",
+    vi8: "__m256i",
+    vsum: "__m256i",
+    vmask: "__m256i",
+  },
   constants: {
     ones16: ["vi32", "_mm256_set1_epi16(1)"],
     iota: ["vi32", setr(range(8))],
@@ -145,7 +140,15 @@ export const avx2: Isa = {
     vfmaxlane: "max_lane($0)",
     visum: "sum_lanes_i32($0)",
   },
-  dot: { dot: dotChain, dot8: dot8Chain },
+  dot: {
+    dot: {
+      first: "_mm256_maddubs_epi16($w, $x)",
+      next: "_mm256_add_epi16($s, _mm256_maddubs_epi16($w, $x))",
+      close: "_mm256_add_epi32($a, _mm256_madd_epi16(#ones16, $s))",
+    },
+    // |w − 128| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits.
+    dot8: { next: "dot8($s, $w, $x)" },
+  },
   costs: {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd

@@ -1,10 +1,8 @@
 import { floatLiteral, hexByte } from "./c-literal.ts";
-import type { DotChain, Isa } from "./isa.ts";
+import type { Isa } from "./isa.ts";
 
 /** `vpdpbusd` multiplies u8 by i8, adds the four products of a lane and the accumulator, and never saturates. */
-function dotChain({ weights, activations }: DotChain): string[] {
-  return weights.map((w, i) => `_mm512_dpbusd_epi32($a, ${w}, ${activations[i]})`);
-}
+const dot = { next: "_mm512_dpbusd_epi32($s, $w, $x)" };
 
 const setr = (values: readonly number[]): string => `_mm512_setr_epi32(${values.join(", ")})`;
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
@@ -17,11 +15,19 @@ export const avx512Vnni: Isa = {
   lanes: 16,
   dotByte: (lane, i) => 4 * lane + i,
   dot8Offset: 0,
+  dotLinks: () => Number.POSITIVE_INFINITY,
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],
   registers: 32,
-  types: { vf32: "__m512", vi32: "__m512i", vu8: "__m512i", vi8: "__m512i", vmask: "__mmask16" },
+  types: {
+    vf32: "__m512",
+    vi32: "__m512i",
+    vu8: "__m512i",
+    vi8: "__m512i",
+    vsum: "__m512i",
+    vmask: "__mmask16",
+  },
   constants: {
     iota: ["vi32", setr(range(16))],
   },
@@ -119,7 +125,7 @@ export const avx512Vnni: Isa = {
     vfmaxlane: "max_lane($0)",
     visum: "sum_lanes_i32($0)",
   },
-  dot: { dot: dotChain, dot8: dotChain },
+  dot: { dot, dot8: dot },
   costs: {
     dot: 1,
     dotClose: 0,

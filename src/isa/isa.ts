@@ -18,11 +18,14 @@ export interface RowInput {
  */
 export type Row = string | ((input: RowInput) => string);
 
-/** Operand texts of a `dot`; `bits` bounds every code of the chain. */
-export interface DotChain {
-  readonly weights: readonly string[];
-  readonly activations: readonly string[];
-  readonly bits: number;
+/** How a chain of dots is printed: `$w` and `$x` are the operands, `$s` the sum so far, `$a` the accumulator. */
+export interface DotRows {
+  /** The first link, where the target does not add in place. */
+  readonly first?: string;
+  /** A link: `$s` plus the products. */
+  readonly next: string;
+  /** The accumulator plus the sum, where the target does not add in place. */
+  readonly close?: string;
 }
 
 /**
@@ -62,7 +65,6 @@ export interface Isa extends Target {
   /** Helper functions for rows that are a sequence: printed once per unit, when a row that calls them is used. */
   readonly helpers: Readonly<Record<string, string>>;
   readonly rows: { readonly [N in VectorOpName]: Row };
-  /** A chain as a sequence of expressions: `$a` is the accumulator at first, then the result so far. */
-  readonly dot: { readonly [N in DotOpName]: (chain: DotChain) => readonly string[] };
+  readonly dot: { readonly [N in DotOpName]: DotRows };
   readonly costs: IsaCosts;
 }

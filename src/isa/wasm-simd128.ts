@@ -1,4 +1,4 @@
-import type { DotChain, Isa, RowInput, VectorType } from "./isa.ts";
+import type { Isa, RowInput, VectorType } from "./isa.ts";
 import { f32Text, hex, splat } from "./wasm-literal.ts";
 
 /**
@@ -6,6 +6,11 @@ import { f32Text, hex, splat } from "./wasm-literal.ts";
  * memory row, and `@+8` is allowed. `%v0`, `%i0`, `%f0` are scratch locals (v128, i32, f32), private to the row only
  * if no operand comes after the first of them: an operand's own text may use the same scratch.
  */
+
+const up = "i32.const 8 i16x8.shl";
+const evenBytes = `$x ${up} i32.const 8 i16x8.shr_s`;
+const oddBytes = "$x i32.const 8 i16x8.shr_s";
+const oddCodes = "$w i32.const 8 i16x8.shr_u";
 
 /**
  * Bytes are multiplied in pairs of 16-bit lanes (`i32x4.dot_i16x8_s`: pmaddwd). With e and o the even and the odd byte
@@ -17,30 +22,15 @@ import { f32Text, hex, splat } from "./wasm-literal.ts";
  * row that shares x, so the engine computes them once. `extmul` with sums in 16 bits has half the speed, since its
  * widening is part of each product.
  */
-function dotChain(chain: DotChain): string[] {
-  return pairs(chain, (w, x) => [w, evenBytes(x), oddCodes(w), `${oddBytes(x)} ${x} ${up} i16x8.sub`]);
-}
+const dot = products("$w", `${oddBytes} $x ${up} i16x8.sub`);
 
 /** A code above 127 would make w negative: its even byte is masked. */
-function dot8Chain(chain: DotChain): string[] {
-  return pairs(chain, (w, x) => [`${w} #even v128.and`, evenBytes(x), oddCodes(w), oddBytes(x)]);
-}
+const dot8 = products("$w #even v128.and", oddBytes);
 
-const up = "i32.const 8 i16x8.shl";
-const evenBytes = (x: string) => `${x} ${up} i32.const 8 i16x8.shr_s`;
-const oddBytes = (x: string) => `${x} i32.const 8 i16x8.shr_s`;
-const oddCodes = (w: string) => `${w} i32.const 8 i16x8.shr_u`;
-
-/** acc + Σ over the chain of two products of 16-bit lanes, factor by factor. */
-function pairs(
-  { weights, activations }: DotChain,
-  factors: (w: string, x: string) => readonly [string, string, string, string],
-): string[] {
+/** Two products of 16-bit lanes: the first factors of both, and the second factor of the odd bytes. */
+function products(evenCodes: string, xOdd: string): string {
   const product = "i32x4.dot_i16x8_s";
-  return weights.map((w, i) => {
-    const [even, xEven, odd, xOdd] = factors(w, activations[i] as string);
-    return `$a ${even} ${xEven} ${product} ${odd} ${xOdd} ${product} i32x4.add i32x4.add`;
-  });
+  return `$s ${evenCodes} ${evenBytes} ${product} ${oddCodes} ${xOdd} ${product} i32x4.add i32x4.add`;
 }
 
 /** Shifts move 16-bit lanes; what crosses a byte lands outside the mask. */
@@ -149,11 +139,12 @@ export const wasmSimd128: Isa = {
   lanes: 4,
   dotByte: (lane, i) => 4 * lane + i,
   dot8Offset: 0,
+  dotLinks: () => Number.POSITIVE_INFINITY,
   fusedMultiplyAdd: false,
   features: ["simd128"], // a WebAssembly proposal, not a CPU flag: every engine that validates v128 has it
   flags: [],
   registers: 15, // of x86-64, less the one V8 keeps; AArch64 has 31
-  types: { vf32: "v128", vi32: "v128", vu8: "v128", vi8: "v128", vmask: "v128" },
+  types: { vf32: "v128", vi32: "v128", vu8: "v128", vi8: "v128", vsum: "v128", vmask: "v128" },
   constants: {
     ...fieldMasks(),
     even: ["vu8", splat("i16x8", "0xff")],
@@ -236,7 +227,7 @@ export const wasmSimd128: Isa = {
     vfmaxlane: maxLane,
     visum: reduction("i32x4.add", "i32x4", "i32.add"),
   },
-  dot: { dot: dotChain, dot8: dot8Chain },
+  dot: { dot: { next: dot }, dot8: { next: dot8 } },
   costs: {
     // x86-64. The factors made of activations, 4 and 3 instructions, are shared by the rows (of 4, say).
     dot: 6, // shift, two pmaddwd, two paddd

@@ -5,7 +5,7 @@ import type { ActivationLayout } from "./activations.ts";
 import type { Context } from "./micro-gemv.ts";
 import { floatSegment } from "./segment-f32.ts";
 import { int8Segment } from "./segment-int8.ts";
-import { advance, type Cursor, cursor, steps } from "./work.ts";
+import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
 
 /** The inputs of one mini-GEMV: whole groups `start` … `end` − 1, and whether the row's ragged group follows. */
 export interface InputBlock {
@@ -82,6 +82,7 @@ function group(c: Context, at: GroupCursors, inputs: number): void {
   const segment = Math.min(layout.segment, inputs);
   const whole = Math.floor(inputs / segment);
   const codes = advance(at.record, pack.headerBytes);
+  if (at.x.length === 1) prefetch(b, at.record, pack.headerBytes);
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [codes, chunkCount(segment) * pack.chunkBytes],
   };

@@ -1,6 +1,6 @@
 import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { CHUNK, fieldStride, fieldsPerByte, type QuantizedFormat } from "../quant/formats.ts";
+import { fieldStride, fieldsPerByte, type QuantizedFormat } from "../quant/formats.ts";
 import { type Packing, planeOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import type { Cursor } from "./work.ts";
@@ -27,41 +27,49 @@ export interface SegmentCursors {
   readonly sums: readonly Cursor[];
 }
 
-export interface Field {
-  readonly codes: Value<"vu8">;
-  /** Offset of the first of its four inputs in the chunk. */
-  readonly input: number;
+/**
+ * First inputs of the eight registers of a chunk, in the order in which they are multiplied: the fields of one word of
+ * the first plane after each other, so that the word can be forgotten then.
+ */
+export function inputOrder({ planes }: QuantizedFormat): number[] {
+  const width = planes[0] as number;
+  return Array.from({ length: width }, (_, word) =>
+    Array.from({ length: fieldsPerByte(width) }, (_, field) => field * fieldStride(width) + 4 * word),
+  ).flat();
 }
 
-/** First inputs of the eight registers of a chunk, in the order in which they are unpacked. */
-export const INPUTS = Array.from({ length: CHUNK / 4 }, (_, i) => 4 * i);
-
 /**
- * The eight code registers of a chunk for row vector u: per 4-input step, the planes' fields joined.
- * Word r, field f of a plane of width w holds inputs f·4w + 4r … + 3.
+ * The codes of a chunk for row vector u, four inputs a register: the planes' fields joined. Word r, field f of a plane
+ * of width w holds inputs f·4w + 4r … + 3. A word is loaded when its first field is asked for.
  */
-export function unpackChunk({ b, format, pack }: Context, codes: Cursor, u: number): Field[] {
-  const registerBytes = 4 * pack.lanes;
-  const parts = new Map<number, Value<"vu8">>();
-  let position = 0;
-  format.planes.forEach((width, plane) => {
-    const base = planeOffset(format.planes, plane, pack.tileRows);
-    for (let word = 0; word < width; word++) {
-      const offset = codes.offset + base + (word * pack.tile + u) * registerBytes;
-      const register = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits: 8 }));
-      for (let f = 0; f < fieldsPerByte(width); f++) {
-        const input = f * fieldStride(width) + 4 * word;
-        const field =
-          width === 8 ? register : b.op.vfield(register, { shift: f * width, bits: width, position });
-        const low = parts.get(input);
-        parts.set(input, low === undefined ? field : b.op.vu8or(low, field));
-      }
-    }
-    position += width;
-  });
-  return [...parts]
-    .sort(([a], [z]) => a - z)
-    .map(([input, value]) => ({ input, codes: b.named(`q${u}_k${input}`, value) }));
+export function chunkCodes(
+  { b, format, pack }: Context,
+  codes: Cursor,
+  u: number,
+): (input: number) => Value<"vu8"> {
+  const words = new Map<number, Value<"vu8">>();
+  const wordAt = (offset: number): Value<"vu8"> => {
+    const known = words.get(offset);
+    const word = known ?? b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits: 8 }));
+    words.set(offset, word);
+    return word;
+  };
+  return (input) => {
+    let position = 0;
+    const fields = format.planes.map((width, plane) => {
+      const word = (input % fieldStride(width)) / 4;
+      const base = planeOffset(format.planes, plane, pack.tileRows);
+      const register = wordAt(codes.offset + base + (word * pack.tile + u) * 4 * pack.lanes);
+      const shift = Math.floor(input / fieldStride(width)) * width;
+      const at = position;
+      position += width;
+      return width === 8 ? register : b.op.vfield(register, { shift, bits: width, position: at });
+    });
+    return b.named(
+      `q${u}_k${input}`,
+      fields.reduce((low, high) => b.op.vu8or(low, high)),
+    );
+  };
 }
 
 /** The zero points of row vector u, less `offset`. */

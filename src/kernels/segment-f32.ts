@@ -1,6 +1,6 @@
 import type { Cell } from "../ir/builder.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
-import { type Context, type SegmentCursors, unpackChunk, zeroPoints } from "./micro-gemv.ts";
+import { type Context, chunkCodes, inputOrder, type SegmentCursors, zeroPoints } from "./micro-gemv.ts";
 import { type Cursor, steps } from "./work.ts";
 
 /** acc += scale · (Σ q·x − z·Σx) over one segment, which is a group: weights dequantized in registers. */
@@ -30,9 +30,11 @@ export function floatSegment(
   });
   steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
     for (let u = 0; u < pack.tile; u++) {
-      for (const { codes: q, input } of unpackChunk(c, here.codes as Cursor, u)) {
+      const codesOf = chunkCodes(c, here.codes as Cursor, u);
+      for (const input of inputOrder(format)) {
+        const four = codesOf(input);
         for (let i = 0; i < 4; i++) {
-          const weight = b.op.vitof(b.op.vbyteof(q, { index: i }));
+          const weight = b.op.vitof(b.op.vbyteof(four, { index: i }));
           at.x.forEach((_, t) => {
             const x = here[`x${t}`] as Cursor;
             const cell = (products[t] as Cell<"vf32">[])[u] as Cell<"vf32">;

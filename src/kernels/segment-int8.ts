@@ -1,10 +1,24 @@
-import type { Cell } from "../ir/builder.ts";
+import type { Cell, Chain } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
-import { type Context, INPUTS, type SegmentCursors, unpackChunk, zeroPoints } from "./micro-gemv.ts";
-import { advance, type Cursor, cursor } from "./work.ts";
+import {
+  type Context,
+  chunkCodes,
+  inputOrder,
+  type Matrix,
+  type SegmentCursors,
+  zeroPoints,
+} from "./micro-gemv.ts";
+import { advance, type Cursor, cursor, prefetch } from "./work.ts";
 
-/** acc += scales · (Σ q·x − z·Σx) over one segment of `inputs` inputs, in integers until the scales. */
+/** The open chains of a micro-GEMV: one per token and row vector. */
+type Chains = Matrix<Chain>;
+
+/**
+ * acc += scales · (Σ q·x − z·Σx) over one segment of `inputs` inputs, in integers until the scales. Inputs outermost:
+ * four at a time, for every token a broadcast that serves all row vectors; so registers hold the sums, the words and
+ * fields at hand and one broadcast.
+ */
 export function int8Segment(
   c: Context,
   record: Cursor,
@@ -15,47 +29,22 @@ export function int8Segment(
   const { b, format, pack, unrolledChunks, acc } = c;
   const { zero } = format;
   const chunks = chunkCount(inputs);
-  const unrolled = chunks <= unrolledChunks;
   // What the dot product already subtracted from every code.
   const offset = format.bits === 8 ? b.target.dot8Offset : 0;
   const constant = zero.kind === "constant" ? zero.value - offset : zero.kind === "minimum" ? -offset : 0;
-  const start = at.sums.map((sum) =>
-    constant === 0
-      ? b.op.viconst({ value: 0 })
-      : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant))),
-  );
-  const totals: Value<"vi32">[][] = start.map((v) => Array<Value<"vi32">>(pack.tile).fill(v));
-  const addChunk = (w: Cursor, xs: readonly Cursor[], sums: Value<"vi32">[][]) => {
-    const broadcast = (t: number, input: number) => {
-      const x = xs[t] as Cursor;
-      return b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
-    };
-    // For one token the broadcasts serve all row vectors; for several, registers hold the codes instead.
-    const single = xs.length === 1 ? INPUTS.map((input) => broadcast(0, input)) : undefined;
-    for (let u = 0; u < pack.tile; u++) {
-      const fields = unpackChunk(c, w, u);
-      xs.forEach((_, t) => {
-        const row = sums[t] as Value<"vi32">[];
-        row[u] = b.dot(
-          row[u] as Value<"vi32">,
-          fields.map((f) => f.codes),
-          single ?? fields.map((f) => broadcast(t, f.input)),
-        );
-        b.named(`dot${t}_${u}`, row[u] as Value<"vi32">);
-      });
-    }
+  const starts: Value<"vi32">[] = [];
+  const start = (t: number): Value<"vi32"> => {
+    const sum = at.sums[t] as Cursor;
+    starts[t] ??=
+      constant === 0
+        ? b.op.viconst({ value: 0 })
+        : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant)));
+    return starts[t];
   };
-  if (unrolled) {
-    for (let chunk = 0; chunk < chunks; chunk++) {
-      addChunk(
-        advance(codes, chunk * pack.chunkBytes),
-        at.x.map((x) => advance(x, chunk * CHUNK)),
-        totals,
-      );
-    }
-  } else {
-    loopChunks(c, chunks, codes, at.x, totals, addChunk);
-  }
+  const totals =
+    chunks <= unrolledChunks
+      ? unrolledSegment(c, chunks, codes, at.x, start)
+      : loopedSegment(c, chunks, codes, at.x, start);
   const xScales = at.scales.map((c) => b.op.fload(c.pointer, { offset: c.offset }));
   const sum = (c: Cursor) => b.op.itof(b.op.iload(c.pointer, { offset: c.offset }));
   // What every row adds besides s · (Σ q·x): −z · Σx before the scales, or m · (scale of x) · Σx after them.
@@ -73,7 +62,7 @@ export function int8Segment(
     const minima = shifts && half(pack.zeroAt);
     at.x.forEach((_, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
-      const dot = b.op.vitof((totals[t] as Value<"vi32">[])[u] as Value<"vi32">);
+      const dot = b.op.vitof((totals[t] as readonly Value<"vi32">[])[u] as Value<"vi32">);
       const centred = zeros ? b.op.vfma(zeros, negatedSums?.[t] as Value<"vf32">, dot) : dot;
       if (minima) cell.set(b.op.vfma(minima, shifts?.[t] as Value<"vf32">, cell.get()));
       cell.set(b.op.vfma(centred, b.op.vfmul(scale, b.op.vfsplat(xScales[t] as Value<"f32">)), cell.get()));
@@ -81,29 +70,65 @@ export function int8Segment(
   }
 }
 
-/** Chunks of a long segment in a loop of `mu` inputs, the sums in variables. */
-function loopChunks(
+function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi32">): Chains {
+  const { b, format, pack, acc } = c;
+  return acc.map((_, t) =>
+    Array.from({ length: pack.tile }, (_, u) =>
+      b.chain(format.bits, () => accumulator(t, u), `dot${t}_${u}`),
+    ),
+  );
+}
+
+/** Adds the products of one chunk to every chain. */
+function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
+  const { b, format, pack } = c;
+  if (xs.length === 1) prefetch(b, w, pack.chunkBytes);
+  const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
+  for (const input of inputOrder(format)) {
+    const fields = codes.map((codesOf) => codesOf(input));
+    xs.forEach((x, t) => {
+      const four = b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
+      fields.forEach((field, u) => (chains[t] as readonly Chain[])[u]?.add(field, four));
+    });
+  }
+}
+
+function addChunks(c: Context, chunks: number, codes: Cursor, xs: readonly Cursor[], chains: Chains): void {
+  for (let i = 0; i < chunks; i++) {
+    const at = xs.map((x) => advance(x, i * CHUNK));
+    addChunk(c, advance(codes, i * c.pack.chunkBytes), at, chains);
+  }
+}
+
+function unrolledSegment(
   c: Context,
   chunks: number,
   codes: Cursor,
   xs: readonly Cursor[],
-  totals: Value<"vi32">[][],
-  addChunk: (w: Cursor, xs: readonly Cursor[], sums: Value<"vi32">[][]) => void,
-): void {
-  const { b, pack, unrolledChunks: unroll } = c;
-  const cells = totals.map((row, t) => row.map((v, u) => b.variable(`sum${t}_${u}`, v)));
+  start: (t: number) => Value<"vi32">,
+): Matrix<Value<"vi32">> {
+  const chains = openChains(c, start);
+  addChunks(c, chunks, codes, xs, chains);
+  return chains.map((row) => row.map((chain) => chain.close()));
+}
+
+/** Chunks of a long segment in a loop of `mu` inputs, the sums in variables. */
+function loopedSegment(
+  c: Context,
+  chunks: number,
+  codes: Cursor,
+  xs: readonly Cursor[],
+  start: (t: number) => Value<"vi32">,
+): Matrix<Value<"vi32">> {
+  const { b, pack, unrolledChunks: unroll, acc } = c;
+  const cells = acc.map((_, t) =>
+    Array.from({ length: pack.tile }, (_, u) => b.variable(`sum${t}_${u}`, start(t))),
+  );
+  const cellAt = (t: number, u: number) => (cells[t] as Cell<"vi32">[])[u] as Cell<"vi32">;
   const run = (w: Cursor, x: readonly Cursor[], count: number) => {
-    const sums = cells.map((row) => row.map((cell) => cell.get()));
-    for (let i = 0; i < count; i++) {
-      addChunk(
-        advance(w, i * pack.chunkBytes),
-        x.map((xt) => advance(xt, i * CHUNK)),
-        sums,
-      );
-    }
-    cells.forEach((row, t) =>
-      row.forEach((cell, u) => cell.set((sums[t] as Value<"vi32">[])[u] as Value<"vi32">)),
-    );
+    const chains = openChains(c, (t, u) => cellAt(t, u).get());
+    addChunks(c, count, w, x, chains);
+    chains.forEach((row, t) => row.forEach((chain, u) => cellAt(t, u).set(chain.close())));
   };
   const whole = Math.floor(chunks / unroll);
   b.loop("chunk", 0, whole, 1, (i) => {
@@ -122,5 +147,5 @@ function loopChunks(
       rest,
     );
   }
-  cells.forEach((row, t) => row.forEach((cell, u) => ((totals[t] as Value<"vi32">[])[u] = cell.get())));
+  return cells.map((row) => row.map((cell) => cell.get()));
 }

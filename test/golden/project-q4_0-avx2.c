@@ -35,63 +35,68 @@ void project_w_q4_0_x_i8b32_c256_mb256_tb16_mu32_tu16_nu1(const uint64_t *argume
       for (int32_t group = 0; group < 8; group++) {
         char *const record = w_tile + 288 * (intptr_t)group;
         char *const x0_group = x0 + 32 * (intptr_t)group;
-        const int32_t i0 = load_i32(x0 + 4 * (intptr_t)group + 288);
-        const __m256i vi0 = _mm256_set1_epi32((i0 * (-8)));
-        const __m256i x0_k0 = _mm256_set1_epi32(load_i32(x0_group));
-        const __m256i x0_k4 = _mm256_set1_epi32(load_i32(x0_group + 4));
-        const __m256i x0_k8 = _mm256_set1_epi32(load_i32(x0_group + 8));
-        const __m256i x0_k12 = _mm256_set1_epi32(load_i32(x0_group + 12));
-        const __m256i x0_k16 = _mm256_set1_epi32(load_i32(x0_group + 16));
-        const __m256i x0_k20 = _mm256_set1_epi32(load_i32(x0_group + 20));
-        const __m256i x0_k24 = _mm256_set1_epi32(load_i32(x0_group + 24));
-        const __m256i x0_k28 = _mm256_set1_epi32(load_i32(x0_group + 28));
+        __builtin_prefetch(record + 2304, 0, 3);
+        __builtin_prefetch(record + 2336, 0, 3);
+        __builtin_prefetch(record + 2400, 0, 3);
+        __builtin_prefetch(record + 2464, 0, 3);
+        __builtin_prefetch(record + 2528, 0, 3);
         const __m256i w0 = _mm256_loadu_si256((const __m256i *)(record + 32));
         const __m256i q0_k0 = _mm256_and_si256(w0, _mm256_set1_epi8(0x0f));
-        const __m256i q0_k16 = _mm256_and_si256(_mm256_srli_epi16(w0, 4), _mm256_set1_epi8(0x0f));
-        const __m256i w0_2 = _mm256_loadu_si256((const __m256i *)(record + 96));
-        const __m256i q0_k4 = _mm256_and_si256(w0_2, _mm256_set1_epi8(0x0f));
-        const __m256i q0_k20 = _mm256_and_si256(_mm256_srli_epi16(w0_2, 4), _mm256_set1_epi8(0x0f));
-        const __m256i w0_3 = _mm256_loadu_si256((const __m256i *)(record + 160));
-        const __m256i q0_k8 = _mm256_and_si256(w0_3, _mm256_set1_epi8(0x0f));
-        const __m256i q0_k24 = _mm256_and_si256(_mm256_srli_epi16(w0_3, 4), _mm256_set1_epi8(0x0f));
-        const __m256i w0_4 = _mm256_loadu_si256((const __m256i *)(record + 224));
-        const __m256i q0_k12 = _mm256_and_si256(w0_4, _mm256_set1_epi8(0x0f));
-        const __m256i q0_k28 = _mm256_and_si256(_mm256_srli_epi16(w0_4, 4), _mm256_set1_epi8(0x0f));
-        const __m256i dot0_0 = _mm256_add_epi32(vi0, _mm256_madd_epi16(ones16,
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k0, x0_k0),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k4, x0_k4),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k8, x0_k8),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k12, x0_k12),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k16, x0_k16),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k20, x0_k20),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q0_k24, x0_k24),
-            _mm256_maddubs_epi16(q0_k28, x0_k28))))))))));
         const __m256i w1 = _mm256_loadu_si256((const __m256i *)(record + 64));
         const __m256i q1_k0 = _mm256_and_si256(w1, _mm256_set1_epi8(0x0f));
+        const __m256i x0_k0 = _mm256_set1_epi32(load_i32(x0_group));
+        __m256i dot0_0 = _mm256_maddubs_epi16(q0_k0, x0_k0);
+        __m256i dot0_1 = _mm256_maddubs_epi16(q1_k0, x0_k0);
+        const __m256i q0_k16 = _mm256_and_si256(_mm256_srli_epi16(w0, 4), _mm256_set1_epi8(0x0f));
         const __m256i q1_k16 = _mm256_and_si256(_mm256_srli_epi16(w1, 4), _mm256_set1_epi8(0x0f));
+        const __m256i x0_k16 = _mm256_set1_epi32(load_i32(x0_group + 16));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k16, x0_k16));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k16, x0_k16));
+        const __m256i w0_2 = _mm256_loadu_si256((const __m256i *)(record + 96));
+        const __m256i q0_k4 = _mm256_and_si256(w0_2, _mm256_set1_epi8(0x0f));
         const __m256i w1_2 = _mm256_loadu_si256((const __m256i *)(record + 128));
         const __m256i q1_k4 = _mm256_and_si256(w1_2, _mm256_set1_epi8(0x0f));
+        const __m256i x0_k4 = _mm256_set1_epi32(load_i32(x0_group + 4));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k4, x0_k4));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k4, x0_k4));
+        const __m256i q0_k20 = _mm256_and_si256(_mm256_srli_epi16(w0_2, 4), _mm256_set1_epi8(0x0f));
         const __m256i q1_k20 = _mm256_and_si256(_mm256_srli_epi16(w1_2, 4), _mm256_set1_epi8(0x0f));
+        const __m256i x0_k20 = _mm256_set1_epi32(load_i32(x0_group + 20));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k20, x0_k20));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k20, x0_k20));
+        const __m256i w0_3 = _mm256_loadu_si256((const __m256i *)(record + 160));
+        const __m256i q0_k8 = _mm256_and_si256(w0_3, _mm256_set1_epi8(0x0f));
         const __m256i w1_3 = _mm256_loadu_si256((const __m256i *)(record + 192));
         const __m256i q1_k8 = _mm256_and_si256(w1_3, _mm256_set1_epi8(0x0f));
+        const __m256i x0_k8 = _mm256_set1_epi32(load_i32(x0_group + 8));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k8, x0_k8));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k8, x0_k8));
+        const __m256i q0_k24 = _mm256_and_si256(_mm256_srli_epi16(w0_3, 4), _mm256_set1_epi8(0x0f));
         const __m256i q1_k24 = _mm256_and_si256(_mm256_srli_epi16(w1_3, 4), _mm256_set1_epi8(0x0f));
+        const __m256i x0_k24 = _mm256_set1_epi32(load_i32(x0_group + 24));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k24, x0_k24));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k24, x0_k24));
+        const __m256i w0_4 = _mm256_loadu_si256((const __m256i *)(record + 224));
+        const __m256i q0_k12 = _mm256_and_si256(w0_4, _mm256_set1_epi8(0x0f));
         const __m256i w1_4 = _mm256_loadu_si256((const __m256i *)(record + 256));
         const __m256i q1_k12 = _mm256_and_si256(w1_4, _mm256_set1_epi8(0x0f));
+        const __m256i x0_k12 = _mm256_set1_epi32(load_i32(x0_group + 12));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k12, x0_k12));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k12, x0_k12));
+        const __m256i q0_k28 = _mm256_and_si256(_mm256_srli_epi16(w0_4, 4), _mm256_set1_epi8(0x0f));
         const __m256i q1_k28 = _mm256_and_si256(_mm256_srli_epi16(w1_4, 4), _mm256_set1_epi8(0x0f));
-        const __m256i dot0_1 = _mm256_add_epi32(vi0, _mm256_madd_epi16(ones16,
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k0, x0_k0),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k4, x0_k4),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k8, x0_k8),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k12, x0_k12),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k16, x0_k16),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k20, x0_k20),
-            _mm256_add_epi16(_mm256_maddubs_epi16(q1_k24, x0_k24),
-            _mm256_maddubs_epi16(q1_k28, x0_k28))))))))));
+        const __m256i x0_k28 = _mm256_set1_epi32(load_i32(x0_group + 28));
+        dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k28, x0_k28));
+        dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k28, x0_k28));
+        const int32_t i0 = load_i32(x0 + 4 * (intptr_t)group + 288);
+        const __m256i vi0 = _mm256_set1_epi32((i0 * (-8)));
         const float f0 = load_f32(x0 + 4 * (intptr_t)group + 256);
         const __m256 scale0 = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(record)));
-        acc0_0 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot0_0), _mm256_mul_ps(scale0, _mm256_set1_ps(f0)), acc0_0);
+        const __m256 vf0 = _mm256_cvtepi32_ps(_mm256_add_epi32(vi0, _mm256_madd_epi16(ones16, dot0_0)));
+        acc0_0 = _mm256_fmadd_ps(vf0, _mm256_mul_ps(scale0, _mm256_set1_ps(f0)), acc0_0);
         const __m256 scale1 = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(record + 16)));
-        acc0_1 = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot0_1), _mm256_mul_ps(scale1, _mm256_set1_ps(f0)), acc0_1);
+        const __m256 vf1 = _mm256_cvtepi32_ps(_mm256_add_epi32(vi0, _mm256_madd_epi16(ones16, dot0_1)));
+        acc0_1 = _mm256_fmadd_ps(vf1, _mm256_mul_ps(scale1, _mm256_set1_ps(f0)), acc0_1);
       }
       _mm256_storeu_ps((float *)(y0), acc0_0);
       _mm256_storeu_ps((float *)(y0 + 32), acc0_1);

@@ -10,8 +10,8 @@
   (func $small_gemv (export "small_gemv") (param $arguments i32) (param $thread i32) (param $threads i32)
     (local $field4at0 v128) (local $half_bits v128) (local $half_bias v128) (local $half_exponent v128)
     (local $half_scale v128) (local $half_normal v128) (local $sign v128) (local $sum v128)
-    (local $w0 v128) (local $x0 v128) (local $x1 v128) (local $w1 v128) (local $w2 v128)
-    (local $vi0 v128) (local $vf0 v128) (local $vf1 v128) (local $vf2 v128) (local $t.v0 v128)
+    (local $w0 v128) (local $x0 v128) (local $x1 v128) (local $w1 v128) (local $s0 v128)
+    (local $w2 v128) (local $vf0 v128) (local $vf1 v128) (local $vf2 v128) (local $t.v0 v128)
     (local $t.v1 v128)
     (local $weights i32) (local $x i32) (local $scales i32) (local $y i32) (local $blocks i32)
     (local $rows i32) (local $block i32) (local $p0 i32)
@@ -37,16 +37,16 @@
         local.get $p0  v128.load32_splat                                local.set $x0
         local.get $p0  v128.load32_splat offset=4                       local.set $x1
         local.get $w0  local.get $field4at0  v128.and                   local.set $w1
-        local.get $w0  i32.const 4  i16x8.shr_u  local.get $field4at0  v128.and  local.set $w2
         local.get $sum  local.get $w1  local.get $x0  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w1  i32.const 8  i16x8.shr_u  local.get $x0  i32.const 8
             i16x8.shr_s  local.get $x0  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add
-            i32x4.add                                                       local.set $vi0
-        local.get $vi0  local.get $w2  local.get $x1  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
+            i32x4.add                                                       local.set $s0
+        local.get $w0  i32.const 4  i16x8.shr_u  local.get $field4at0  v128.and  local.set $w2
+        local.get $s0  local.get $w2  local.get $x1  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w2  i32.const 8  i16x8.shr_u  local.get $x1  i32.const 8
             i16x8.shr_s  local.get $x1  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add
-            i32x4.add                                                       local.set $vi0
-        local.get $vi0                                                  local.set $sum
+            i32x4.add                                                       local.set $s0
+        local.get $s0                                                   local.set $sum
         local.get $block  i32.const 1  i32.add  local.tee $block  local.get $blocks  i32.lt_s
             br_if $block
       end

@@ -40,7 +40,9 @@ kernel example(x: ptr, n: i32) for four, L = 4 {
     w1: u4 = vfield w0, shift=0, bits=4, position=0
     high: u4 = vfield w0, shift=4, bits=4, position=0
     x0: vi8 = vbroadcast4 p0, offset=16
-    vi1: vi32 = dot sum + w1 · x0 + high · x0
+    s0: vsum = dot sum + w1 · x0
+    s1: vsum = dot s0 + high · x0
+    vi1: vi32 = close dot s1
     sum ← vi1
   }
   sum2: i32 = visum sum

@@ -6,11 +6,17 @@ const inOrder = (lane: number, i: number) => 4 * lane + i;
 /** WebAssembly's: lane j is fed by bytes 2j, 2j + 1, 8 + 2j, 9 + 2j. */
 const split = (lane: number, i: number) => 2 * lane + (i & 1) + 8 * (i >> 1);
 
+const inPlace = () => Number.POSITIVE_INFINITY;
+/** Sums of pairs of products in 16 bits, as on AVX2. */
+const inPairs = (bits: number) =>
+  bits === 8 ? Number.POSITIVE_INFINITY : Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
+
 export const four: Target = {
   name: "four",
   lanes: 4,
   dotByte: inOrder,
   dot8Offset: 0,
+  dotLinks: inPlace,
   fusedMultiplyAdd: true,
 };
 export const fourSplit: Target = {
@@ -18,6 +24,7 @@ export const fourSplit: Target = {
   lanes: 4,
   dotByte: split,
   dot8Offset: 128,
+  dotLinks: inPairs,
   fusedMultiplyAdd: false,
 };
 export const eight: Target = {
@@ -25,6 +32,7 @@ export const eight: Target = {
   lanes: 8,
   dotByte: inOrder,
   dot8Offset: 0,
+  dotLinks: inPairs,
   fusedMultiplyAdd: true,
 };
 export const sixteen: Target = {
@@ -32,6 +40,7 @@ export const sixteen: Target = {
   lanes: 16,
   dotByte: inOrder,
   dot8Offset: 0,
+  dotLinks: inPlace,
   fusedMultiplyAdd: true,
 };
 

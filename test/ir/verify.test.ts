@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import type { Attributes, Kernel, Statement, Target, Value } from "../../src/ir/types.ts";
 import { verify } from "../../src/ir/verify.ts";
-import { four } from "./targets.ts";
+import { eight, four } from "./targets.ts";
 
 const at = { offset: 0 };
 
@@ -17,11 +17,12 @@ const check = (write: (b: KernelBuilder, p: Value<"ptr">) => void, target?: Targ
 
 type Of<K extends Statement["kind"]> = Extract<Statement, { kind: K }>;
 
-/** The kernel with its last statement changed, which must be of that kind. */
+/** The kernel with the last statement of that kind changed. */
 function changed<K extends Statement["kind"]>(k: Kernel, kind: K, change: Partial<Of<K>>): () => void {
-  const last = k.body.at(-1);
-  expect(last?.kind).toBe(kind);
-  return () => verify({ ...k, body: [...k.body.slice(0, -1), { ...last, ...change } as Statement] });
+  const last = k.body.findLastIndex((s) => s.kind === kind);
+  expect(last).toBeGreaterThanOrEqual(0);
+  return () =>
+    verify({ ...k, body: k.body.map((s, i) => (i === last ? ({ ...s, ...change } as Statement) : s)) });
 }
 
 describe("types", () => {
@@ -151,11 +152,58 @@ describe("ranges of codes", () => {
     });
     verify(k);
     expect(changed(k, "dot", { op: "dot" })).toThrow("weights of 8 bits need dot8");
-    expect(changed(k, "dot", { activations: [] })).toThrow("a chain of 1 weights and 0 activations");
-    expect(changed(k, "dot", { weights: [], activations: [] })).toThrow("a chain of 0 weights");
-    const { weights } = k.body.at(-1) as Of<"dot">;
-    expect(changed(k, "dot", { activations: weights as never })).toThrow("activation 0 is vu8, must be vi8");
-    expect(changed(k, "dot", { accumulator: weights[0] as never })).toThrow("the accumulator is vu8");
+    const { weight, activation } = k.body.find((s) => s.kind === "dot") as Of<"dot">;
+    expect(changed(k, "dot", { activation: weight as never })).toThrow("the activation is vu8, must be vi8");
+    expect(changed(k, "dot", { weight: activation as never })).toThrow("the weight is vi8, must be vu8");
+    expect(changed(k, "dot", { sum: weight as never })).toThrow("the accumulator is vu8");
+  });
+  describe("chains of dots", () => {
+    const links = (target: Target, n: number, bits: number) => {
+      const b = new KernelBuilder(target);
+      const p = b.parameter("p", "ptr", "");
+      const w = b.op.vu8load(p, { offset: 0, bits });
+      const x = b.op.vbroadcast4(p, at);
+      const chain = b.chain(bits, () => b.op.viconst({ value: 0 }));
+      for (let i = 0; i < n; i++) chain.add(w, x);
+      chain.close();
+      return b.build("links", []);
+    };
+    const dots = (k: Kernel) => k.body.filter((s): s is Of<"dot"> => s.kind === "dot");
+    const closes = (k: Kernel) => k.body.filter((s) => s.kind === "close");
+
+    test("start from the accumulator where the target adds in place, else end with it", () => {
+      for (const target of [four, eight]) verify(links(target, 3, 4));
+      expect(changed(links(four, 1, 4), "dot", { sum: undefined as never })).toThrow("has no accumulator");
+      expect(
+        changed(links(four, 1, 4), "close", { accumulator: dots(links(four, 1, 4))[0]?.sum as never }),
+      ).toThrow("the accumulator is added twice");
+      expect(changed(links(eight, 1, 4), "close", { accumulator: undefined as never })).toThrow(
+        "the accumulator is missing",
+      );
+    });
+    test("are closed before sums in 16 bits overflow", () => {
+      expect(closes(links(eight, 8, 4))).toHaveLength(1);
+      expect(closes(links(eight, 9, 4))).toHaveLength(2);
+      expect(closes(links(eight, 9, 7))).toHaveLength(9);
+      expect(closes(links(four, 99, 7))).toHaveLength(1);
+      const nine = links(eight, 9, 3);
+      const [codes] = nine.body.flatMap((s) =>
+        s.kind === "op" && s.result?.type === "vu8" ? [s.result] : [],
+      );
+      (codes as { bits: number }).bits = 4;
+      expect(() => verify(nine)).toThrow("9 links with codes of 4 bits");
+    });
+    test("use every sum once, in the block that opened the chain", () => {
+      const k = links(four, 2, 4);
+      const [first] = dots(k);
+      expect(changed(k, "close", { sum: first?.result as never })).toThrow("not that of an open chain");
+      const b = new KernelBuilder(four);
+      const p = b.parameter("p", "ptr", "");
+      const chain = b.chain(4, () => b.op.viconst({ value: 0 }));
+      chain.add(b.op.vu8load(p, { offset: 0, bits: 4 }), b.op.vbroadcast4(p, at));
+      b.loop("i", 0, 2, 1, () => chain.close());
+      expect(() => verify(b.build("nested", []))).toThrow("opened in another block");
+    });
   });
   test("vlookup takes a table and 4 bits", () => {
     const lookup = (bits: number, table: boolean) =>
