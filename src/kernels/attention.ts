@@ -4,7 +4,7 @@ import { paddedCols } from "./activations.ts";
 import { loadElements } from "./elements.ts";
 import { type KvLayout, kvName, kvStrides, paddedHeadDim } from "./kv-cache.ts";
 import { exp } from "./math.ts";
-import { nameOfNumber } from "./work.ts";
+import { LINE_BYTES, nameOfNumber } from "./work.ts";
 
 export interface AttentionSpec {
   readonly heads: number;
@@ -66,7 +66,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
   const tables = b.parameter("tables", "ptr", "i32 page tables of the sequences");
   const tableOf = b.parameter("table_of", "ptr", "i32 first page table entry of every row's sequence");
   const scratch = b.parameter("scratch", "ptr", "scores, one region per part of the step");
-  const threadBytes = b.parameter("thread_bytes", "i32", "bytes of scores per part");
+  const partBytes = b.parameter("part_bytes", "i32", "bytes of scores per part");
   const scoreStride = b.parameter("score_stride", "i32", "bytes from one head's scores to the next");
   const counts = b.parameter("counts", "ptr", "i32: number of rows");
   const perRow = heads / block;
@@ -92,7 +92,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
       pageCount: b.named("page_count", op.iadd(op.idiv(position, b.i(kv.pageTokens)), b.i(1))),
       position,
       kvHead: b.named("kv_head", op.idiv(firstHead, b.i(heads / kv.kvHeads))),
-      scores: b.named("scores", op.addrv(scratch, b.thread, threadBytes)),
+      scores: b.named("scores", op.addrv(scratch, b.thread, partBytes)),
       scoreStride,
     };
     const maxima = computeScores(work);
@@ -114,8 +114,19 @@ function pageAt({ b, spec, cache, pages, kvHead }: Work, page: Value<"i32">, par
     : b.op.addr(base, kvHead, { stride: strides.vHead, offset: strides.vAt });
 }
 
+/** The page after this one, or the last again: what is asked for ahead while a page is worked on. */
+function nextPage({ b, pageCount }: Work, page: Value<"i32">): Value<"i32"> {
+  return b.op.imin(b.op.iadd(page, b.i(1)), b.op.isub(pageCount, b.i(1)));
+}
+
 const scoreRow = ({ b, scores, scoreStride }: Work, head: number): Value<"ptr"> =>
   b.op.addrv(scores, b.i(head), scoreStride);
+
+/** Asks for the lines that hold these vectors of a row: pages lie apart, so that no hardware foresees the next. */
+function prefetchLines(b: KernelBuilder, row: Value<"ptr">, vectors: readonly number[], bytes: number): void {
+  const lines = new Set(vectors.map((v) => Math.floor((v * bytes) / LINE_BYTES)));
+  for (const line of lines) b.op.prefetch(row, { offset: line * LINE_BYTES });
+}
 
 /** scores[h][p] = scale · q[h] · K[p], −∞ past the position; returns the running maxima per lane. */
 function computeScores(work: Work): Cell<"vf32">[] {
@@ -131,12 +142,14 @@ function computeScores(work: Work): Cell<"vf32">[] {
   const limit = b.named("limit", op.visplat(op.iadd(work.position, b.i(1))));
   b.loop("page", 0, work.pageCount, 1, (page) => {
     const k = b.named("k_page", pageAt(work, page, "k"));
+    const next = b.named("k_next", pageAt(work, nextPage(work, page), "k"));
     const first = b.named("first_position", op.imul(page, b.i(kv.pageTokens)));
     for (let start = 0; start < vectors; start += atOnce) {
       const group = Array.from({ length: Math.min(atOnce, vectors - start) }, (_, n) => start + n);
       const sums = heads.map((h) => group.map((v) => b.variable(`s${h}_${v}`, op.vfconst({ value: 0 }))));
       b.loop("d", 0, kv.headDim, 1, (d) => {
         const kd = op.addr(k, d, { stride: strides.kDim, offset: 0 });
+        prefetchLines(b, op.addr(next, d, { stride: strides.kDim, offset: 0 }), group, lanes * bytes);
         const qd = op.addr(q, d, { stride: 4, offset: 0 });
         const qs = heads.map((h) => op.vfsplat(op.fload(qd, { offset: 4 * h * kv.headDim })));
         group.forEach((v, n) => {
@@ -201,6 +214,7 @@ function mixValues(work: Work, inverseSums: Value<"f32">[]): void {
     const sums = heads.map((h) => group.map((v) => b.variable(`o${h}_${v}`, op.vfconst({ value: 0 }))));
     b.loop("page", 0, work.pageCount, 1, (page) => {
       const v0 = b.named("v_page", pageAt(work, page, "v"));
+      const next = b.named("v_next", pageAt(work, nextPage(work, page), "v"));
       const first = b.named("first_position", op.imul(page, b.i(kv.pageTokens)));
       const left = op.isub(op.iadd(work.position, b.i(1)), first);
       b.loop("slot", 0, b.named("slots", op.imin(left, b.i(kv.pageTokens))), 1, (slot) => {
@@ -209,6 +223,7 @@ function mixValues(work: Work, inverseSums: Value<"f32">[]): void {
           op.vfsplat(op.fload(op.addr(row, p, { stride: 4, offset: 0 }), { offset: 0 })),
         );
         const vRow = op.addr(v0, slot, { stride: strides.vRow, offset: 0 });
+        prefetchLines(b, op.addr(next, slot, { stride: strides.vRow, offset: 0 }), group, lanes * bytes);
         group.forEach((v, n) => {
           const values = loadElements(b, kv.element, vRow, v * lanes * bytes);
           for (const h of heads) {

@@ -66,7 +66,7 @@ export function steps<K extends string>(
  * at 23 GB/s. Hardware prefetchers stop at the end of a page, and out-of-order execution sees a few lines only.
  */
 const PREFETCH_BYTES = 2304;
-const LINE_BYTES = 64;
+export const LINE_BYTES = 64;
 
 /** Asks for the cache lines of `bytes` bytes that will be read as far ahead as memory is slow. */
 export function prefetch(b: KernelBuilder, at: Cursor, bytes: number): void {
