@@ -3,24 +3,25 @@ import { Rng } from "../base/rng.ts";
 import type { BackendKind } from "../engine/backend.ts";
 import type { Engine, Row } from "../engine/engine.ts";
 import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
-import type { ModelProgram } from "../engine/model-program.ts";
 import type { Sequence } from "../engine/page-pool.ts";
+import { median } from "../engine/stopwatch.ts";
+import { openSynthetic, type SyntheticModel } from "../engine/synthetic.ts";
 import { describeMachine } from "../host/describe-machine.ts";
-import { kvStrides } from "../kernels/kv-cache.ts";
-import type { Linear } from "../models/model.ts";
 import type { Machine } from "../plan/machine.ts";
 import { memoryGBs } from "../plan/speeds.ts";
-import { rowBytes } from "../quant/formats.ts";
+import { cacheBytes, promptOperations, weightBytes } from "./benchmark-work.ts";
 
 export interface BenchmarkOptions extends EngineOptions {
-  /** Tokens of the prompt. Default 512. */
+  /** Tokens of the prefill test. Default 512. */
   readonly promptTokens?: number | undefined;
-  /** Tokens generated after it. Default 64. */
+  /** Tokens of the decode test. Default 64. */
   readonly genTokens?: number | undefined;
-  /** How often all of it is timed. Default 3. */
+  /** Positions that are in the context when a test starts. Default 0. */
+  readonly depth?: number | undefined;
+  /** How often both tests are timed. Default 3. */
   readonly repeat?: number | undefined;
-  /** Called before every repetition with a line that says which. */
-  readonly onRepeat?: ((line: string) => void) | undefined;
+  /** Called with what is about to be done. */
+  readonly onPhase?: ((what: string) => void) | undefined;
 }
 
 /** A quantity that was measured several times. */
@@ -30,68 +31,84 @@ export interface Spread {
   readonly max: number;
 }
 
+/** One of the two tests. */
+export interface BenchmarkTest {
+  readonly tokens: number;
+  /** Of every repetition. */
+  readonly seconds: readonly number[];
+  readonly tokensPerSecond: Spread;
+}
+
 /** What a benchmark found. Bytes are nominal: what the formats define, without padding. */
 export interface BenchmarkResult {
   readonly backend: BackendKind;
   readonly isa: string;
   readonly threads: number;
-  readonly promptTokens: number;
-  readonly genTokens: number;
+  /** Positions in the context before each test. */
+  readonly depth: number;
   readonly repeat: number;
   /** Opening, planning, compiling (unless cached), packing. */
   readonly loadSeconds: number;
-  /** From the prompt's ids to the logits of the first token. */
-  readonly firstTokenSeconds: Spread;
-  readonly prefillTokensPerSecond: Spread;
-  readonly decodeTokensPerSecond: Spread;
-  /** Bytes that one token of decode reads: every weight once, and the KV cache at the mean position. */
-  readonly bytesPerToken: { readonly weights: number; readonly kvCache: number };
-  /** Of decode, at the median: 10⁹ bytes a second. */
-  readonly decodeGBs: number;
-  /** Of the matrix products of prefill, at the median: 10⁹ operations a second, a multiply-add being two. */
-  readonly prefillGops: number;
+  /** A prompt, up to the logits of its next token. */
+  readonly prefill: BenchmarkTest & {
+    /** Of its matrix products, at the median: 10⁹ operations a second, a multiply-add being two. */
+    readonly gops: number;
+  };
+  /** Tokens one by one. */
+  readonly decode: BenchmarkTest & {
+    /** What one token reads: every weight once, and the KV cache at the test's mean position. */
+    readonly bytesPerToken: { readonly weights: number; readonly kvCache: number };
+    /** At the median: 10⁹ bytes a second. */
+    readonly gbs: number;
+  };
   /** What the machine was measured to do with these threads (and this ISA), as far as it was. */
   readonly machine: { readonly readGBs?: number; readonly int8Gops?: number };
 }
 
-/** Times prefill and decode of a model on random tokens, after a warm-up. Texts never end early. */
-export async function benchmarkModel(path: string, options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
-  const promptTokens = positive("promptTokens", options.promptTokens ?? 512);
-  const genTokens = positive("genTokens", options.genTokens ?? 64);
-  const repeat = positive("repeat", options.repeat ?? 3);
-  const contextLength = options.contextLength ?? promptTokens + genTokens;
-  if (contextLength < promptTokens + genTokens) {
-    throw new UsageError(
-      `${promptTokens} + ${genTokens} tokens are more than the context of ${contextLength}`,
-    );
+/**
+ * Times a model on random tokens: prefill of `promptTokens` and decode of `genTokens`, two tests that both start after
+ * `depth` positions of context, which are filled once and untimed. Texts never end early. The model is a GGUF file or
+ * random weights of a shape and a format. Throws what `loadModel` throws.
+ */
+export async function benchmarkModel(
+  model: string | SyntheticModel,
+  options: BenchmarkOptions = {},
+): Promise<BenchmarkResult> {
+  const promptTokens = whole("promptTokens", options.promptTokens ?? 512, 1);
+  const genTokens = whole("genTokens", options.genTokens ?? 64, 1);
+  const depth = whole("depth", options.depth ?? 0, 0);
+  const repeat = whole("repeat", options.repeat ?? 3, 1);
+  const positions = depth + Math.max(promptTokens, genTokens);
+  const contextLength = options.contextLength ?? positions;
+  if (contextLength < positions) {
+    throw new UsageError(`the tests need ${positions} positions, the context has ${contextLength}`);
+  }
+  if (typeof model !== "string" && options.placement === "mapped") {
+    throw new UsageError('synthetic weights are in no file that could be mapped; use placement "arena"');
   }
   const machine = await describeMachine();
   const started = performance.now();
-  const engine = await load(path, machine, { ...options, contextLength });
+  const engine = await load(model, machine, { ...options, contextLength });
   try {
     const loadSeconds = (performance.now() - started) / 1000;
-    const bench = new Bench(engine, options.signal);
-    options.onRepeat?.("warming up");
-    await bench.run(Math.min(promptTokens, 2 * engine.program.limits.maxRows), Math.min(genTokens, 8));
-    const runs: Timed[] = [];
-    for (let i = 1; i <= repeat; i++) {
-      options.onRepeat?.(`run ${i} of ${repeat}`);
-      runs.push(await bench.run(promptTokens, genTokens));
-    }
-    const counts = { promptTokens, genTokens, repeat, loadSeconds };
-    return summarise(engine, machine, runs, counts);
+    const times = await timeTests(engine, { promptTokens, genTokens, depth, repeat }, options);
+    return { ...summarise(engine, machine, depth, times), repeat, loadSeconds };
   } finally {
     await engine.dispose();
   }
 }
 
-function positive(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= 2 ** 24) return value;
-  throw new UsageError(`${name} must be a whole number from 1 to ${2 ** 24}, not ${value}`);
+function whole(name: string, value: number, least: number): number {
+  if (Number.isInteger(value) && value >= least && value <= 2 ** 24) return value;
+  throw new UsageError(`${name} must be a whole number from ${least} to ${2 ** 24}, not ${value}`);
 }
 
-async function load(path: string, machine: Machine, options: EngineOptions): Promise<Engine> {
-  const opened = await openModel(path);
+async function load(
+  model: string | SyntheticModel,
+  machine: Machine,
+  options: EngineOptions,
+): Promise<Engine> {
+  const opened = typeof model === "string" ? await openModel(model) : openSynthetic(model);
   try {
     return await loadEngine(opened, machine, options);
   } finally {
@@ -99,13 +116,55 @@ async function load(path: string, machine: Machine, options: EngineOptions): Pro
   }
 }
 
-interface Timed {
-  readonly prefillSeconds: number;
-  readonly decodeSeconds: number;
+interface Counts {
+  readonly promptTokens: number;
+  readonly genTokens: number;
+  readonly depth: number;
+  readonly repeat: number;
 }
 
-class Bench {
-  private readonly sequence: Sequence;
+interface Times {
+  readonly prefill: Timing;
+  readonly decode: Timing;
+}
+
+interface Timing {
+  readonly tokens: number;
+  readonly seconds: number[];
+}
+
+/** Tokens of decode that warm up. */
+const WARM_UP = 8;
+
+/** Both tests in turns, so that a machine that slows down slows both. */
+async function timeTests(engine: Engine, counts: Counts, options: BenchmarkOptions): Promise<Times> {
+  const { promptTokens, genTokens, depth, repeat } = counts;
+  const { onPhase, signal } = options;
+  const text = new RandomText(engine, signal);
+  if (depth > 0) onPhase?.(`filling ${depth} positions of context`);
+  await text.prefill(depth);
+  const timed = async (test: () => Promise<void>): Promise<number> => {
+    text.sequence.truncate(depth);
+    const start = performance.now();
+    await test();
+    return (performance.now() - start) / 1000;
+  };
+  onPhase?.("warming up");
+  await timed(() => text.prefill(Math.min(promptTokens, 2 * engine.program.limits.maxRows)));
+  await timed(() => text.decode(Math.min(genTokens, WARM_UP)));
+  const prefill: Timing = { tokens: promptTokens, seconds: [] };
+  const decode: Timing = { tokens: genTokens, seconds: [] };
+  for (let i = 1; i <= repeat; i++) {
+    onPhase?.(`run ${i} of ${repeat}`);
+    prefill.seconds.push(await timed(() => text.prefill(promptTokens)));
+    decode.seconds.push(await timed(() => text.decode(genTokens)));
+  }
+  return { prefill, decode };
+}
+
+/** A text of random tokens. */
+class RandomText {
+  readonly sequence: Sequence;
   private readonly random = new Rng(1);
 
   constructor(
@@ -115,23 +174,19 @@ class Bench {
     this.sequence = engine.open();
   }
 
-  async run(promptTokens: number, genTokens: number): Promise<Timed> {
-    const { engine, sequence, signal } = this;
-    sequence.truncate(0);
-    const { maxRows } = engine.program.limits;
-    const start = performance.now();
-    for (let done = 0; done < promptTokens; done += maxRows) {
-      const count = Math.min(maxRows, promptTokens - done);
-      const last = done + count === promptTokens;
+  /** Many tokens at a time; only the last one's logits are wanted. */
+  async prefill(tokens: number): Promise<void> {
+    const { maxRows } = this.engine.program.limits;
+    for (let done = 0; done < tokens; done += maxRows) {
+      const count = Math.min(maxRows, tokens - done);
+      const last = done + count === tokens;
       const rows = Array.from({ length: count }, (_, i) => this.row(last && i === count - 1));
-      await engine.step(rows, signal);
+      await this.engine.step(rows, this.signal);
     }
-    const prefilled = performance.now();
-    for (let i = 0; i < genTokens; i++) await engine.step([this.row(true)], signal);
-    return {
-      prefillSeconds: (prefilled - start) / 1000,
-      decodeSeconds: (performance.now() - prefilled) / 1000,
-    };
+  }
+
+  async decode(tokens: number): Promise<void> {
+    for (let i = 0; i < tokens; i++) await this.engine.step([this.row(true)], this.signal);
   }
 
   private row(output: boolean): Row {
@@ -140,73 +195,39 @@ class Bench {
   }
 }
 
-interface Counts {
-  readonly promptTokens: number;
-  readonly genTokens: number;
-  readonly repeat: number;
-  readonly loadSeconds: number;
-}
-
 function summarise(
   engine: Engine,
   machine: Machine,
-  runs: readonly Timed[],
-  counts: Counts,
-): BenchmarkResult {
+  depth: number,
+  times: Times,
+): Omit<BenchmarkResult, "repeat" | "loadSeconds"> {
   const { program, backend } = engine;
-  const { promptTokens, genTokens } = counts;
-  const prefill = spread(runs.map((run) => promptTokens / run.prefillSeconds));
-  const decode = spread(runs.map((run) => genTokens / run.decodeSeconds));
-  const bytesPerToken = {
-    weights: weightBytes(program),
-    kvCache: cacheBytes(program, promptTokens + genTokens / 2),
-  };
-  const operations = prefillOperations(program, promptTokens) / promptTokens;
+  const [prefill, decode] = [testOf(times.prefill), testOf(times.decode)];
+  // Token i of n sees the depth, those before it, and itself.
+  const positions = depth + (decode.tokens + 1) / 2;
+  const bytesPerToken = { weights: weightBytes(program), kvCache: cacheBytes(program, positions) };
+  const operations = promptOperations(program, prefill.tokens) / prefill.tokens;
   return {
     backend: backend.kind,
     isa: backend.isa.name,
     threads: backend.threads,
-    ...counts,
-    firstTokenSeconds: spread(runs.map((run) => run.prefillSeconds)),
-    prefillTokensPerSecond: prefill,
-    decodeTokensPerSecond: decode,
-    bytesPerToken,
-    decodeGBs: ((bytesPerToken.weights + bytesPerToken.kvCache) * decode.median) / 1e9,
-    prefillGops: (operations * prefill.median) / 1e9,
+    depth,
+    prefill: { ...prefill, gops: (operations * prefill.tokensPerSecond.median) / 1e9 },
+    decode: {
+      ...decode,
+      bytesPerToken,
+      gbs: ((bytesPerToken.weights + bytesPerToken.kvCache) * decode.tokensPerSecond.median) / 1e9,
+    },
     machine: peaks(machine, backend.isa.name, backend.threads),
   };
 }
 
+function testOf({ tokens, seconds }: Timing): BenchmarkTest {
+  return { tokens, seconds, tokensPerSecond: spread(seconds.map((time) => tokens / time)) };
+}
+
 function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = (sorted.length - 1) / 2;
-  const median = ((sorted[Math.floor(middle)] as number) + (sorted[Math.ceil(middle)] as number)) / 2;
-  return { median, min: sorted[0] as number, max: sorted.at(-1) as number };
-}
-
-function layerMatrices({ spec }: ModelProgram): Linear[] {
-  return spec.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
-}
-
-/** Bytes of weights that one token reads: all but those rows of the embedding that other tokens have. */
-function weightBytes(program: ModelProgram): number {
-  const { embedding, output } = program.spec;
-  const row = (linear: Linear) => rowBytes(program.matrix(linear).packing.format, linear.cols);
-  const matrices = [...layerMatrices(program), output];
-  return matrices.reduce((sum, linear) => sum + linear.rows * row(linear), row(embedding));
-}
-
-/** Bytes of keys and values that a token at this position reads. */
-function cacheBytes({ kv, spec }: ModelProgram, position: number): number {
-  return (position / kv.pageTokens) * kvStrides(kv).page * spec.layers.length;
-}
-
-/** Operations of the matrix products of a prompt, whose last token alone meets the output head. */
-function prefillOperations(program: ModelProgram, tokens: number): number {
-  const size = ({ rows, cols }: Linear) => 2 * rows * cols;
-  return (
-    tokens * layerMatrices(program).reduce((sum, linear) => sum + size(linear), 0) + size(program.spec.output)
-  );
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) };
 }
 
 function peaks(machine: Machine, isa: string, threads: number): BenchmarkResult["machine"] {

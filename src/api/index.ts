@@ -10,10 +10,19 @@ export {
 } from "../base/errors.ts";
 export type { BackendKind } from "../engine/backend.ts";
 export type { Progress } from "../engine/load-model.ts";
+export type { SyntheticModel } from "../engine/synthetic.ts";
 export type { ModelConfig } from "../models/model.ts";
+export type { LlamaShape } from "../models/random-llama.ts";
 export type { ChatMessage } from "../text/chat.ts";
 export type { SamplingOptions } from "../text/sampling-options.ts";
 export type { DecodeOptions, EncodeOptions, Tokenizer } from "../text/tokenizer.ts";
+export {
+  type BenchmarkOptions,
+  type BenchmarkResult,
+  type BenchmarkTest,
+  benchmarkModel,
+  type Spread,
+} from "./benchmark.ts";
 export type { PositionLogits } from "./evaluation.ts";
 export type { GenerateOptions, GenerationResult, StopReason } from "./generation.ts";
 export { type EvaluateOptions, type LoadModelOptions, loadModel, Model } from "./model.ts";

@@ -1,14 +1,16 @@
 import type { Command } from "commander";
-import type { BenchmarkResult, Spread } from "../api/benchmark.ts";
+import type { BenchmarkResult, BenchmarkTest } from "../api/benchmark.ts";
 import { bytesText, digits, secondsText } from "../plan/text.ts";
 import { columns, formatCount } from "./format.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { addEngineOptions, addExamples, type EngineFlags, engineOptions, wholeNumber } from "./options.ts";
 import { progressOn, Status } from "./status.ts";
+import { addSubject, type SubjectFlags, subjectOf } from "./subject.ts";
 
-interface BenchFlags extends EngineFlags {
+interface BenchFlags extends EngineFlags, SubjectFlags {
   readonly promptTokens?: number;
   readonly genTokens?: number;
+  readonly depth?: number;
   readonly repeat?: number;
   readonly json?: boolean;
 }
@@ -16,38 +18,45 @@ interface BenchFlags extends EngineFlags {
 export function addBench(program: Command, io: Io): void {
   const command = program
     .command("bench")
-    .description("Time prefill and decode, and compare them with what this machine was measured to do.")
-    .argument("<model>", "GGUF file")
-    .option("--prompt-tokens <n>", "tokens of the prompt (default: 512)", wholeNumber)
-    .option("--gen-tokens <n>", "tokens generated after it (default: 64)", wholeNumber)
+    .description("Time prefill and decode, and compare them with what this machine was measured to do.");
+  addSubject(command)
+    .option("--prompt-tokens <n>", "tokens of the prefill test (default: 512)", wholeNumber)
+    .option("--gen-tokens <n>", "tokens of the decode test (default: 64)", wholeNumber)
+    .option("--depth <n>", "tokens of context before each test, filled untimed (default: 0)", wholeNumber)
     .option("--repeat <n>", "how often (default: 3)", wholeNumber)
     .option("--json", "as JSON");
   addEngineOptions(command);
   addExamples(command, [
     ["the usual case", "qigen bench model.gguf"],
-    ["one thread, long prompt", "qigen bench model.gguf --threads 1 --prompt-tokens 2048 --repeat 5"],
+    ["one thread, late in a long text", "qigen bench model.gguf --threads 1 --depth 2048 --repeat 5"],
+    ["any shape in any format, without a file", "qigen bench --synthetic llama-2-7b --format 3bit-g128"],
     ["with a comparison to this machine's peaks", "qigen doctor --measure && qigen bench model.gguf"],
   ]);
-  command.action((model: string, flags: BenchFlags) => bench(model, flags, io));
+  command.action((model: string | undefined, flags: BenchFlags) => bench(model, flags, io));
 }
 
-async function bench(path: string, flags: BenchFlags, io: Io): Promise<void> {
-  const { benchmarkModel } = await import("../api/benchmark.ts");
-  const { promptTokens, genTokens, repeat, json } = flags;
+async function bench(path: string | undefined, flags: BenchFlags, io: Io): Promise<void> {
+  const subject = subjectOf(path, flags);
+  const [{ benchmarkModel }, { modelName }] = await Promise.all([
+    import("../api/benchmark.ts"),
+    import("../engine/synthetic.ts"),
+  ]);
+  const { promptTokens, genTokens, depth, repeat, json } = flags;
   const status = new Status(io.stderr, "preparing kernels");
   try {
-    const result = await benchmarkModel(path, {
+    const result = await benchmarkModel(subject, {
       ...engineOptions(flags),
       promptTokens,
       genTokens,
+      depth,
       repeat,
       onNotice: (line) => status.note(line),
       onProgress: progressOn(status),
-      onRepeat: (line) => status.show(() => line),
+      onPhase: (what) => status.show(() => what),
       signal: io.interrupts.signal,
     });
     status.done();
-    if (json) await writeJson(io, { model: path, ...result });
+    if (json) await writeJson(io, { model: modelName(subject), ...result });
     else await write(io.stdout, benchText(result));
   } finally {
     status.done();
@@ -56,40 +65,28 @@ async function bench(path: string, flags: BenchFlags, io: Io): Promise<void> {
 
 /** What `qigen bench` prints for people. */
 export function benchText(result: BenchmarkResult): string {
-  const { bytesPerToken, machine, promptTokens, genTokens } = result;
-  const rates = (name: string, tokens: number, rate: Spread, amount: string, peak: string) => [
-    name,
-    `${formatCount(tokens)} tokens`,
-    digits(rate.median),
-    `${digits(rate.min)} – ${digits(rate.max)}`,
-    amount,
-    peak,
-  ];
-  const gops = `${digits(result.prefillGops)} GOPS`;
-  const gbs = `${digits(result.decodeGBs)} GB/s`;
-  const hasPeaks = machine.int8Gops !== undefined || machine.readGBs !== undefined;
+  const { depth, prefill, decode, machine } = result;
+  const { int8Gops, readGBs } = machine;
+  const hasPeaks = int8Gops !== undefined || readGBs !== undefined;
   const rows = [
     ["", "", "tokens/s", "min – max", "", hasPeaks ? "of the measured peak" : ""],
-    rates(
-      "prefill",
-      promptTokens,
-      result.prefillTokensPerSecond,
-      gops,
-      percent(result.prefillGops, machine.int8Gops),
-    ),
-    rates("decode", genTokens, result.decodeTokensPerSecond, gbs, percent(result.decodeGBs, machine.readGBs)),
+    testRow("prefill", prefill, `${digits(prefill.gops)} GOPS`, percent(prefill.gops, int8Gops)),
+    testRow("decode", decode, `${digits(decode.gbs)} GB/s`, percent(decode.gbs, readGBs)),
   ];
-  const first = result.firstTokenSeconds;
+  const { weights, kvCache } = decode.bytesPerToken;
   const facts = [
+    ["context", `${formatCount(depth)} tokens before each test`],
     ["load", secondsText(result.loadSeconds)],
-    ["first token", `${secondsText(first.median)} after a prompt of ${formatCount(promptTokens)} tokens`],
-    [
-      "read per token",
-      `${bytesText(bytesPerToken.weights)} of weights, ${bytesText(Math.round(bytesPerToken.kvCache))} of KV cache`,
-    ],
+    ["read per token", `${bytesText(weights)} of weights, ${bytesText(Math.round(kvCache))} of KV cache`],
   ];
   const hint = hasPeaks ? "" : "\nFor a comparison with what this machine can do: qigen doctor --measure\n";
   return `${columns(rows, [1, 2, 3, 4, 5])}\n${columns(facts)}${hint}`;
+}
+
+function testRow(name: string, test: BenchmarkTest, amount: string, peak: string): string[] {
+  const { median, min, max } = test.tokensPerSecond;
+  const range = `${digits(min)} – ${digits(max)}`;
+  return [name, `${formatCount(test.tokens)} tokens`, digits(median), range, amount, peak];
 }
 
 function percent(value: number, peak: number | undefined): string {

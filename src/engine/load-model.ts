@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
-import { type GgufFile, readGguf } from "../files/gguf.ts";
+import { type ModelFile, readGguf } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
 import type { ByteSource } from "../files/source.ts";
 import { type Compiler, findCompilers } from "../host/compilers.ts";
@@ -60,10 +60,10 @@ export interface Progress {
   readonly total: number;
 }
 
-/** A model file, open. */
+/** A model and where its weights are read from. */
 export interface OpenModel {
   readonly source: ByteSource;
-  readonly file: GgufFile;
+  readonly file: ModelFile;
   readonly spec: ModelSpec;
 }
 

@@ -54,7 +54,7 @@ export interface MeasureSubject {
  * @throws AbortedError when the signal fires
  */
 export async function measureMachine(machine: Machine, options: MeasureOptions = {}): Promise<Measurements> {
-  const subject = options.subject ?? (await usualSubject(machine, options));
+  const subject = options.subject ?? (await measuringSubject(machine, options.env));
   const [best] = subject.isas;
   if (best === undefined) throw new MachineError(`no instruction set to measure ${machine.name} with`);
   const run = new Run(machine, subject, options);
@@ -63,7 +63,10 @@ export async function measureMachine(machine: Machine, options: MeasureOptions =
 }
 
 /** What a model would run on, with every ISA that it could use there. */
-async function usualSubject(machine: Machine, { env }: MeasureOptions): Promise<MeasureSubject> {
+export async function measuringSubject(
+  machine: Machine,
+  env?: MeasureOptions["env"],
+): Promise<MeasureSubject> {
   const { kind, compiler } = chooseBackend(machine, await findCompilers(env));
   const isas = usableIsas(machine, kind);
   if (compiler === undefined) return { kind, isas, threads: 1, open: createWasmBackend };
@@ -97,7 +100,7 @@ export function threadCounts(threads: number): number[] {
  * Kinds of pages that memory can be asked for and that differ: where the system makes all pages huge ("always"), small
  * ones are not to be had.
  */
-function pageKinds(machine: Machine, kind: BackendKind): readonly boolean[] {
+export function pageKinds(machine: Machine, kind: BackendKind): readonly boolean[] {
   if (kind !== "native") return [false];
   return { always: [true], madvise: [false, true], never: [false], unknown: [false] }[machine.hugePages];
 }
@@ -106,7 +109,7 @@ function pageKinds(machine: Machine, kind: BackendKind): readonly boolean[] {
  * How far ahead the read kernel asks for lines. Whether that pays depends on the core: one thread tries it with and
  * without, and the faster way counts.
  */
-const PREFETCH_BYTES = 4096;
+export const PREFETCH_BYTES = 4096;
 
 /** One measuring of a machine. */
 class Run {
@@ -199,16 +202,16 @@ class Run {
 }
 
 /** For results, inputs and step tables, of which there are a few for each measurement. */
-const SPARE_BYTES = 2 ** 20;
+export const SPARE_BYTES = 2 ** 20;
 
 /** A backend with what the kernels need beside their data. */
-class Bench {
+export class Bench {
   private readonly results: Region;
 
   constructor(
     readonly backend: Backend,
     private readonly effort: Effort,
-    private readonly signal: AbortSignal | undefined,
+    private readonly signal?: AbortSignal | undefined,
   ) {
     this.results = backend.allocate(RESULT_STRIDE * backend.threads, "plain");
   }

@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { UnsupportedError } from "../base/errors.ts";
-import type { GgufFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/gguf.ts";
 import type { Isa } from "../isa/isa.ts";
 import { type Linear, linears, type ModelSpec } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
@@ -24,7 +24,7 @@ export interface PlanChoices {
 /** Decides packing and blocking of every weight matrix; equal shapes are planned once. */
 export function planMatrices(
   spec: ModelSpec,
-  file: GgufFile,
+  file: ModelFile,
   machine: Machine,
   isa: Isa,
   choices: PlanChoices,
@@ -53,7 +53,7 @@ export function planMatrices(
   return new Map(linears(spec).map((linear) => [linear.tensor, plan(linear)]));
 }
 
-function sourceFormat({ tensor }: Linear, file: GgufFile): Format {
+function sourceFormat({ tensor }: Linear, file: ModelFile): Format {
   const found = file.tensors.get(tensor);
   assert(found !== undefined, `no tensor ${tensor}`);
   const format = FORMATS.get(found.type);

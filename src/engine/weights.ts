@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
-import type { GgufFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/gguf.ts";
 import type { ByteSource } from "../files/source.ts";
 import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
@@ -55,7 +55,7 @@ export async function loadWeights(
   program: ModelProgram,
   backend: Backend,
   weights: Region,
-  file: GgufFile,
+  file: ModelFile,
   source: ByteSource,
   options: LoadOptions = {},
 ): Promise<void> {
@@ -72,7 +72,7 @@ export async function loadWeights(
 export async function writePackedWeights(
   program: ModelProgram,
   backend: Backend,
-  file: GgufFile,
+  file: ModelFile,
   source: ByteSource,
   write: (chunk: Uint8Array) => Promise<void>,
   options: LoadOptions = {},
@@ -99,7 +99,7 @@ export async function writePackedWeights(
 async function packParts(
   program: ModelProgram,
   backend: Backend,
-  file: GgufFile,
+  file: ModelFile,
   source: ByteSource,
   place: (part: Part) => number,
   packed: ((part: Part) => Promise<void>) | undefined,
@@ -170,7 +170,7 @@ async function readParallel(source: ByteSource, offset: number, target: Uint8Arr
   );
 }
 
-async function readPart(part: Part, buffer: Region, file: GgufFile, source: ByteSource): Promise<void> {
+async function readPart(part: Part, buffer: Region, file: ModelFile, source: ByteSource): Promise<void> {
   const { linear, source: from, packing } = part.matrix;
   const tensor = file.tensors.get(linear.tensor);
   assert(tensor !== undefined, `no tensor ${linear.tensor}`);
@@ -206,7 +206,7 @@ async function packPart(backend: Backend, part: Part, buffer: Region, to: number
 /** Norm weights as f32, padded with zeros, and where they lie in the packed weights. */
 async function vectorImages(
   program: ModelProgram,
-  file: GgufFile,
+  file: ModelFile,
   source: ByteSource,
 ): Promise<{ offset: number; bytes: Uint8Array }[]> {
   const images = vectors(program.spec).map(async (name) => {
@@ -220,7 +220,7 @@ async function vectorImages(
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
-export async function readVector(name: string, file: GgufFile, source: ByteSource): Promise<Float32Array> {
+export async function readVector(name: string, file: ModelFile, source: ByteSource): Promise<Float32Array> {
   const tensor = file.tensors.get(name);
   assert(tensor !== undefined, `no tensor ${name}`);
   const format = formatNamed(tensor.type);

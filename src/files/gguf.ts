@@ -9,9 +9,11 @@ import { describeStart } from "./sniff.ts";
 import type { ByteSource } from "./source.ts";
 import { WindowReader } from "./window.ts";
 
-export interface GgufTensor {
+/** A tensor: the format of its weights, and where its bytes lie. */
+export interface StoredTensor {
   readonly name: string;
-  readonly type: GgmlType;
+  /** Name of the format. */
+  readonly type: string;
   /** ggml's order: `shape[0]` is the row, contiguous in memory; empty for a scalar. Each at least 1. */
   readonly shape: readonly number[];
   /** Offset in the file of the data (bytes); a multiple of the alignment. */
@@ -19,10 +21,18 @@ export interface GgufTensor {
   readonly byteLength: number;
 }
 
-export interface GgufFile {
-  readonly version: number;
+/** What a model is made from: metadata in GGUF's terms, and tensors by name, in the file's order. */
+export interface ModelFile {
   readonly metadata: GgufMetadata;
-  /** By name, in the file's order. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+}
+
+export interface GgufTensor extends StoredTensor {
+  readonly type: GgmlType;
+}
+
+export interface GgufFile extends ModelFile {
+  readonly version: number;
   readonly tensors: ReadonlyMap<string, GgufTensor>;
   /** What the tensors' offsets are multiples of (bytes). */
   readonly alignment: number;

@@ -1,14 +1,14 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { GgufFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
 import { llama } from "./llama.ts";
 import type { ModelSpec } from "./model.ts";
 
 /** Architectures by their `general.architecture`. */
-const ARCHITECTURES: Readonly<Record<string, (file: GgufFile) => ModelSpec>> = { llama };
+const ARCHITECTURES: Readonly<Record<string, (file: ModelFile) => ModelSpec>> = { llama };
 
 /** The model in a GGUF file. Throws `UnsupportedError` for an architecture that is not known, listing those that are. */
-export function modelSpec(file: GgufFile): ModelSpec {
+export function modelSpec(file: ModelFile): ModelSpec {
   const architecture = file.metadata.string("general.architecture");
   if (!Object.hasOwn(ARCHITECTURES, architecture)) {
     const known = Object.keys(ARCHITECTURES).join(", ");
@@ -16,5 +16,5 @@ export function modelSpec(file: GgufFile): ModelSpec {
       `architecture ${quoted(architecture)} is not supported; known: ${known} (general.architecture of ${file.metadata.file})`,
     );
   }
-  return (ARCHITECTURES[architecture] as (file: GgufFile) => ModelSpec)(file);
+  return (ARCHITECTURES[architecture] as (file: ModelFile) => ModelSpec)(file);
 }

@@ -1,5 +1,5 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { GgufFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/gguf.ts";
 import type { GgufMetadata } from "../files/gguf-metadata.ts";
 import { quoted } from "../files/quoted.ts";
 import type { Layer, Linear, ModelConfig, ModelSpec, RopeScaling } from "./model.ts";
@@ -12,7 +12,7 @@ const MAX_LAYERS = 4096;
  * Llama 1, 2, 3 in GGUF: pre-norm RMSNorm, rotary embedding in interleaved pairs (the converter permutes q and k for
  * it), grouped-query attention, SwiGLU, tied or own output head.
  */
-export function llama(file: GgufFile): ModelSpec {
+export function llama(file: ModelFile): ModelSpec {
   const config = llamaConfig(file);
   const { hiddenSize, intermediateSize, vocabularySize, heads, kvHeads, headDim } = config;
   const tensors = new TensorNames(file);
@@ -45,7 +45,7 @@ export function llama(file: GgufFile): ModelSpec {
   return spec;
 }
 
-function llamaConfig({ metadata, tensors }: GgufFile): ModelConfig {
+function llamaConfig({ metadata, tensors }: ModelFile): ModelConfig {
   const key = (name: string) => `llama.${name}`;
   const size = (name: string) => metadata.integer(key(name), 1, MAX_DIMENSION);
   if (metadata.u32Or(key("expert_count"), 0) > 0) {
@@ -105,7 +105,7 @@ function positive(metadata: GgufMetadata, key: string): number {
   return value;
 }
 
-function vocabularySize(metadata: GgufMetadata, tensors: GgufFile["tensors"]): number {
+function vocabularySize(metadata: GgufMetadata, tensors: ModelFile["tensors"]): number {
   const rows = tensors.get("token_embd.weight")?.shape[1];
   return metadata.integerOr("llama.vocab_size", 1, MAX_DIMENSION, rows ?? 1);
 }
@@ -136,7 +136,7 @@ function ropeScaling(metadata: GgufMetadata, contextLength: number): RopeScaling
 class TensorNames {
   private readonly unused: Set<string>;
 
-  constructor(private readonly file: GgufFile) {
+  constructor(private readonly file: ModelFile) {
     this.unused = new Set(file.tensors.keys());
   }
 

@@ -2,7 +2,6 @@ import { UsageError } from "../base/errors.ts";
 import { Rng } from "../base/rng.ts";
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
-import type { GgufTensorToWrite, GgufToWrite } from "../files/gguf-writer.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { LEAST_VOCABULARY, randomVocabulary } from "./random-vocabulary.ts";
 import { randomMatrixBytes, type WeightSource } from "./random-weights.ts";
@@ -47,16 +46,35 @@ export const LLAMA_SHAPES = {
     vocabularySize: 32000,
     contextLength: 4096,
   },
+  "llama-30b": {
+    layers: 60,
+    hiddenSize: 6656,
+    intermediateSize: 17920,
+    heads: 52,
+    kvHeads: 52,
+    vocabularySize: 32000,
+    contextLength: 2048,
+  },
+  "llama-65b": {
+    layers: 80,
+    hiddenSize: 8192,
+    intermediateSize: 22016,
+    heads: 64,
+    kvHeads: 64,
+    vocabularySize: 32000,
+    contextLength: 2048,
+  },
 } as const satisfies Record<string, LlamaShape>;
 
 /** A matrix by what it does; `output` is the head of a model that does not tie it to the embedding. */
 export type LlamaMatrix = "embedding" | "q" | "k" | "v" | "o" | "gate" | "up" | "down" | "output";
 
-export interface RandomLlama extends LlamaShape {
-  /** Format of every matrix, or of each (tensor types of GGUF that have kernels). */
-  readonly format: GgmlType | ((matrix: LlamaMatrix, layer: number) => GgmlType);
+/** `F` are names of formats that have kernels: for a file, tensor types of GGUF. */
+export interface RandomLlama<F extends string = GgmlType> extends LlamaShape {
+  /** Format of every matrix, or of each. */
+  readonly format: F | ((matrix: LlamaMatrix, layer: number) => F);
   /** Format of the output head where it differs (in a tied model: of the embedding). */
-  readonly outputFormat?: GgmlType;
+  readonly outputFormat?: F;
   /** Whether the embedding is the output head too. Default: no. */
   readonly tied?: boolean;
   /** Standard deviation of the logits over the vocabulary. Default: 2.5, about that of a trained model. */
@@ -73,6 +91,22 @@ export interface RandomLlama extends LlamaShape {
   readonly ropeFactors?: readonly number[];
 }
 
+/** A tensor whose bytes are made when they are asked for. */
+export interface RandomTensor<F extends string> {
+  readonly name: string;
+  readonly type: F;
+  /** As in GGUF: `shape[0]` is the row. */
+  readonly shape: readonly number[];
+  /** The stored bytes in chunks of whole rows. */
+  readonly data: () => Iterable<Uint8Array>;
+}
+
+/** A random model: what a file of it has. */
+export interface RandomModel<F extends string> {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+  readonly tensors: readonly RandomTensor<F>[];
+}
+
 /** How far norm weights stray from 1 (standard deviation). */
 const NORM_STRAY = 0.1;
 /** Queries and keys are this much longer than unit gaussians, which makes attention look at few positions. */
@@ -81,12 +115,12 @@ const SCORE_GAIN = Math.SQRT2;
 const SWIGLU_RMS = 0.596;
 
 /**
- * A Llama with random weights as a GGUF file for `writeGguf`; data is made when its turn comes. The weights keep the
+ * A Llama with random weights, in tensor types of GGUF what `writeGguf` writes. The weights keep the
  * residual stream at about 1 through any number of layers, of which every one has a say in the logits, and make
  * attention depend on positions. The same options give the same file. Throws `UsageError` for dimensions that do not
  * fit together.
  */
-export function randomLlama(options: RandomLlama): GgufToWrite {
+export function randomLlama<F extends string = GgmlType>(options: RandomLlama<F>): RandomModel<F | "F32"> {
   checkShape(options);
   return {
     metadata: new Map([...shapeMetadata(options), ...randomVocabulary(options.vocabularySize)]),
@@ -94,7 +128,7 @@ export function randomLlama(options: RandomLlama): GgufToWrite {
   };
 }
 
-function checkShape(shape: RandomLlama): void {
+function checkShape(shape: RandomLlama<string>): void {
   const { hiddenSize, heads, kvHeads, vocabularySize } = shape;
   if (hiddenSize % (2 * heads) !== 0) {
     throw new UsageError(`hiddenSize ${hiddenSize} must be ${heads} heads of an even size`);
@@ -110,7 +144,7 @@ function checkShape(shape: RandomLlama): void {
   }
 }
 
-function shapeMetadata(options: RandomLlama): [string, GgufValue][] {
+function shapeMetadata(options: RandomLlama<string>): [string, GgufValue][] {
   const size = (name: string, value: number): [string, GgufValue] => [
     `llama.${name}`,
     { type: "u32", value },
@@ -144,7 +178,7 @@ function shapeMetadata(options: RandomLlama): [string, GgufValue][] {
   return entries;
 }
 
-function tensorsOf(options: RandomLlama): GgufTensorToWrite[] {
+function tensorsOf<F extends string>(options: RandomLlama<F>): RandomTensor<F | "F32">[] {
   const { layers, hiddenSize, intermediateSize, heads, kvHeads, vocabularySize } = options;
   const { tied = false, logitStd = 2.5 } = options;
   const kvSize = (kvHeads * hiddenSize) / heads;
@@ -175,10 +209,10 @@ function tensorsOf(options: RandomLlama): GgufTensorToWrite[] {
   return tensors.list;
 }
 
-class TensorList {
-  readonly list: GgufTensorToWrite[] = [];
+class TensorList<F extends string> {
+  readonly list: RandomTensor<F | "F32">[] = [];
 
-  constructor(private readonly options: RandomLlama) {}
+  constructor(private readonly options: RandomLlama<F>) {}
 
   /** Of the tensor to be added: each has its own, so that its data does not depend on when the others' is made. */
   private get seed(): number {
@@ -216,7 +250,11 @@ class TensorList {
   }
 }
 
-function formatOf({ format, outputFormat, tied }: RandomLlama, matrix: LlamaMatrix, layer: number): GgmlType {
+function formatOf<F extends string>(
+  { format, outputFormat, tied }: RandomLlama<F>,
+  matrix: LlamaMatrix,
+  layer: number,
+): F {
   const isHead = matrix === "output" || (tied === true && matrix === "embedding");
   if (isHead && outputFormat !== undefined) return outputFormat;
   return typeof format === "function" ? format(matrix, layer) : format;

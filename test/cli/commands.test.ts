@@ -258,36 +258,59 @@ test("doctor", async () => {
   expect(stdout).toMatch(/^Models run on\n {2}backend /);
 });
 
-test("bench", async () => {
+describe("bench", () => {
   const spread = z
     .strictObject({ median: positive, min: positive, max: positive })
     .refine(({ median, min, max }) => min <= median && median <= max);
+  const timed = { seconds: z.array(positive).length(2), tokensPerSecond: spread };
   const schema = z.strictObject({
-    model: z.literal(model),
+    model: z.string(),
     backend: z.literal("wasm"),
     isa: z.string(),
     threads: z.literal(1),
-    promptTokens: z.literal(40),
-    genTokens: z.literal(4),
+    depth: z.literal(36),
     repeat: z.literal(2),
     loadSeconds: positive,
-    firstTokenSeconds: spread,
-    prefillTokensPerSecond: spread,
-    decodeTokensPerSecond: spread,
-    bytesPerToken: z.strictObject({ weights: positive, kvCache: positive }),
-    decodeGBs: positive,
-    prefillGops: positive,
+    prefill: z.strictObject({ tokens: z.literal(40), ...timed, gops: positive }),
+    decode: z.strictObject({
+      tokens: z.literal(5),
+      ...timed,
+      bytesPerToken: z.strictObject({ weights: positive, kvCache: positive }),
+      gbs: positive,
+    }),
     machine: z.strictObject({ readGBs: positive.optional(), int8Gops: positive.optional() }),
   });
-  const sizes = ["--prompt-tokens", "40", "--gen-tokens", "4", "--repeat", "2"];
-  const { bytesPerToken } = await json(["bench", model, ...sizes, ...WASM], schema);
-  // q, o 64 × 64, k, v 32 × 64, gate, up, down 96 × 64, output 300 × 64, one row of the embedding; 18 bytes for 32.
-  const weights = 64 * (2 * 64 + 2 * 32 + 3 * 96 + 300 + 1);
-  expect(bytesPerToken.weights).toBe((weights * 18) / 32);
-  // Keys and values of one head of 32, f16, at position 40 + 2.
-  expect(bytesPerToken.kvCache).toBe(2 * 32 * 2 * 42);
-  const { code, stdout } = await cli(["bench", model, ...sizes, ...WASM]);
-  expect(code).toBe(0);
-  expect(stdout).toMatch(/^prefill +40 tokens .* GOPS/m);
-  expect(stdout).toMatch(/^decode +4 tokens .* GB\/s/m);
+  const sizes = ["--prompt-tokens", "40", "--gen-tokens", "5", "--depth", "36", "--repeat", "2"];
+
+  test("of a file", async () => {
+    const found = await json(["bench", model, ...sizes, ...WASM], schema);
+    expect(found.model).toBe(model);
+    // q, o 64 × 64, k, v 32 × 64, gate, up, down 96 × 64, output 300 × 64, one row of the embedding; 18 bytes for 32.
+    const weights = 64 * (2 * 64 + 2 * 32 + 3 * 96 + 300 + 1);
+    expect(found.decode.bytesPerToken.weights).toBe((weights * 18) / 32);
+    // Keys and values of one head of 32, f16; the third of five tokens sees 36 + 3 positions.
+    expect(found.decode.bytesPerToken.kvCache).toBe(2 * 32 * 2 * 39);
+    const { code, stdout } = await cli(["bench", model, ...sizes, ...WASM]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^prefill +40 tokens .* GOPS/m);
+    expect(stdout).toMatch(/^decode +5 tokens .* GB\/s/m);
+    expect(stdout).toMatch(/^context +36 tokens/m);
+  });
+
+  test("explain of a shape in a format that files lack", async () => {
+    const args = [
+      "explain",
+      "--synthetic",
+      "tinyllama-1.1b",
+      "--format",
+      "3bit-g128",
+      "--machine",
+      "generic",
+    ];
+    const { code, stdout } = await cli(args);
+    expect(code).toBe(0);
+    expect(stdout).toContain("3bit-g128");
+    // Query and output 2048 × 2048; 3 bits, and 3 bytes for 128 weights.
+    expect(stdout).toMatch(/attention query, .* 2048 +2048 +3bit-g128/);
+  });
 });

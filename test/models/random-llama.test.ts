@@ -137,6 +137,8 @@ describe("metadata", () => {
     { shape: "tinyllama-1.1b", parameters: 1_100_048_384 },
     { shape: "llama-2-7b", parameters: 6_738_415_616 },
     { shape: "llama-2-13b", parameters: 13_015_864_320 },
+    { shape: "llama-30b", parameters: 32_528_943_616 },
+    { shape: "llama-65b", parameters: 65_285_660_672 },
   ] as const)("$shape has as many parameters as the model of that name", ({ shape, parameters }) => {
     const { tensors } = randomLlama({ ...LLAMA_SHAPES[shape], format: "Q4_0", weights: "codes" });
     const counts = tensors.map((tensor) => tensor.shape.reduce((a, b) => a * b, 1));
