@@ -20,8 +20,7 @@ export function matMulNBitsModel({ rows, cols, bits, block, copies, accuracyLeve
         field(2, `y${i}`),
         field(4, "MatMulNBits"),
         ...Object.entries({ K: cols, N: rows, bits, block_size: block, accuracy_level: accuracyLevel }).map(
-          ([name, value]) =>
-            field(5, concat([field(1, name), number(3, value), number(20, INT_ATTRIBUTE)])),
+          ([name, value]) => field(5, concat([field(1, name), number(3, value), number(20, INT_ATTRIBUTE)])),
         ),
         field(7, "com.microsoft"),
       ]),

@@ -39,6 +39,39 @@ export function scatterPlot({ title, x, y, series }) {
   ]);
 }
 
+/** Bars side by side in groups, on a logarithmic axis; `series`: [{title, values: one for each group}]. */
+export function barChart({ title, groups, series }) {
+  const all = series.flatMap(({ values }) => values).filter((value) => value > 0);
+  const [low, high] = [Math.floor(Math.log10(Math.min(...all))), Math.ceil(Math.log10(Math.max(...all)))];
+  const share = (value) => Math.max(0, (Math.log10(Math.max(value, 10 ** low)) - low) / (high - low));
+  const up = (value) => FRAME.bottom - share(value) * (FRAME.bottom - FRAME.top);
+  const width = (FRAME.right - FRAME.left) / groups.length;
+  const bar = (0.8 * width) / series.length;
+  const text = (at, top, anchor, words) =>
+    `<text x="${at.toFixed(1)}" y="${top.toFixed(1)}" text-anchor="${anchor}" ${TEXT}>${words}</text>`;
+  const decades = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
+  return svg([
+    text((FRAME.left + FRAME.right) / 2, 22, "middle", title),
+    ...decades.flatMap((value) => [
+      `<line x1="${FRAME.left}" x2="${FRAME.right}" y1="${up(value)}" y2="${up(value)}" stroke="#ddd"/>`,
+      text(FRAME.left - 8, up(value) + 4, "end", Number(value.toPrecision(1))),
+    ]),
+    ...groups.flatMap((group, g) => {
+      const left = FRAME.left + g * width + 0.1 * width;
+      const bars = series.map(({ values }, i) => {
+        const top = up(values[g]);
+        const [x, height] = [left + i * bar, FRAME.bottom - top];
+        return `<rect x="${x.toFixed(1)}" y="${top.toFixed(1)}" width="${(0.9 * bar).toFixed(1)}" height="${height.toFixed(1)}" fill="${COLOURS[i]}"/>`;
+      });
+      return [...bars, text(left + 0.4 * width, FRAME.bottom + 18, "middle", group)];
+    }),
+    ...series.flatMap(({ title: name }, i) => [
+      `<rect x="${FRAME.left + 90 * i}" y="${FRAME.bottom + 32}" width="12" height="12" fill="${COLOURS[i]}"/>`,
+      text(FRAME.left + 90 * i + 18, FRAME.bottom + 43, "start", name),
+    ]),
+  ]);
+}
+
 function svg(parts) {
   const { width, height } = SIZE;
   const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`;

@@ -14,7 +14,7 @@ import { parseArgs } from "node:util";
 import { Rng } from "../dist/base/rng.js";
 import { chooseBackend } from "../dist/engine/choose.js";
 import { createNativeBackend } from "../dist/engine/native.js";
-import { ProjectionTimer } from "../dist/engine/time-projection.js";
+import { PROJECTION_EFFORT, ProjectionTimer } from "../dist/engine/time-projection.js";
 import { findCompilers } from "../dist/host/compilers.js";
 import { describeMachine } from "../dist/host/describe-machine.js";
 import { predict } from "../dist/plan/cost.js";
@@ -30,6 +30,8 @@ const { values: flags } = parseArgs({
     report: { type: "boolean", default: false },
   },
 });
+/** Many short passes: a neighbour that comes by holds up few of them. */
+const EFFORT = { ...PROJECTION_EFFORT, passMs: 5, passes: 11 };
 /** The fastest that are timed again, beside the model's choice. */
 const BEST = 5;
 
@@ -66,7 +68,7 @@ async function timeAll() {
 async function timeCell({ shape, tokens, threads }) {
   const cases = sample({ shape, tokens, threads }).map((blocking) => ({ shape, tokens, blocking }));
   const open = (request) => createNativeBackend(request, compiler);
-  const timer = await ProjectionTimer.create({ open, isa, threads, cases });
+  const timer = await ProjectionTimer.create({ open, isa, threads, cases, effort: EFFORT });
   try {
     const first = await timer.time(cases);
     const order = first.map((_, i) => i).sort((a, b) => first[a].seconds - first[b].seconds);
@@ -139,8 +141,10 @@ function judge(cell) {
   const measured = timed.map(({ seconds }) => seconds);
   const predicted = timed.map(({ blocking }) => secondsOf(cell, blocking));
   const choice = choiceOf(cell);
-  const chosen = again.find(({ blocking }) => same(blocking, choice));
-  const best = Math.min(...again.map(({ seconds }) => seconds));
+  // A report of older timings may find the choice only among those that were not timed again.
+  const race = again.some(({ blocking }) => same(blocking, choice)) ? again : timed;
+  const chosen = race.find(({ blocking }) => same(blocking, choice));
+  const best = Math.min(...race.map(({ seconds }) => seconds));
   return {
     name: cell.name,
     count: timed.length,

@@ -108,7 +108,7 @@ export class ProjectionTimer {
 
   /** Times cases, of those that the timer was made for, in turns. */
   async time(cases: readonly ProjectionCase[], onPass?: OnPass): Promise<ProjectionTiming[]> {
-    const works = cases.map((c) => this.rotation(c));
+    const works = cases.map((c) => this.calls(c));
     const seconds = await timeInTurns(works, this.effort, onPass);
     return cases.map((c, i) => timing(c, at(seconds, i)));
   }
@@ -136,8 +136,8 @@ export class ProjectionTimer {
     return { kernel, arguments: [inputs, prepared, count], barrier: true, parts };
   }
 
-  /** One call after the other of a projection, each on the next copy of the weights. */
-  private rotation(c: ProjectionCase): Calls {
+  /** One call after the other of a case, each on the next copy of the weights: to be timed in turns with others. */
+  calls(c: ProjectionCase): Calls {
     const { isa, threads } = this.backend;
     const pack = packingOf(c, isa);
     const kernel = projectionName(specOf(c));
