@@ -23,7 +23,7 @@ export interface Prediction {
   readonly memorySeconds: number;
   /** What is read again from L2 and L3. */
   readonly cacheSeconds: number;
-  /** Starting micro-GEMVs, loop control, meeting at the barrier. */
+  /** Starting micro-GEMVs, meeting at the barrier. */
   readonly overheadSeconds: number;
   readonly seconds: number;
   /** Packed weights, padding rows included: what must be read at least once. */
@@ -38,29 +38,32 @@ export interface Prediction {
 /** Loads and stores that a core starts in one cycle, and micro-ops of all kinds: 4 (Skylake) to 6 (Zen 3). */
 const LOADS_PER_CYCLE = 2;
 const ISSUED_PER_CYCLE = 5;
-/** Cycles to start a micro-GEMV: two or three mispredicted branches of 15 to 20 cycles. */
-const START_CYCLES = 60;
+/** Cycles to start a micro-GEMV: two or three mispredicted branches of 15 to 20 cycles each, and what waited for them. */
+const START_CYCLES = 90;
 /** Seconds until all threads of a team have met. */
 const BARRIER_SECONDS = 1e-6;
 /**
  * Part of the shorter of two overlapping activities that the longer does not hide: loads and arithmetic (they share the
- * scheduler), and data from memory under instructions. Measured on Zen 3: of 100 blockings with their weights in L2, and
- * one thread that streams weights at 0.5 to 1 of its bandwidth, which loses 0.17 … 0.35 of its computing time.
+ * scheduler), data from caches and from memory under instructions. Fitted on Zen 3: to 100 blockings with their weights
+ * in L2; to input blocks of several sizes; to one thread that streams weights at 0.5 to 1 of its bandwidth, which loses
+ * 0.17 … 0.35 of its computing time.
  */
 const LOADS_NOT_HIDDEN = 0.2;
-const DATA_NOT_HIDDEN = 0.25;
+const MEMORY_NOT_HIDDEN = 0.25;
+const CACHE_NOT_HIDDEN = 0.1;
 /**
  * Seconds until data comes from memory when no prefetcher expects it: after every jump from one row tile's input block
  * to the next tile's. A core follows some streams at once, so that few tiles cost less.
  */
-const MEMORY_LATENCY = 120e-9;
+const MEMORY_LATENCY = 160e-9;
 const STREAMS = 8;
 /**
- * A loop that reads one chunk of weights a round, not line after line but every second line for one row vector and the
- * others for the next, is followed by prefetchers that keep up with 8 lines a round; each line more comes 5 ns later. So
- * on Zen 3, in tiles of 4 row vectors and groups of 32: 14 instead of 17 GB/s at 4 bits, 10 at 8. (Rounds of several
- * chunks, from groups of 64 on, do not show it.)
+ * Where a row vector's words lie in every second line, lines are not read one after the other, and each comes 0.25 ns
+ * later from memory. A loop that reads one chunk a round is then followed by prefetchers that keep up with 8 lines a
+ * round; each line more comes 5 ns later. So on Zen 3 in tiles of 4 row vectors: in groups of 128 15.4 instead of 16.3
+ * GB/s, in groups of 32 at 4 bits 14 instead of 17, at 8 bits 10.
  */
+const UNORDERED_LINE_SECONDS = 0.25e-9;
 const STRIDE_LINES = 8;
 const LATE_LINE_SECONDS = 5e-9;
 const LINE = 64;
@@ -122,7 +125,8 @@ export function predictWith(
   const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
   const compute = computeCost(speeds, isa, rounds, regions);
   const data = dataCost(speeds, layout, blocking, rounds, pack);
-  const busy = overlapped(compute.seconds, data.thread + data.cache, DATA_NOT_HIDDEN);
+  const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
+  const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
   const barrier = speeds.threads > 1 ? BARRIER_SECONDS : 0;
   const seconds = both(busy + compute.starts, data.shared) + barrier;
   const memorySeconds = both(data.thread, data.shared);
@@ -185,10 +189,10 @@ function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; li
 }
 
 /** What a row tile's weights take longer from memory for the order in which they are read. */
-function lateSeconds({ format, cols, tileRows, recordBytes }: Packing): number {
-  if (format.kind === "float" || groupSize(format, cols) > CHUNK || 4 * tileRows <= LINE) return 0;
-  const lines = Math.max(0, recordBytes / LINE - STRIDE_LINES);
-  return groupCount(format, cols) * lines * LATE_LINE_SECONDS;
+function lateSeconds({ format, cols, tileRows, tileBytes, recordBytes }: Packing): number {
+  if (format.kind === "float" || 4 * tileRows <= LINE) return 0;
+  const late = groupSize(format, cols) > CHUNK ? 0 : Math.max(0, recordBytes / LINE - STRIDE_LINES);
+  return (tileBytes / LINE) * UNORDERED_LINE_SECONDS + groupCount(format, cols) * late * LATE_LINE_SECONDS;
 }
 
 interface DataCost {

@@ -37,9 +37,9 @@ describe("a projection counted by hand", () => {
     expect(p.memorySeconds).toBeCloseTo(8448 / 10e9, 12); // 845 ns
     // The row of inputs, once: 256 codes, 2 scales, 2 sums, in whole lines; 32 bytes a cycle.
     expect(p.cacheSeconds).toBeCloseTo(320 / 96e9, 12);
-    expect(p.overheadSeconds).toBeCloseTo((8 * 60) / 3e9, 12); // each tile: 60 cycles to start
-    const data = p.memorySeconds + p.cacheSeconds;
-    expect(p.seconds).toBeCloseTo(data + 0.25 * p.computeSeconds + p.overheadSeconds, 12);
+    expect(p.overheadSeconds).toBeCloseTo((8 * 90) / 3e9, 12); // each tile: 90 cycles to start
+    const inCaches = p.computeSeconds + 0.1 * p.cacheSeconds;
+    expect(p.seconds).toBeCloseTo(p.memorySeconds + 0.25 * inCaches + p.overheadSeconds, 12);
     expect(p.limit).toBe("memory");
     expect(p.gops).toBeCloseTo((2 * 64 * 256) / p.seconds / 1e9, 6);
   });
