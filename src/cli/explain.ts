@@ -1,21 +1,20 @@
 import { type Command, Option } from "commander";
-import type { SyntheticModel } from "../engine/synthetic.ts";
-import type { Isa } from "../isa/isa.ts";
+import { UsageError } from "../base/errors.ts";
+import type { MeasuredPlan } from "../engine/measure-plan.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { ModelPlan } from "../plan/model-plan.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { isaFor, machineFor } from "./machine.ts";
+import { type PlanFlags, planFor } from "./model-plan.ts";
 import { addExamples, wholeNumber } from "./options.ts";
+import { bar, Status } from "./status.ts";
 import { addSubject, type SubjectFlags, subjectOf } from "./subject.ts";
 
-interface ExplainFlags extends SubjectFlags {
+interface ExplainFlags extends PlanFlags, SubjectFlags {
   readonly isa?: string;
-  readonly threads?: number;
-  readonly promptTokens?: number;
-  readonly activations?: "int8" | "f32";
-  readonly quantize?: string;
   readonly machine?: string;
   readonly details?: boolean;
+  readonly measure?: boolean;
   readonly json?: boolean;
 }
 
@@ -38,66 +37,75 @@ export function addExplain(program: Command, io: Io): void {
     .option("--quantize <format>", "plan for float weights quantized to this format")
     .option("--machine <file>", "machine to plan for: a JSON file, or generic (default: this one)")
     .option("--details", "for every shape also the loops, working sets, registers and parts of the time")
+    .option("--measure", "time every shape on this machine too, beside what is predicted (some seconds)")
     .option("--json", "as JSON");
   addExamples(command, [
     ["on this machine", "qigen explain model.gguf"],
     ["with working sets and registers", "qigen explain model.gguf --details"],
+    ["predicted and measured time", "qigen explain model.gguf --measure"],
     ["on one thread of AVX-512", "qigen explain model.gguf --isa avx512-vnni --threads 1"],
     ["any shape in any format, without a file", "qigen explain --synthetic llama-65b --format 2bit-g128"],
     ["on another machine", "qigen explain model.gguf --machine server.json"],
   ]);
   command.action(async (path: string | undefined, flags: ExplainFlags) => {
     const subject = subjectOf(path, flags);
+    if (flags.measure && flags.machine !== undefined) {
+      throw new UsageError("--measure times this machine, so that --machine has no place beside it");
+    }
     const machine = await machineFor(flags.machine);
     const plan = await planFor(subject, machine, await isaFor(machine, flags.isa), flags);
+    const times = flags.measure ? await measured(plan, machine, io) : undefined;
     if (flags.json) {
       const { modelName } = await import("../engine/synthetic.ts");
-      return writeJson(io, { model: modelName(subject), machine, ...plan });
+      const model = modelName(subject);
+      return writeJson(io, { model, machine, ...plan, ...(times ? { measured: times } : {}) });
     }
-    const text = await textOf(plan, machine, flags.details ?? false);
-    return write(io.stdout, text);
+    return write(io.stdout, await textOf(plan, machine, flags.details ?? false, times));
   });
 }
 
-async function textOf(plan: ModelPlan, machine: Machine, details: boolean): Promise<string> {
-  const { explainModel, explainProjection } = await import("../plan/explain.ts");
+async function textOf(
+  plan: ModelPlan,
+  machine: Machine,
+  details: boolean,
+  times: MeasuredPlan | undefined,
+): Promise<string> {
+  const { explainMeasured, explainModel, explainProjection } = await import("../plan/explain.ts");
   const shapes = plan.shapes.flatMap(({ names, weights }) =>
     [weights.decode, weights.prefill].map(
       (part) =>
         `\n${names.join(", ")}, ${part.tokens === 1 ? "decode" : "prefill"}\n\n${explainProjection(part, machine)}`,
     ),
   );
-  return [explainModel(plan, machine), ...(details ? shapes : [])].join("");
+  return [
+    explainModel(plan, machine),
+    ...(details ? shapes : []),
+    ...(times ? [`\n${explainMeasured(plan, times)}`] : []),
+  ].join("");
 }
 
-async function planFor(
-  subject: string | SyntheticModel,
-  machine: Machine,
-  isa: Isa,
-  flags: ExplainFlags,
-): Promise<ModelPlan> {
-  const [
-    { openModel },
-    { openSynthetic },
-    { planMatrices },
-    { planModel },
-    { formatNamed },
-    { modelShapes },
-  ] = await Promise.all([
-    import("../engine/load-model.ts"),
-    import("../engine/synthetic.ts"),
-    import("../engine/plan-matrices.ts"),
-    import("../plan/model-plan.ts"),
-    import("../quant/formats.ts"),
-    import("./model-shapes.ts"),
-  ]);
-  const quantize = flags.quantize === undefined ? undefined : formatNamed(flags.quantize);
-  const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);
-  const prefillTokens = flags.promptTokens ?? 256;
-  const opened = typeof subject === "string" ? await openModel(subject) : openSynthetic(subject);
-  const { file, spec, source } = opened;
-  await source.close();
-  const choices = { threads, prefillTokens, activations: flags.activations ?? "int8", quantize };
-  const matrices = planMatrices(spec, file, machine, isa, choices);
-  return planModel(machine, isa, modelShapes(spec, matrices), { prefillTokens, threads });
+/** The model's matrices, timed as planned; on this machine, with an ISA that it has. */
+async function measured(plan: ModelPlan, machine: Machine, io: Io): Promise<MeasuredPlan> {
+  const [{ chooseBackend }, { findCompilers }, { opener }, { isaNamed }, { measurePlan }] = await Promise.all(
+    [
+      import("../engine/choose.ts"),
+      import("../host/compilers.ts"),
+      import("../engine/open-backend.ts"),
+      import("../isa/index.ts"),
+      import("../engine/measure-plan.ts"),
+    ],
+  );
+  const isa = isaNamed(plan.isa);
+  const choice = chooseBackend(machine, await findCompilers(), { isa: isa.name });
+  const status = new Status(io.stderr, "preparing kernels");
+  try {
+    return await measurePlan(plan, {
+      open: opener(choice),
+      isa,
+      onPass: (done, total) => status.show(() => `measuring ${bar(done / total)}`),
+      signal: io.interrupts.signal,
+    });
+  } finally {
+    status.done();
+  }
 }

@@ -9,6 +9,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import type { Io } from "./io.ts";
 import { addRun } from "./run.ts";
+import { addTune } from "./tune.ts";
 
 /** Runs one command line; returns the exit code. Never throws. */
 export async function runCli(args: readonly string[], io: Io): Promise<number> {
@@ -41,7 +42,7 @@ function createProgram(io: Io): Command {
       getErrHelpWidth: () => helpWidth(io.stderr.columns),
       outputError: (text, print) => print(text.replace(/^error: /, "qigen: ")),
     });
-  const commands = [addRun, addChat, addInspect, addExplain, addGenerate, addDoctor, addBench];
+  const commands = [addRun, addChat, addInspect, addExplain, addGenerate, addDoctor, addTune, addBench];
   for (const add of commands) add(program, io);
   return program;
 }

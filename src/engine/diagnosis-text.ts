@@ -99,16 +99,19 @@ function cacheSection({ cache }: Diagnosis): Section {
   return { title: "Compiled kernels", rows };
 }
 
-function measuredSection({ machine: { measured }, measuringProblem }: Diagnosis): Section {
+function measuredSection({ machine: { measured, tuned }, measuringProblem }: Diagnosis): Section {
   const problem: Row[] = measuringProblem === undefined ? [] : [["problem", measuringProblem]];
+  const blockings: Row[] =
+    tuned === undefined ? [] : [["tuned", `blockings for ${tuned.length} shapes of matrices, by qigen tune`]];
   if (measured === undefined) {
     const rows: Row[] = [
       ...problem,
+      ...blockings,
       ["nothing", "speeds are assumed; measure with `qigen doctor --measure`"],
     ];
     return { title: "Measured", rows };
   }
-  const rows = [...readRows(measured), ...peakRows(measured), ...problem];
+  const rows = [...readRows(measured), ...peakRows(measured), ...blockings, ...problem];
   return { title: `Measured at ${measured.at}`, rows };
 }
 

@@ -16,6 +16,7 @@ import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
 import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
 import { type Linear, type ModelSpec, vectors } from "../models/model.ts";
+import { projectionParts, stepParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
@@ -41,11 +42,6 @@ export interface Bases {
   readonly cache: number;
   readonly work: number;
 }
-
-const PARTS_PER_THREAD = 4;
-
-/** Packed weights of a part, at least: some 10 µs of one thread's memory bandwidth, 20 times what taking it costs. */
-const PART_BYTES = 192 * 1024;
 
 /** Byte offsets of the counters in the part `counts`, on cache lines of their own. */
 export const COUNTS = { rows: 0, outputs: 64, bytes: 128 } as const;
@@ -98,12 +94,9 @@ export class ModelProgram {
     layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
   }
 
-  /**
-   * Parts that steps are split into: several per thread, so that a thread that gets less of its core than the others
-   * holds them up by a part of its share only.
-   */
+  /** Parts that steps are split into. */
   get parts(): number {
-    return this.threads === 1 ? 1 : PARTS_PER_THREAD * this.threads;
+    return stepParts(this.threads);
   }
 
   /** Rows that a buffer holds: token tiles of the micro-GEMV may run past the last row. */
@@ -207,17 +200,6 @@ class StepWriter {
     return this.tokens === "decode" ? 1 : this.program.parts;
   }
 
-  /** Parts of a projection: whole row tiles, each part long enough to be worth taking. */
-  private projectionParts({ packing }: MatrixPlan): number {
-    const worthwhile = Math.floor(
-      packing.totalBytes / (this.tokens === "decode" ? PART_BYTES : packing.tileBytes),
-    );
-    return Math.max(
-      1,
-      Math.min(packing.tiles, this.program.threads === 1 ? 1 : worthwhile, 4 * this.program.parts),
-    );
-  }
-
   private work(name: string): number {
     return this.bases.work + this.program.work.offset(name);
   }
@@ -277,7 +259,7 @@ class StepWriter {
           this.count(rows),
         ],
         i === targets.length - 1,
-        this.projectionParts(plan),
+        projectionParts(plan.packing, this.tokens, this.program.threads),
       );
     });
   }

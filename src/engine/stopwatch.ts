@@ -41,6 +41,44 @@ export async function timeRepeats(
   return rates;
 }
 
+/** Does something so many times. */
+export type Calls = (count: number) => Promise<void>;
+
+/**
+ * Times several things in turns: pass 1 of all of them, pass 2 of all of them, …, so that what disturbs the machine for
+ * a while disturbs all of them. A pass lasts about `passMs` and is one call at least. Returns, for each, the seconds of
+ * one call in every pass.
+ */
+export async function timeInTurns(
+  works: readonly Calls[],
+  { passMs, passes }: Pick<Effort, "passMs" | "passes">,
+  onProgress: (done: number, total: number) => void = () => undefined,
+): Promise<number[][]> {
+  const timed = works.map((work) => ({ work, count: 1, seconds: [] as number[] }));
+  const total = works.length * (passes + 1);
+  let done = 0;
+  for (const entry of timed) {
+    entry.count = await callsOfPass(entry.work, passMs);
+    onProgress(++done, total);
+  }
+  for (let pass = 0; pass < passes; pass++) {
+    for (const { work, count, seconds } of timed) {
+      seconds.push((await milliseconds(() => work(count))) / 1000 / count);
+      onProgress(++done, total);
+    }
+  }
+  return timed.map(({ seconds }) => seconds);
+}
+
+/** The number of calls that lasts about `passMs`. The first call finds code and data cold and does not count. */
+async function callsOfPass(work: Calls, passMs: number): Promise<number> {
+  await work(1);
+  for (let count = 1; ; count *= 4) {
+    const ms = await milliseconds(() => work(count));
+    if (ms >= passMs / 4) return Math.max(1, Math.round((count * passMs) / ms));
+  }
+}
+
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   const middle = sorted.length >> 1;

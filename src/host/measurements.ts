@@ -1,9 +1,9 @@
-import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import type { Machine, Measurements } from "../plan/machine.ts";
 import { openCacheDir } from "./cache-dir.ts";
+import { machineKey } from "./machine-key.ts";
 import { writeFileAtomically } from "./node-files.ts";
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -56,19 +56,7 @@ export async function saveMeasurements(
   return path;
 }
 
-/** Beside the compiled kernels, named by what the speeds depend on: the CPU, its caches, the threads, the pages. */
+/** Beside the compiled kernels. */
 export function measurementsPath(machine: Machine, env: Environment = process.env): string {
-  const { name, architecture, features, caches, physicalCores, threads: usable, hugePages } = machine;
-  const identity = [
-    RECIPE,
-    name,
-    architecture,
-    [...features].sort(),
-    caches,
-    physicalCores,
-    usable,
-    hugePages,
-  ];
-  const key = createHash("sha256").update(JSON.stringify(identity)).digest("hex");
-  return join(openCacheDir(env).path, `measured-${key.slice(0, 32)}.json`);
+  return join(openCacheDir(env).path, `measured-${machineKey(machine, RECIPE)}.json`);
 }

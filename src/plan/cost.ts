@@ -2,15 +2,17 @@ import type { Isa } from "../isa/isa.ts";
 import type { ActivationLayout } from "../kernels/activations.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { type Packing, packing } from "../quant/packing.ts";
+import { instructionsOf, type Region } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
-import { LOADS_PER_CYCLE, type MicroOps, microOps } from "./micro-ops.ts";
 import { type Rounds, roundsOf } from "./rounds.ts";
 import { layoutOf, type ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
 import { trafficOf } from "./traffic.ts";
 
-/** What takes longest: instructions (arithmetic, loads, waiting for one another), data (caches, memory), or the rest. */
-export type Limit = "arithmetic" | "loads" | "latency" | "cache" | "memory" | "overhead";
+/** What instructions wait for: the arithmetic units, the load units, a place among those that start, one another. */
+export type ComputeLimit = "arithmetic" | "loads" | "issue" | "latency";
+/** What takes longest: instructions, data (caches, memory), or the rest. */
+export type Limit = ComputeLimit | "cache" | "memory" | "overhead";
 
 /** Predicted time of one projection of all tokens, and what follows from it. */
 export interface Prediction {
@@ -20,7 +22,7 @@ export interface Prediction {
   readonly memorySeconds: number;
   /** What is read again from L2 and L3. */
   readonly cacheSeconds: number;
-  /** Starting micro-GEMVs, loop control, meeting at the barrier. */
+  /** Starting micro-GEMVs, meeting at the barrier. */
   readonly overheadSeconds: number;
   readonly seconds: number;
   /** Packed weights, padding rows included: what must be read at least once. */
@@ -32,33 +34,40 @@ export interface Prediction {
   readonly gops: number;
 }
 
-/**
- * Cycles to start a micro-GEMV: three or four mispredicted branches, the addresses, the first group's latency; then
- * clearing and storing each output. 60 … 130 measured on Zen 3.
- */
-const START_CYCLES = 100;
-const OUTPUT_CYCLES = 2;
+/** Loads and stores that a core starts in one cycle, and micro-ops of all kinds: 4 (Skylake) to 6 (Zen 3). */
+const LOADS_PER_CYCLE = 2;
+const ISSUED_PER_CYCLE = 5;
+/** Cycles to start a micro-GEMV: two or three mispredicted branches of 15 to 20 cycles each, and what waited for them. */
+const START_CYCLES = 90;
 /** Seconds until all threads of a team have met. */
 const BARRIER_SECONDS = 1e-6;
 /**
- * Part of the shorter of two overlapping activities that the longer does not hide: loads under arithmetic (they share
- * the front end and the scheduler), and data from memory under instructions. Measured on Zen 3: over 88 blockings of
- * 2 to 4 bits an arithmetic micro-op takes 0.25 cycles and a load 0.24 … 0.33; one thread streaming weights at 0.5 to
- * 1 of its bandwidth loses 0.17 … 0.35 of its computing time.
+ * Part of the shorter of two overlapping activities that the longer does not hide: loads and arithmetic (they share the
+ * scheduler), data from caches and from memory under instructions. Fitted on Zen 3: to 100 blockings with their weights
+ * in L2; to input blocks of several sizes; to one thread that streams weights at 0.5 to 1 of its bandwidth, which loses
+ * 0.17 … 0.35 of its computing time.
  */
-const LOADS_NOT_HIDDEN = 0.5;
-const DATA_NOT_HIDDEN = 0.25;
-
+const LOADS_NOT_HIDDEN = 0.2;
+const MEMORY_NOT_HIDDEN = 0.25;
+const CACHE_NOT_HIDDEN = 0.1;
+/**
+ * Seconds until data comes from memory when no prefetcher expects it: after every jump from one row tile's input block
+ * to the next tile's. A core follows some streams at once, so that few tiles cost less.
+ */
+const MEMORY_LATENCY = 160e-9;
+const STREAMS = 8;
 const overlapped = (a: number, b: number, notHidden: number) => Math.max(a, b) + notHidden * Math.min(a, b);
+/** Of two limits that are near each other both are felt: 1.26 times as long where they are equal. */
+const both = (a: number, b: number) => Math.cbrt(a ** 3 + b ** 3);
 
 /**
- * Predicts the time of a blocking. A roofline with the kernel's own instruction counts, per thread; x ‖ y is the longer
- * and a part of the shorter:
+ * Predicts the time of a blocking. A roofline with the instructions counted in the generated kernel, per thread; x ‖ y
+ * is the longer and a part of the shorter:
  *
- *     compute = row tiles of the slowest thread · token steps · cycles of a tile / clock
- *     cycles  = max(arithmetic / perCycle ‖ loads / LOADS_PER_CYCLE, latency)
+ *     compute = row tiles of the slowest thread · token steps · cycles of a micro-GEMV / clock
+ *     cycles  = max(arithmetic / perCycle ‖ loads / LOADS_PER_CYCLE, all / ISSUED_PER_CYCLE, latency)
  *     data    = bytes of each level / what one thread draws from it
- *     seconds = max((compute ‖ data) + loops, all threads' bytes from memory / bandwidth of all) + barrier
+ *     seconds = both((compute ‖ data) + starts, all threads' bytes from memory / bandwidth of all) + barrier
  *
  * So while memory is the limit of one thread, computing adds to it; where several threads exceed what memory gives to
  * all of them, one computes while another reads, and computing costs nothing.
@@ -77,7 +86,7 @@ export function predict(
 
 /** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
 export interface Micro {
-  readonly ops: MicroOps;
+  readonly regions: readonly Region[];
   readonly pack: Packing;
   readonly layout: ActivationLayout;
 }
@@ -85,7 +94,7 @@ export interface Micro {
 export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
   const { format, rows, cols } = shape;
   return {
-    ops: microOps(isa, shape, blocking),
+    regions: instructionsOf(isa, shape, blocking),
     pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
     layout: layoutOf(shape),
   };
@@ -98,28 +107,29 @@ export function predictWith(
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
-  { ops, pack, layout }: Micro,
+  { regions, pack, layout }: Micro,
 ): Prediction {
   const { rows, cols } = shape;
-  const rounds = roundsOf(shape, blocking, tokens, speeds.threads);
-  const compute = computeCost(speeds, isa, blocking, rounds, ops);
+  const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
+  const compute = computeCost(speeds, isa, rounds, regions);
   const data = dataCost(speeds, layout, blocking, rounds, pack);
-  const busy = overlapped(compute.seconds, data.thread + data.cache, DATA_NOT_HIDDEN);
+  const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
+  const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
   const barrier = speeds.threads > 1 ? BARRIER_SECONDS : 0;
-  const seconds = Math.max(busy + compute.loops, data.shared) + barrier;
-  const memorySeconds = Math.max(data.thread, data.shared);
+  const seconds = both(busy + compute.starts, data.shared) + barrier;
+  const memorySeconds = both(data.thread, data.shared);
   return {
     computeSeconds: compute.seconds,
     memorySeconds,
     cacheSeconds: data.cache,
-    overheadSeconds: compute.loops + barrier,
+    overheadSeconds: compute.starts + barrier,
     seconds,
     bytes: pack.totalBytes,
     limit: longest([
       [compute.limit, compute.seconds],
       ["memory", memorySeconds],
       ["cache", data.cache],
-      ["overhead", compute.loops + barrier],
+      ["overhead", compute.starts + barrier],
     ]),
     gbs: pack.totalBytes / seconds / 1e9,
     gops: (2 * rows * cols * tokens) / seconds / 1e9,
@@ -132,34 +142,44 @@ function longest(seconds: readonly (readonly [Limit, number])[]): Limit {
 
 interface ComputeCost {
   readonly seconds: number;
-  /** Starting micro-GEMVs, and loop control. */
-  readonly loops: number;
-  readonly limit: Limit;
+  /** Starting micro-GEMVs. */
+  readonly starts: number;
+  readonly limit: ComputeLimit;
 }
 
 function computeCost(
   { ghz }: Speeds,
   isa: Isa,
-  { tu, nu }: Blocking,
   { share, inputBlocks, tokenSteps }: Rounds,
-  ops: MicroOps,
+  regions: readonly Region[],
 ): ComputeCost {
-  const arithmetic = ops.arithmetic / isa.costs.perCycle;
-  const loads = ops.loads / LOADS_PER_CYCLE;
-  const throughput = overlapped(arithmetic, loads, LOADS_NOT_HIDDEN);
-  const start = inputBlocks * (START_CYCLES + OUTPUT_CYCLES * nu * (tu / isa.lanes));
   const perCycle = (share * tokenSteps) / ghz / 1e9;
-  return {
-    seconds: Math.max(throughput, ops.latency) * perCycle,
-    loops: (start + ops.control) * perCycle,
-    limit: ops.latency > throughput ? "latency" : loads > arithmetic ? "loads" : "arithmetic",
-  };
+  const { cycles, limit } = microCycles(isa, regions);
+  return { seconds: perCycle * cycles, starts: perCycle * inputBlocks * START_CYCLES, limit };
+}
+
+/** Cycles of a micro-GEMV: its loops follow one another so fast that they overlap. */
+function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; limit: ComputeLimit } {
+  const sum = (of: (region: Region) => number) => regions.reduce((n, r) => n + r.times * of(r), 0);
+  const arithmetic = sum((r) => r.arithmetic) / isa.costs.perCycle;
+  const loads = Math.max(
+    sum((r) => r.loads) / LOADS_PER_CYCLE,
+    sum((r) => r.stores),
+  );
+  const all = sum((r) => r.arithmetic + r.loads + r.stores + r.scalar);
+  const limits: readonly (readonly [ComputeLimit, number])[] = [
+    [loads > arithmetic ? "loads" : "arithmetic", overlapped(arithmetic, loads, LOADS_NOT_HIDDEN)],
+    ["issue", all / ISSUED_PER_CYCLE],
+    ["latency", sum((r) => r.latency)],
+  ];
+  const [limit, cycles] = limits.reduce((a, b) => (b[1] > a[1] ? b : a));
+  return { cycles, limit };
 }
 
 interface DataCost {
   /** The slowest thread's bytes from memory, at what one thread can draw. */
   readonly thread: number;
-  /** All threads' bytes from memory, at what it gives to all. */
+  /** All threads' bytes from memory, at what it gives to all; nothing where there is one thread. */
   readonly shared: number;
   /** The slowest thread's bytes from caches; L2, and a fair part of L3, are each core's own. */
   readonly cache: number;
@@ -174,9 +194,11 @@ function dataCost(
   pack: Packing,
 ): DataCost {
   const traffic = trafficOf(capacity, layout, blocking, rounds, pack, threads);
+  const { share, inputBlocks, blockTiles } = rounds;
+  const jumps = inputBlocks === 1 ? 0 : share * inputBlocks * Math.min(1, blockTiles / STREAMS);
   return {
-    thread: traffic.memory / oneThreadGBs / 1e9,
-    shared: traffic.memoryOfAll / memoryGBs / 1e9,
+    thread: traffic.memory / oneThreadGBs / 1e9 + jumps * MEMORY_LATENCY,
+    shared: threads === 1 ? 0 : traffic.memoryOfAll / memoryGBs / 1e9,
     cache: (traffic.L2 / cacheGBs.L2 + traffic.L3 / cacheGBs.L3) / 1e9,
   };
 }

@@ -1,7 +1,7 @@
 import type { Blocking } from "../kernels/projection.ts";
 import { cachesText, speedsText } from "./explain-projection.ts";
 import type { Machine } from "./machine.ts";
-import type { ModelPlan, ShapePlan, StepPrediction } from "./model-plan.ts";
+import type { ModelPlan, ShapePlan, StepTime } from "./model-plan.ts";
 import { bytesText, count, digits, secondsText, table } from "./text.ts";
 
 /** Widest column of names. */
@@ -31,9 +31,16 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
       ["weights", `${bytesText(plan.weightBytes)} packed${plan.fitsMemory ? "" : ", more than the memory"}`],
       ["decode", stepText(decode)],
       ["prefill", stepText(prefill)],
+      ...(shapes.some(({ weights }) => weights.tuned) ? [["tuned", tunedText(shapes)]] : []),
     ]),
   ];
   return `${lines.join("\n")}\n`;
+}
+
+function tunedText(shapes: readonly ShapePlan[]): string {
+  const tuned = shapes.filter(({ weights }) => weights.tuned);
+  if (tuned.length === shapes.length) return "all blockings were timed on this machine (qigen tune)";
+  return `the blockings of ${tuned.length} of ${shapes.length} shapes, marked *, were timed on this machine (qigen tune)`;
 }
 
 function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
@@ -43,7 +50,7 @@ function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
   return [shortNames(names), `${n} x`, String(rows), String(cols), format.name, x, packed];
 }
 
-function shortNames(names: readonly string[]): string {
+export function shortNames(names: readonly string[]): string {
   return cut([...new Set(names)].join(", "), NAMES_WIDTH);
 }
 
@@ -54,7 +61,7 @@ function cut(text: string, width: number): string {
 /** Per shape: the blocking, the time of one matrix, what binds. */
 function stepTable(
   name: string,
-  { tokens }: StepPrediction,
+  { tokens }: StepTime,
   shapes: readonly ShapePlan[],
   planOf: (shape: ShapePlan) => ShapePlan["weights"]["decode"],
 ): string[] {
@@ -70,7 +77,8 @@ function stepTable(
   const rows = shapes.map((shape) => {
     const { blocking, predicted: p } = planOf(shape);
     const speeds = [secondsText(p.seconds), digits(p.gbs), digits(p.gops)];
-    return [shortNames(shape.names), miniText(blocking), microText(blocking), ...speeds, p.limit];
+    const mark = shape.weights.tuned && shapes.some(({ weights }) => !weights.tuned) ? " *" : "";
+    return [`${shortNames(shape.names)}${mark}`, miniText(blocking), microText(blocking), ...speeds, p.limit];
   });
   return table([head, ...rows], [3, 4, 5]);
 }
@@ -83,7 +91,7 @@ function microText({ mu, tu, nu }: Blocking): string {
   return `${mu} x ${tu} x ${nu}`;
 }
 
-function stepText({ seconds, tokens, tokensPerSecond, gbs }: StepPrediction): string {
+function stepText({ seconds, tokens, tokensPerSecond, gbs }: StepTime): string {
   const speed = `${digits(tokensPerSecond)} tokens/s`;
   return `${secondsText(seconds)} for ${count(tokens, "token")}: ${speed}, weights at ${digits(gbs)} GB/s`;
 }

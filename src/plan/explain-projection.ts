@@ -3,7 +3,7 @@ import { bitsPerWeight } from "../quant/formats.ts";
 import type { Limit, Prediction } from "./cost.ts";
 import type { Machine } from "./machine.ts";
 import type { ProjectionPlan } from "./projection-plan.ts";
-import type { RegisterUse } from "./registers.ts";
+import type { RegisterUse } from "./register-allocation.ts";
 import type { Loop } from "./rounds.ts";
 import type { Speeds } from "./speeds.ts";
 import { bytesText, count, digits, secondsText, table } from "./text.ts";
@@ -13,10 +13,11 @@ import type { WorkingSet } from "./working-set.ts";
 export const LIMITS: Readonly<Record<Limit, string>> = {
   arithmetic: "vector arithmetic",
   loads: "loads from L1",
+  issue: "instructions started per cycle",
   latency: "latency of dependent instructions",
   cache: "bandwidth of L2 and L3",
   memory: "memory bandwidth",
-  overhead: "loop overhead",
+  overhead: "starting micro-GEMVs",
 };
 
 /** A plan as text of at most 100 columns: the choice, what it fits in, what it is predicted to take and why. */
@@ -78,10 +79,9 @@ function workingSetRow({ name, bytes, level, capacity, fits }: WorkingSet): stri
   return [name, bytesText(bytes), fits ? `in ${room}` : `more than ${room}`];
 }
 
-function registersText(use: RegisterUse): string {
-  const { accumulators, weights, inputs, temporaries, total, available, spilled } = use;
-  const parts = `${accumulators} sums + ${weights} weights + ${inputs} inputs + ${temporaries} others`;
-  return `${parts} = ${total} of ${available}${spilled > 0 ? `, ${spilled} wait in L1` : ""}`;
+function registersText({ alive, available, stores, reloads }: RegisterUse): string {
+  const spilled = `${count(stores, "store")} to the stack and ${count(reloads, "load")} from it`;
+  return `${alive} values alive, ${available} registers${stores > 0 ? `: ${spilled}` : ""}`;
 }
 
 function predictionLines(p: Prediction): string[] {

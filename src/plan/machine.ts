@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { FileFormatError } from "../base/errors.ts";
+import { type Tuning, tuningSchema } from "./tuning.ts";
 
 /**
  * The machine a plan is made for: plain data, so that it can be written to a file, edited, and planned for on
@@ -23,6 +24,8 @@ export interface Machine {
   /** What this process may use: the physical memory or its limit, whichever is less. */
   readonly memoryBytes: number;
   readonly measured?: Measurements;
+  /** Blockings that were timed here (`qigen tune`), which plans prefer to what they predict. */
+  readonly tuned?: Tuning;
   /** What could not be found out, and the value assumed instead. */
   readonly assumptions: readonly string[];
 }
@@ -141,6 +144,7 @@ const machineSchema: z.ZodType<Machine> = z
         at: text,
       })
       .exactOptional(),
+    tuned: tuningSchema.exactOptional(),
     assumptions: z.array(z.string().max(1024)).max(256),
   })
   .refine((m) => m.physicalCores <= m.logicalCores, {

@@ -1,6 +1,5 @@
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Prediction } from "./cost.ts";
 import type { Machine } from "./machine.ts";
 import { planWeights, type WeightsOptions, type WeightsPlan } from "./projection-plan.ts";
 import { type ProjectionShape, shapeKey } from "./shape.ts";
@@ -32,8 +31,8 @@ export interface ShapePlan {
   readonly weights: WeightsPlan;
 }
 
-/** Predicted time of all projections in one step. */
-export interface StepPrediction {
+/** Time of all projections in one step. */
+export interface StepTime {
   readonly tokens: number;
   readonly seconds: number;
   readonly tokensPerSecond: number;
@@ -50,8 +49,8 @@ export interface ModelPlan {
   readonly weightBytes: number;
   /** Whether the machine's memory holds them. */
   readonly fitsMemory: boolean;
-  readonly decode: StepPrediction;
-  readonly prefill: StepPrediction;
+  readonly decode: StepTime;
+  readonly prefill: StepTime;
 }
 
 /** Plans every distinct shape of a model once. Projections only: attention, norms and sampling come on top. */
@@ -79,11 +78,11 @@ export function planModel(
     shapes,
     weightBytes,
     fitsMemory: weightBytes <= machine.memoryBytes,
-    decode: step(shapes, decodeTokens, (s) => [[s.weights.decode.predicted, s.count]]),
-    prefill: step(shapes, prefillTokens, (s) => [
-      [s.weights.prefill.predicted, s.prefillCount],
-      [s.weights.decode.predicted, s.count - s.prefillCount],
-    ]),
+    ...stepTimes(
+      shapes,
+      (s) => s.weights.decode.predicted,
+      (s) => s.weights.prefill.predicted,
+    ),
   };
 }
 
@@ -108,20 +107,45 @@ function total<T>(items: readonly T[], of: (item: T) => number): number {
   return items.reduce((sum, item) => sum + of(item), 0);
 }
 
-type Share = readonly [prediction: Prediction, count: number];
+/** How long something took or will take, and the packed weights that it reads. */
+export interface Timed {
+  readonly seconds: number;
+  readonly bytes: number;
+}
+
+type Share = readonly [time: Timed, count: number];
 
 function step(
   shapes: readonly ShapePlan[],
   tokens: number,
   shares: (shape: ShapePlan) => readonly Share[],
-): StepPrediction {
+): StepTime {
   const all = shapes.flatMap(shares);
-  const seconds = total(all, ([prediction, count]) => count * prediction.seconds);
-  const bytes = total(all, ([prediction, count]) => count * prediction.bytes);
+  const seconds = total(all, ([time, count]) => count * time.seconds);
+  const bytes = total(all, ([time, count]) => count * time.bytes);
   return {
     tokens,
     seconds,
     tokensPerSecond: seconds > 0 ? tokens / seconds : Number.POSITIVE_INFINITY,
     gbs: seconds > 0 ? bytes / seconds / 1e9 : 0,
+  };
+}
+
+/** Both steps of a model, from the times of single matrices of each shape. */
+export function stepTimes(
+  shapes: readonly ShapePlan[],
+  decode: (shape: ShapePlan) => Timed,
+  prefill: (shape: ShapePlan) => Timed,
+): { readonly decode: StepTime; readonly prefill: StepTime } {
+  const [decodeTokens, prefillTokens] = [
+    shapes[0]?.weights.decode.tokens ?? 1,
+    shapes[0]?.weights.prefill.tokens ?? 1,
+  ];
+  return {
+    decode: step(shapes, decodeTokens, (s) => [[decode(s), s.count]]),
+    prefill: step(shapes, prefillTokens, (s) => [
+      ...(s.prefillCount > 0 ? [[prefill(s), s.prefillCount] as const] : []),
+      [decode(s), s.count - s.prefillCount],
+    ]),
   };
 }

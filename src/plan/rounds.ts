@@ -1,9 +1,11 @@
 import type { Blocking } from "../kernels/projection.ts";
+import type { Packing } from "../quant/packing.ts";
+import { projectionParts } from "./parts.ts";
 import type { ProjectionShape } from "./shape.ts";
 
 /** Trip counts of the kernel's loops for the thread with the largest share, outermost first. */
 export interface Rounds {
-  /** Row tiles of the thread. */
+  /** Row tiles of the thread: parts may differ by one, so this is a mean. */
   readonly share: number;
   /** Blocks of `tb` outputs of the thread. */
   readonly rowBlocks: number;
@@ -15,19 +17,24 @@ export interface Rounds {
   readonly blockTiles: number;
 }
 
-/** Rows are split by tiles, as evenly as whole tiles allow; with `tb` = `tu` and one token there are no row blocks. */
+/**
+ * A step is split into parts of whole row tiles, and row blocks end where parts do; with `tb` = `tu` and one token there
+ * are no row blocks. A thread runs one part after the other.
+ */
 export function roundsOf(
-  { rows, cols }: Pick<ProjectionShape, "rows" | "cols">,
   { mb, tb, tu, nu }: Blocking,
+  pack: Packing,
   tokens: number,
   threads: number,
 ): Rounds {
-  const share = Math.ceil(Math.ceil(rows / tu) / threads);
-  const blockTiles = nu === 1 && tb === tu ? share : Math.min(tb / tu, share);
+  const parts = projectionParts(pack, tokens === 1 ? "decode" : "prefill", threads);
+  const ofThread = Math.ceil(parts / threads);
+  const perPart = Math.ceil(pack.tiles / parts);
+  const blockTiles = nu === 1 && tb === tu ? perPart : Math.min(tb / tu, perPart);
   return {
-    share,
-    rowBlocks: Math.ceil(share / blockTiles),
-    inputBlocks: Math.ceil(cols / mb),
+    share: (ofThread * pack.tiles) / parts,
+    rowBlocks: ofThread * Math.ceil(perPart / blockTiles),
+    inputBlocks: Math.ceil(pack.cols / mb),
     tokenSteps: Math.ceil(tokens / nu),
     blockTiles,
   };

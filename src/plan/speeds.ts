@@ -1,5 +1,4 @@
 import type { Isa } from "../isa/isa.ts";
-import { CHUNK_FIELDS } from "./links.ts";
 import { type Machine, smallestShares } from "./machine.ts";
 
 /** Speeds and capacities of a machine as `threads` threads of one ISA see them. */
@@ -27,6 +26,8 @@ export const DEFAULT_THREAD_GBS = 10;
 export const DEFAULT_MEMORY_GBS = 40;
 /** Bytes per cycle and core from L2 (half a line: x86 cores since 2013) and from L3 (10 on Skylake-SP, 22 on Zen 3). */
 const CACHE_BYTES_PER_CYCLE = { L2: 32, L3: 16 };
+/** Links of a chain of the kernel that measures dot products. */
+const CHAIN_LINKS = 8;
 /** Two fused multiply-adds a cycle: every core with 256-bit FMA since Haswell and Zen 2. */
 const FMAS_PER_CYCLE = 2;
 
@@ -57,7 +58,7 @@ function measuredClock(machine: Machine, isa: Isa, threads: number): number | un
   const of = <T extends { isa: string; threads: number }>(list: readonly T[] | undefined) =>
     nearest(list?.filter((m) => m.isa === isa.name) ?? [], threads);
   const int8 = of(machine.measured?.int8Gops);
-  const linksPerCycle = costs.perCycle / (costs.dot + costs.dotClose / CHUNK_FIELDS);
+  const linksPerCycle = costs.perCycle / (costs.dot + costs.dotClose / CHAIN_LINKS);
   if (int8) return int8.gops / int8.threads / (2 * 4 * lanes * linksPerCycle);
   const f32 = of(machine.measured?.f32Gflops);
   return f32 && f32.gflops / f32.threads / (2 * lanes * FMAS_PER_CYCLE);

@@ -1,7 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { Interrupts } from "../../src/cli/io.ts";
 import type { GgufValue } from "../../src/files/gguf-values.ts";
 import { PackedStrings } from "../../src/files/packed-strings.ts";
 import { parseMachine } from "../../src/plan/machine.ts";
@@ -245,6 +246,61 @@ describe("explain", () => {
     const details = await cli([...args, "--details"]);
     expect(details.stdout.startsWith(stdout)).toBe(true);
     expect(details.stdout).toContain("working sets");
+  });
+
+  test("--measure puts measured times beside the predicted ones, on this machine only", async () => {
+    const measured = ["explain", model, "--measure", "--isa", "wasm-simd128", "--prompt-tokens", "8"];
+    const timing = z.looseObject({ seconds: positive, gbs: positive, gops: positive });
+    const times = z.strictObject({
+      shapes: z.array(z.strictObject({ decode: timing, prefill: timing.optional() })),
+      decode: step,
+      prefill: step,
+    });
+    const { shapes, measured: found } = await json(
+      measured,
+      z.looseObject({ shapes: z.array(z.unknown()), measured: times }),
+    );
+    expect(found.shapes).toHaveLength(shapes.length);
+    const { code, stdout } = await cli(measured);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^one matrix +tokens +predicted +measured +ratio/m);
+    expect(stdout).toMatch(/^prefill, 8 tokens +8 /m);
+    const elsewhere = await cli([...measured, "--machine", "generic"]);
+    expect(elsewhere.code).toBe(2);
+    expect(elsewhere.stderr).toContain("--machine");
+  });
+});
+
+describe("tune", () => {
+  const tuned = ["tune", model, "--isa", "wasm-simd128"];
+  const cache = process.env.QIGEN_CACHE;
+  beforeAll(() => {
+    const mine = join(folder, "cache");
+    mkdirSync(mine, { mode: 0o700 });
+    process.env.QIGEN_CACHE = mine;
+  });
+  afterAll(() => {
+    if (cache === undefined) delete process.env.QIGEN_CACHE;
+    else process.env.QIGEN_CACHE = cache;
+  });
+
+  test("keeps the winners, which explain and doctor then show", async () => {
+    const { code, stdout, stderr } = await cli(tuned);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^one matrix +planned +tuned/);
+    expect(stderr).toMatch(/^(\d+) of \1 shapes kept in .*tuned-.*json$/m);
+    const explained = await cli(["explain", model, "--isa", "wasm-simd128"]);
+    expect(explained.stdout).toMatch(/^tuned +all blockings were timed/m);
+    expect((await cli(["doctor"])).stdout).toMatch(/^ +tuned +blockings for \d+ shapes/m);
+  });
+
+  test("Ctrl-C keeps what is done: exit code 130", async () => {
+    const interrupts = new Interrupts();
+    const running = cli(tuned, { interrupts });
+    interrupts.fire();
+    const { code, stderr } = await running;
+    expect(code).toBe(130);
+    expect(stderr).toContain("shapes kept in");
   });
 });
 

@@ -73,11 +73,12 @@ export interface CliResult {
 export interface CliOptions {
   readonly stdin?: string | Readable;
   readonly onStdout?: (text: string, interrupts: Interrupts) => void;
+  readonly interrupts?: Interrupts;
 }
 
 /** Runs a command line in this process. */
 export async function cli(args: readonly string[], options: CliOptions = {}): Promise<CliResult> {
-  const interrupts = new Interrupts();
+  const { interrupts = new Interrupts() } = options;
   const stdout = new Collected((text) => options.onStdout?.(text, interrupts));
   const stderr = new Collected();
   const { stdin = "" } = options;

@@ -7,7 +7,7 @@ import { packageVersion } from "../../src/cli/program.ts";
 import { Collected, cli, lines, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
 
 const folder = temporaryFolder();
-const COMMANDS = ["run", "chat", "inspect", "explain", "generate", "doctor", "bench"];
+const COMMANDS = ["run", "chat", "inspect", "explain", "generate", "doctor", "tune", "bench"];
 
 describe("help", () => {
   test("without arguments it lists the commands", async () => {
@@ -73,7 +73,7 @@ describe("files that are no models have exit code 1 and one line", () => {
     [folder, /is a folder, not a file/],
     [html, /this is not a GGUF file: it looks like a web page/],
   ] as const;
-  const commands = ["run", "chat", "inspect", "explain", "bench"];
+  const commands = ["run", "chat", "inspect", "explain", "tune", "bench"];
   const all = commands.flatMap((command) =>
     cases.map(([path, message]) => [command, path, message] as const),
   );

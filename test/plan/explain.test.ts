@@ -24,22 +24,22 @@ describe("explainProjection", () => {
       caches        L1 32.0 KiB, L2 256 KiB, L3 8.00 MiB for 4 cores
       speeds        3.00 GHz (assumed), memory 40.0 GB/s, 10.0 for one thread (assumed)
       mini-GEMV     mb 11008 inputs x tb 16 outputs
-      micro-GEMV    mu 128 inputs x tu 16 outputs x nu 1 token
-      loops         row blocks          1  x 16 outputs
-                    input blocks        1  x 11008 inputs
-                    tokens              1  x 1 tokens
-                    row tiles          64  x 16 outputs
-                    micro-GEMV inputs  86  x 128 inputs
+      micro-GEMV    mu 32 inputs x tu 16 outputs x nu 1 token
+      loops         row blocks          16  x 16 outputs
+                    input blocks         1  x 11008 inputs
+                    tokens               1  x 1 tokens
+                    row tiles            4  x 16 outputs
+                    micro-GEMV inputs  344  x 32 inputs
       working sets  weights mb x tb, read once  90.0 KiB  streamed from memory
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
                     outputs nu x tu               64.0 B  in 16.0 KiB of L1
-      registers     4 sums + 2 weights + 8 inputs + 3 others = 17 of 16, 1 wait in L1
-      predicted     657 µs, limited by memory bandwidth
-                    35.9 GB/s of weights, 137 Gop/s
-                    computing   198 µs
-                    memory      591 µs
-                    L2 and L3  7.69 µs
-                    overhead   8.72 µs
+      registers     10 values alive, 16 registers
+      predicted     773 µs, limited by memory bandwidth
+                    30.5 GB/s of weights, 117 Gop/s
+                    computing   169 µs
+                    memory      743 µs
+                    L2 and L3  9.76 µs
+                    overhead   2.92 µs
       "
     `);
   });
@@ -73,22 +73,22 @@ describe("explainModel", () => {
       output                    1 x   128256    4096  Q8_0     int8 per 32   532 MiB
 
       decode, 1 token          mb x tb     mu x tu x nu      one  GB/s  Gop/s  limit
-      query, attention-output  4096 x 32   32 x 32 x 1    265 µs  35.6    127  memory
-      key, value               4096 x 32   32 x 32 x 1   66.9 µs  35.3    125  memory
-      gate, up                 4096 x 32   32 x 32 x 1    923 µs  35.8    127  memory
-      down                     14336 x 32  32 x 32 x 1    927 µs  35.6    127  memory
-      output                   4096 x 32   32 x 32 x 1   15.0 ms  37.2   70.0  memory
+      query, attention-output  4096 x 16   32 x 16 x 1    311 µs  30.4    108  memory
+      key, value               4096 x 16   32 x 16 x 1   78.5 µs  30.1    107  memory
+      gate, up                 4096 x 16   32 x 16 x 1   1.09 ms  30.4    108  memory
+      down                     14336 x 16  32 x 16 x 1   1.08 ms  30.5    109  memory
+      output                   4096 x 16   32 x 16 x 1   18.1 ms  30.9   58.1  memory
 
-      prefill, 256 tokens      mb x tb     mu x tu x nu      one   GB/s  Gop/s  limit
-      query, attention-output  1024 x 32   32 x 32 x 4   19.1 ms  0.495    450  arithmetic
-      key, value               1024 x 32   32 x 32 x 4   4.77 ms  0.495    450  arithmetic
-      gate, up                 1024 x 32   32 x 32 x 4   66.8 ms  0.495    450  arithmetic
-      down                     1024 x 128  32 x 32 x 4   68.3 ms  0.484    440  arithmetic
-      output                   1024 x 64   32 x 32 x 4    908 ms  0.614    296  arithmetic
+      prefill, 256 tokens      mb x tb    mu x tu x nu      one   GB/s  Gop/s  limit
+      query, attention-output  4096 x 32  32 x 16 x 4   13.5 ms  0.700    637  arithmetic
+      key, value               4096 x 16  32 x 16 x 4   3.38 ms  0.698    635  arithmetic
+      gate, up                 4096 x 32  32 x 16 x 4   47.2 ms  0.700    637  arithmetic
+      down                     4096 x 64  32 x 16 x 4   48.9 ms  0.675    614  arithmetic
+      output                   1024 x 16  32 x 16 x 4    695 ms  0.803    387  arithmetic
 
       weights  4.18 GiB packed
-      decode   125 ms for 1 token: 8.00 tokens/s, weights at 35.9 GB/s
-      prefill  8.00 s for 256 tokens: 32.0 tokens/s, weights at 0.560 GB/s
+      decode   147 ms for 1 token: 6.80 tokens/s, weights at 30.5 GB/s
+      prefill  5.68 s for 256 tokens: 45.1 tokens/s, weights at 0.789 GB/s
       "
     `);
   });

@@ -4,16 +4,16 @@ import { UsageError } from "../../src/base/errors.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { candidates } from "../../src/plan/candidates.ts";
 import { predict } from "../../src/plan/cost.ts";
+import { instructionsOf, registersOf } from "../../src/plan/instructions.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
 import { MARGIN, type ProjectionPlan, planProjection, planWeights } from "../../src/plan/projection-plan.ts";
-import { registerUse } from "../../src/plan/registers.ts";
 import { speedsOf } from "../../src/plan/speeds.ts";
 import { workingSets } from "../../src/plan/working-set.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { anyIsa, anyMachine, anyShape, anyTokens } from "./arbitraries.ts";
 
 const misfits = ({ registers, workingSets }: Pick<ProjectionPlan, "registers" | "workingSets">) =>
-  Number(registers.spilled > 0) + workingSets.filter((set) => !set.fits).length;
+  Number(registers.stores > 0) + workingSets.filter((set) => !set.fits).length;
 
 describe("planProjection", () => {
   it("chooses a legal blocking, none of which is predicted to be clearly faster", () => {
@@ -38,7 +38,7 @@ describe("planProjection", () => {
         const speeds = speedsOf(machine, isa, threads);
         const all = candidates(isa, shape, tokens).map((blocking) => ({
           seconds: predict(machine, isa, shape, blocking, tokens, threads).seconds,
-          registers: registerUse(isa, shape, blocking),
+          registers: registersOf(instructionsOf(isa, shape, blocking)),
           workingSets: workingSets(speeds, isa, shape, blocking, tokens),
         }));
         const least = Math.min(...all.map((c) => c.seconds));

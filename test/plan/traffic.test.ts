@@ -16,7 +16,7 @@ const capacity = { L1: 32 << 10, L2: 256 << 10, L3: 1 << 20 };
 const traffic = (over: { tb: number; mb?: number; tokens: number; threads?: number }) => {
   const { tb, mb = cols, tokens, threads = 1 } = over;
   const blocking = { mb, tb, mu: 32, tu: 8, nu: 4 };
-  const rounds = roundsOf({ rows, cols }, blocking, tokens, threads);
+  const rounds = roundsOf(blocking, pack, tokens, threads);
   return trafficOf(capacity, layout, blocking, rounds, pack, threads);
 };
 
@@ -43,10 +43,18 @@ describe("trafficOf", () => {
     expect(L2).toBe(3 * weights + 16 * inputs + 2 * 3 * 4 * 16 * rows);
   });
 
-  it("counts the largest share, and memory for all threads", () => {
+  it("counts a thread's parts, and memory for all threads", () => {
+    // 128 tiles, a part each: 100 threads take one or two.
     const { memory, memoryOfAll } = traffic({ tb: 8, tokens: 4, threads: 100 });
     expect([memory, memoryOfAll]).toEqual([2 * pack.tileBytes, weights]);
-    const decode = roundsOf({ rows, cols }, { mb: cols, tb: 8, mu: 32, tu: 8, nu: 1 }, 1, 100);
-    expect(decode).toEqual({ share: 2, rowBlocks: 1, inputBlocks: 1, tokenSteps: 1, blockTiles: 2 });
+    // One token: 12 parts of 192 KiB for 3 threads.
+    const decode = roundsOf({ mb: cols, tb: 8, mu: 32, tu: 8, nu: 1 }, pack, 1, 3);
+    expect(decode).toEqual({
+      share: (4 * 128) / 12,
+      rowBlocks: 4,
+      inputBlocks: 1,
+      tokenSteps: 1,
+      blockTiles: 11,
+    });
   });
 });

@@ -1,0 +1,45 @@
+import type { SyntheticModel } from "../engine/synthetic.ts";
+import type { Isa } from "../isa/isa.ts";
+import type { Machine } from "../plan/machine.ts";
+import type { ModelPlan } from "../plan/model-plan.ts";
+
+/** Flags that say how the matrices of a model are to be run. */
+export interface PlanFlags {
+  readonly threads?: number;
+  readonly promptTokens?: number;
+  readonly activations?: "int8" | "f32";
+  readonly quantize?: string;
+}
+
+/** The plan of a model, in a file or synthetic, for a machine. */
+export async function planFor(
+  subject: string | SyntheticModel,
+  machine: Machine,
+  isa: Isa,
+  flags: PlanFlags,
+): Promise<ModelPlan> {
+  const [
+    { openModel },
+    { openSynthetic },
+    { planMatrices },
+    { planModel },
+    { formatNamed },
+    { modelShapes },
+  ] = await Promise.all([
+    import("../engine/load-model.ts"),
+    import("../engine/synthetic.ts"),
+    import("../engine/plan-matrices.ts"),
+    import("../plan/model-plan.ts"),
+    import("../quant/formats.ts"),
+    import("./model-shapes.ts"),
+  ]);
+  const quantize = flags.quantize === undefined ? undefined : formatNamed(flags.quantize);
+  const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);
+  const prefillTokens = flags.promptTokens ?? 256;
+  const opened = typeof subject === "string" ? await openModel(subject) : openSynthetic(subject);
+  const { file, spec, source } = opened;
+  await source.close();
+  const choices = { threads, prefillTokens, activations: flags.activations ?? "int8", quantize };
+  const matrices = planMatrices(spec, file, machine, isa, choices);
+  return planModel(machine, isa, modelShapes(spec, matrices), { prefillTokens, threads });
+}

@@ -1,0 +1,84 @@
+import { Rng } from "../base/rng.ts";
+import { activationKey, paddedCols } from "../kernels/activations.ts";
+import { layoutOf } from "../plan/shape.ts";
+import type { Region } from "./backend.ts";
+import { Layout } from "./layout.ts";
+import type { ProjectionCase } from "./time-projection.ts";
+
+/** Where the inputs and outputs of timed projections lie; cases share what they can. */
+export class ProjectionBuffers {
+  private readonly layout = new Layout();
+
+  constructor(cases: readonly ProjectionCase[]) {
+    const sizes = new Map<string, number>();
+    const grow = (name: string, bytes: number) => sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
+    for (const c of cases) {
+      const { shape, tokens, blocking } = c;
+      // The last token tile may run past the last token.
+      const rows = tokens + blocking.nu;
+      grow("inputs", 4 * rows * paddedCols(shape.cols));
+      grow("outputs", 4 * rows * paddedCols(shape.rows));
+      grow(preparedName(c), rows * layoutOf(shape).rowBytes);
+      grow(countName(c), 4);
+    }
+    for (const [name, bytes] of sizes) this.layout.add(name, bytes);
+  }
+
+  get bytes(): number {
+    return this.layout.bytes;
+  }
+
+  /** Random normal inputs, and the counters. */
+  fill(region: Region, cases: readonly ProjectionCase[]): void {
+    const { offset, bytes } = this.layout.part("inputs");
+    const rng = new Rng(0);
+    const values = Float32Array.from({ length: BLOCK / 4 }, () => rng.normal());
+    fillWith(region, offset, bytes, new Uint8Array(values.buffer));
+    for (const c of cases) {
+      const count = region.view(this.layout.offset(countName(c)), 4);
+      new DataView(count.buffer, count.byteOffset).setInt32(0, c.tokens, true);
+    }
+  }
+
+  offsetsOf(c: ProjectionCase): { inputs: number; prepared: number; outputs: number; count: number } {
+    const of = (name: string) => this.layout.offset(name);
+    return {
+      inputs: of("inputs"),
+      prepared: of(preparedName(c)),
+      outputs: of("outputs"),
+      count: of(countName(c)),
+    };
+  }
+}
+
+function preparedName({ shape }: ProjectionCase): string {
+  return activationKey(layoutOf(shape));
+}
+
+function countName({ tokens }: ProjectionCase): string {
+  return `count ${tokens}`;
+}
+
+/** Random bits that are repeated. */
+const BLOCK = 2 ** 20;
+
+/**
+ * Random weights in any packed format: all bits are random but three of every second byte, which make every f16, bf16
+ * and f32 that starts at an even address a normal number of moderate size. Others would take longer, on some CPUs, than
+ * weights do.
+ */
+export function fillWeights(region: Region): void {
+  const rng = new Rng(1);
+  const block = Uint8Array.from({ length: BLOCK }, (_, i) => {
+    const byte = rng.u32() & 0xff;
+    return i % 2 === 0 ? byte : (byte & 0x8f) | 0x30;
+  });
+  fillWith(region, 0, region.bytes, block);
+}
+
+function fillWith(region: Region, from: number, bytes: number, block: Uint8Array): void {
+  for (let done = 0; done < bytes; done += block.length) {
+    const length = Math.min(block.length, bytes - done);
+    region.view(from + done, length).set(block.subarray(0, length));
+  }
+}

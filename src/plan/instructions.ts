@@ -1,0 +1,326 @@
+import { assert } from "../base/assert.ts";
+import type { Statement, Value } from "../ir/types.ts";
+import type { Isa } from "../isa/isa.ts";
+import { type Blocking, projection } from "../kernels/projection.ts";
+import { closeCost, costOf, isVector, linkCost, type OpCost, PRODUCT_LATENCY } from "./op-costs.ts";
+import { allocate, type RegisterUse, type Use } from "./register-allocation.ts";
+import type { ProjectionShape } from "./shape.ts";
+
+/** Code without loops of its own, and what one run of it takes. */
+export interface Region {
+  /** Runs in one micro-GEMV over all inputs. */
+  readonly times: number;
+  /** Micro-ops: vector arithmetic; loads and stores, spilled values included; addresses, counters, branches. */
+  readonly arithmetic: number;
+  readonly loads: number;
+  readonly stores: number;
+  readonly scalar: number;
+  /** Cycles that instructions wait for one another, however many could be started at once. */
+  readonly latency: number;
+  readonly registers: RegisterUse;
+}
+
+/**
+ * The code of one micro-GEMV, `tu` outputs × `nu` tokens × all inputs, counted in the kernel that is generated for it:
+ * what is outside the loop over groups first. Counted once in a process: that takes about a millisecond.
+ */
+export function instructionsOf(isa: Isa, shape: ProjectionShape, blocking: Blocking): readonly Region[] {
+  const { format, cols, activations } = shape;
+  const { mu, tu, nu } = blocking;
+  const key = JSON.stringify([format, cols, activations, mu, tu, nu]);
+  const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
+  counted.set(isa, known);
+  const regions = known.get(key) ?? count(isa, shape, { mb: cols, tb: tu, mu, tu, nu });
+  known.set(key, regions);
+  return regions;
+}
+
+/** The registers of the region that has the most values alive. */
+export function registersOf(regions: readonly Region[]): RegisterUse {
+  return regions.map(({ registers }) => registers).reduce((a, b) => (b.alive > a.alive ? b : a));
+}
+
+const counted = new WeakMap<Isa, Map<string, readonly Region[]>>();
+
+function count(isa: Isa, { format, cols, activations }: ProjectionShape, blocking: Blocking): Region[] {
+  const { body } = projection({ format, cols, activations, blocking, accumulate: false }, isa);
+  const tile = tileLoop(body);
+  assert(tile !== undefined, "a projection has a loop over row tiles");
+  return new Counter(isa, body).regions(tile);
+}
+
+/** The body of the loop over row tiles: one micro-GEMV. */
+function tileLoop(body: readonly Statement[]): readonly Statement[] | undefined {
+  for (const s of body) {
+    if (s.kind !== "loop") continue;
+    const found = s.index.name === "tile" ? s.body : tileLoop(s.body);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Values by number: those of variables are negative, equal expressions have one number. */
+class Counter {
+  private readonly constants = new Map<number, number>();
+  private readonly first = new Map<number, number>();
+  private readonly uses = new Map<number, number>();
+  private readonly found: Region[] = [];
+
+  constructor(
+    readonly isa: Isa,
+    kernel: readonly Statement[],
+  ) {
+    this.number(kernel, new Map());
+  }
+
+  regions(body: readonly Statement[]): Region[] {
+    this.region(body, 1, false);
+    return this.found;
+  }
+
+  key(value: Value): number {
+    return value.variable === undefined ? (this.first.get(value.id) ?? value.id) : -1 - value.variable.id;
+  }
+
+  isRepeated({ result }: Extract<Statement, { kind: "op" }>): boolean {
+    return result !== undefined && this.first.has(result.id);
+  }
+
+  isUsedOnce(value: Value): boolean {
+    return this.uses.get(this.key(value)) === 1;
+  }
+
+  /** As compilers do: equal expressions, and equal loads with no store in between, are one value. */
+  private number(body: readonly Statement[], outer: ReadonlyMap<string, number>): void {
+    const known = new Map(outer);
+    for (const s of body) {
+      if (s.kind === "op") {
+        if (s.op === "iconst") this.constants.set((s.result as Value).id, s.attributes.value as number);
+        if (s.result === undefined) known.clear();
+        const operands = s.operands.map((v) => (v.variable === undefined ? this.key(v) : `variable ${v.id}`));
+        const text = JSON.stringify([s.op, operands, s.attributes]);
+        const same = s.result && known.get(text);
+        if (s.result && same !== undefined) {
+          this.first.set(s.result.id, same);
+          continue;
+        }
+        if (s.result) known.set(text, s.result.id);
+      }
+      // The sum of a chain stays in one register.
+      if ((s.kind === "dot" && s.sum?.type === "vsum") || s.kind === "close") {
+        this.first.set(s.result.id, this.key(s.sum as Value));
+      }
+      for (const value of readBy(s))
+        this.uses.set(this.key(value), (this.uses.get(this.key(value)) ?? 0) + 1);
+      for (const inner of innerOf(s)) this.number(inner, known);
+    }
+  }
+
+  private region(body: readonly Statement[], times: number, isLoop: boolean): void {
+    const code = new Code(this);
+    const loops = code.write(body);
+    this.found.push(code.region(times, isLoop));
+    for (const loop of loops) this.region(loop.body, times * this.trips(loop), true);
+  }
+
+  private trips({ start, end, step }: Loop): number {
+    const [from, to, by] = [start, end, step].map((value) => this.constants.get(this.key(value)));
+    assert(from !== undefined && to !== undefined && by !== undefined, "a micro-GEMV has constant loops");
+    return Math.max(0, Math.ceil((to - from) / by));
+  }
+}
+
+type Loop = Extract<Statement, { kind: "loop" }>;
+
+function readBy(s: Statement): readonly Value[] {
+  switch (s.kind) {
+    case "op":
+      return s.operands;
+    case "dot":
+      return [s.weight, s.activation, ...(s.sum === undefined ? [] : [s.sum])];
+    case "close":
+      return [s.sum, ...(s.accumulator === undefined ? [] : [s.accumulator])];
+    case "variable":
+      return [s.initial];
+    case "assign":
+      return [s.value];
+    case "loop":
+      return [s.start, s.end, s.step];
+    case "if":
+      return [s.condition];
+    case "comment":
+      return [];
+  }
+}
+
+function innerOf(s: Statement): readonly (readonly Statement[])[] {
+  return s.kind === "loop" ? [s.body] : s.kind === "if" ? [s.body, s.otherwise] : [];
+}
+
+/** An instruction: what it costs, and after how many cycles of each value that it reads its result is there. */
+interface Instruction extends Use {
+  readonly cost: OpCost;
+  readonly after: readonly number[];
+}
+
+/** The instructions of a region in the order of the generated code: what is used once stands where it is used. */
+class Code {
+  private readonly instructions: Instruction[] = [];
+  private readonly waiting = new Map<number, () => void>();
+
+  constructor(private readonly counter: Counter) {}
+
+  /** Appends the statements; returns their loops, whose bodies are other regions. */
+  write(body: readonly Statement[]): Loop[] {
+    return body.flatMap((s) => {
+      if (s.kind === "op") this.op(s);
+      if (s.kind === "dot") this.link(s);
+      if (s.kind === "close") this.close(s);
+      if (s.kind === "variable") this.move(s.initial, s.variable.id);
+      if (s.kind === "assign") this.move(s.value, s.variable.id);
+      if (s.kind === "if") return innerOf(s).flatMap((inner) => this.write(inner));
+      if (s.kind !== "loop") return [];
+      for (const key of [...this.waiting.keys()]) this.place(key);
+      return [s];
+    });
+  }
+
+  private op(s: Extract<Statement, { kind: "op" }>): void {
+    if (this.counter.isRepeated(s)) return;
+    const cost = costOf(this.counter.isa, s);
+    const emit = () => {
+      const reads = this.read(s.operands);
+      const writes = s.result && isVector(s.result) && !isConstant(s) ? [this.counter.key(s.result)] : [];
+      this.instructions.push({ reads, writes, cost, after: reads.map(() => cost.latency) });
+    };
+    if (s.result === undefined) emit();
+    else this.later(s.result, emit);
+  }
+
+  private later(result: Value, emit: () => void): void {
+    if (isVector(result) && result.name === undefined && this.counter.isUsedOnce(result))
+      this.waiting.set(this.counter.key(result), emit);
+    else emit();
+  }
+
+  private place(key: number): void {
+    const emit = this.waiting.get(key);
+    this.waiting.delete(key);
+    emit?.();
+  }
+
+  /** The vectors among the values, in registers. */
+  private read(values: readonly Value[]): number[] {
+    const keys = values.filter(isVector).map((value) => this.counter.key(value));
+    for (const key of keys) this.place(key);
+    return [...new Set(keys)];
+  }
+
+  private move(value: Value, variable: number): void {
+    const reads = this.read([value]);
+    const writes = isVector(value) ? [-1 - variable] : [];
+    this.instructions.push({
+      reads,
+      writes,
+      cost: costOf(this.counter.isa, MOVE),
+      after: reads.map(() => 0),
+    });
+  }
+
+  /** One link of a chain into its sum. */
+  private link(s: Extract<Statement, { kind: "dot" }>): void {
+    const cost = linkCost(this.counter.isa, s.op);
+    const factors = this.read([s.weight, s.activation]);
+    const before = s.sum === undefined ? [] : this.read([s.sum]);
+    const after = [
+      ...factors.map(() => Math.max(PRODUCT_LATENCY, cost.latency)),
+      ...before.map(() => cost.latency),
+    ];
+    this.instructions.push({
+      reads: [...factors, ...before],
+      writes: [this.counter.key(s.result)],
+      cost,
+      after,
+    });
+  }
+
+  /** The sum of a chain, widened and added to the accumulator, unless it was added in place. */
+  private close(s: Extract<Statement, { kind: "close" }>): void {
+    if (s.accumulator === undefined) return;
+    const cost = closeCost(this.counter.isa);
+    const sum = this.counter.key(s.result);
+    const before = this.read([s.accumulator]);
+    const after = [cost.latency, ...before.map(() => 1)];
+    this.instructions.push({ reads: [sum, ...before], writes: [sum], cost, after });
+  }
+
+  region(times: number, isLoop: boolean): Region {
+    const { isa } = this.counter;
+    const registers = allocate(this.instructions, isa.registers, isLoop);
+    const sum = (of: (cost: OpCost) => number) => this.instructions.reduce((n, { cost }) => n + of(cost), 0);
+    const price = SPILL_MICRO_OPS[isa.syntax];
+    return {
+      times,
+      arithmetic: sum((cost) => cost.arithmetic) + price * (registers.reloads + registers.stores),
+      loads: sum((cost) => cost.loads) + registers.reloads,
+      stores: sum((cost) => cost.stores) + registers.stores,
+      scalar: sum((cost) => cost.scalar) + (isLoop ? LOOP_MICRO_OPS : 0),
+      latency: Math.max(this.stall(), isLoop ? this.recurrence() : 0),
+      registers,
+    };
+  }
+
+  /**
+   * The out-of-order window holds so many instructions of the program: of these, and of no others, independent chains
+   * advance together. So a stretch of the program takes at least its longest chain; of a short loop, several rounds do.
+   */
+  private stall(): number {
+    let cycles = 0;
+    let held = 0;
+    let depth = new Map<number, number>();
+    let longest = 0;
+    for (const instruction of this.instructions) {
+      longest = Math.max(longest, advance(depth, instruction));
+      held += microOps(instruction.cost);
+      if (held < WINDOW) continue;
+      cycles += longest;
+      [held, longest, depth] = [0, 0, new Map()];
+    }
+    return cycles + (longest * held) / WINDOW;
+  }
+
+  /** By how much a second round makes the longest chain through a variable longer. */
+  private recurrence(): number {
+    const depth = new Map<number, number>();
+    for (const instruction of this.instructions) advance(depth, instruction);
+    const once = new Map([...depth].filter(([key]) => key < 0));
+    for (const instruction of this.instructions) advance(depth, instruction);
+    return Math.max(0, ...[...once].map(([key, at]) => (depth.get(key) as number) - at));
+  }
+}
+
+/** When the instruction's results are there, if its operands are there when `depth` says; notes it. */
+function advance(depth: Map<number, number>, { reads, writes, cost, after }: Instruction): number {
+  const ready = reads.map((key, i) => (depth.get(key) ?? 0) + (after[i] as number));
+  const at = Math.max(cost.latency, ...ready);
+  for (const key of writes) depth.set(key, at);
+  return at;
+}
+
+function microOps({ arithmetic, loads, stores, scalar }: OpCost): number {
+  return arithmetic + loads + stores + scalar;
+}
+
+/** Micro-ops that the out-of-order window holds: 224 (Skylake), 256 (Zen 3), 512 (Golden Cove). */
+const WINDOW = 256;
+const isConstant = ({ op }: Extract<Statement, { kind: "op" }>) =>
+  op === "vfconst" || op === "viconst" || op === "fconst";
+/** Costs nothing: registers are renamed. */
+const MOVE = { kind: "op", op: "vbytes", operands: [], attributes: {} } as const;
+/** Counter, comparison with branch. */
+const LOOP_MICRO_OPS = 2;
+/**
+ * What a value that waits in the stack costs besides its store and its reload, in micro-ops each: compilers spill more
+ * than they must, V8 much more. Fitted with gcc 12 and Node 20 on Zen 3.
+ */
+const SPILL_MICRO_OPS = { c: 0.6, wasm: 4 } as const satisfies Record<Isa["syntax"], number>;

@@ -1,0 +1,79 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, it } from "vitest";
+import { loadTuning, saveTuned, tuningPath } from "../../src/host/tuning.ts";
+import { avx2 } from "../../src/isa/avx2.ts";
+import { genericMachine, parseMachine } from "../../src/plan/machine.ts";
+import { planWeights } from "../../src/plan/projection-plan.ts";
+import { shapeKey } from "../../src/plan/shape.ts";
+import { type TunedShape, withTuned } from "../../src/plan/tuning.ts";
+import { projectionOf } from "./llama.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "qigen-tuning-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const env = { QIGEN_CACHE: folder };
+
+const { shape } = projectionOf("query", "Q4_0", 4096, 4096);
+const entry: TunedShape = {
+  isa: "avx2",
+  threads: 2,
+  shape: shapeKey(shape),
+  decode: { mb: 4096, tb: 16, mu: 32, tu: 16, nu: 1 },
+  prefill: { mb: 1024, tb: 64, mu: 32, tu: 16, nu: 4 },
+};
+
+describe("plans", () => {
+  const plan = (tuned: readonly TunedShape[], threads = 2) =>
+    planWeights(genericMachine({ tuned }), avx2, shape, { threads });
+
+  it("take what was tuned for the shape, the ISA and the threads", () => {
+    const { tuned, tile, decode, prefill } = plan([entry]);
+    expect([tuned, tile]).toEqual([true, 2]);
+    expect([decode.blocking, prefill.blocking]).toEqual([entry.decode, entry.prefill]);
+    expect(decode.predicted.seconds).toBeGreaterThan(0);
+    expect(plan([entry], 3).tuned).toBe(false);
+    expect(plan([{ ...entry, isa: "avx512-vnni" }]).tuned).toBe(false);
+  });
+
+  it("take nothing that is not a candidate, or two packings at once", () => {
+    for (const wrong of [
+      { ...entry, decode: { ...entry.decode, nu: 2 } },
+      { ...entry, prefill: { ...entry.prefill, tb: 17 } },
+      { ...entry, prefill: { ...entry.prefill, tu: 8, tb: 64 } },
+    ]) {
+      expect(plan([wrong]).tuned).toBe(false);
+    }
+  });
+
+  it("come with the machine in JSON", () => {
+    const machine = genericMachine({ tuned: [entry] });
+    expect(parseMachine(JSON.stringify(machine), "machine.json")).toEqual(machine);
+  });
+});
+
+describe("the record", () => {
+  const machine = genericMachine();
+
+  it("is kept per machine, one entry for a shape", async () => {
+    expect(loadTuning(machine, env)).toEqual({ tuning: [] });
+    await saveTuned(machine, entry, env);
+    const better = { ...entry, decode: { ...entry.decode, tu: 8, tb: 8 } };
+    await saveTuned(machine, better, env);
+    await saveTuned(machine, { ...entry, threads: 1 }, env);
+    expect(loadTuning(machine, env)).toEqual({ tuning: [better, { ...entry, threads: 1 }] });
+    expect(loadTuning({ ...machine, threads: 3 }, env).tuning).toEqual([]);
+    expect(withTuned([entry], better)).toEqual([better]);
+  });
+
+  it("is not used when damaged, which is told, and is written anew", async () => {
+    for (const text of ["", "{", '[{"isa":"avx2"}]', JSON.stringify([{ ...entry, decode: { mb: -1 } }])]) {
+      writeFileSync(tuningPath(machine, env), text);
+      const { tuning, problem } = loadTuning(machine, env);
+      expect(tuning).toEqual([]);
+      expect(problem).toContain(tuningPath(machine, env));
+    }
+    await saveTuned(machine, entry, env);
+    expect(loadTuning(machine, env)).toEqual({ tuning: [entry] });
+  });
+});
