@@ -54,7 +54,7 @@ export interface BenchmarkResult {
   readonly machine: { readonly readGBs?: number; readonly int8Gops?: number };
 }
 
-/** Times prefill and decode of a model on random tokens, after a warm-up. Texts never end early. */
+/** Times prefill and decode of a model on random tokens, after a warm-up and once its weights stay where they are. Texts never end early. */
 export async function benchmarkModel(path: string, options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
   const promptTokens = positive("promptTokens", options.promptTokens ?? 512);
   const genTokens = positive("genTokens", options.genTokens ?? 64);
@@ -73,6 +73,7 @@ export async function benchmarkModel(path: string, options: BenchmarkOptions = {
     const bench = new Bench(engine, options.signal);
     options.onRepeat?.("warming up");
     await bench.run(Math.min(promptTokens, 2 * engine.program.limits.maxRows), Math.min(genTokens, 8));
+    await engine.settled();
     const runs: Timed[] = [];
     for (let i = 1; i <= repeat; i++) {
       options.onRepeat?.(`run ${i} of ${repeat}`);

@@ -34,23 +34,25 @@ import { readFileSync } from "node:fs";
 const [library, model, placement] = process.argv.slice(1);
 const { loadModel } = await import(library);
 const loaded = await loadModel(model, { backend: "native", threads: 2, placement, contextLength: 1024 });
-for await (const _ of loaded.generate(Array(300).fill(5), { maxTokens: 8 }));
+let text = "";
+for await (const piece of loaded.generate(Array(300).fill(5), { maxTokens: 8, temperature: 0 })) text += piece;
 const peak = /^VmHWM:\\s+(\\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"));
-console.log(JSON.stringify({ peak: 1024 * Number(peak[1]), ...loaded.memory }));
+console.log(JSON.stringify({ text, peak: 1024 * Number(peak[1]), ...loaded.memory }));
 await loaded.dispose();
 `;
 
 interface Use {
+  readonly text: string;
   readonly peak: number;
   readonly weights: number;
   readonly kvCache: number;
 }
 
-async function run(placement: "arena" | "mapped"): Promise<Use> {
+async function run(placement: "auto" | "arena" | "mapped", cacheDir = cache): Promise<Use> {
   const library = pathToFileURL(join(root, "dist/api/index.js")).href;
   const args = ["--input-type=module", "-e", PROGRAM, library, model, placement];
   const { stdout } = await promisify(execFile)(process.execPath, args, {
-    env: { ...process.env, QIGEN_CACHE: cache },
+    env: { ...process.env, QIGEN_CACHE: cacheDir },
   });
   return JSON.parse(stdout) as Use;
 }
@@ -66,6 +68,7 @@ describe.skipIf(process.platform !== "linux")("a process with a model of 90 MB",
     ["arena", "in an arena"],
     ["mapped", "in a mapped file that it writes first"],
     ["mapped", "in a mapped file that is there"],
+    ["auto", "in a mapped file that moves to an arena"],
   ] as const)("has the weights once: %s, %s", async ([placement], context) => {
     await need(NATIVE_TARGETS[0] as TestTarget, context);
     const stale = staleBuild();
@@ -75,5 +78,19 @@ describe.skipIf(process.platform !== "linux")("a process with a model of 90 MB",
     expect(fileBytes).toBeGreaterThan(80e6);
     expect(weights).toBeLessThan(1.05 * fileBytes);
     expect(peak).toBeLessThan(1.15 * fileBytes + kvCache + REST);
+  });
+
+  test("twice at once starts, and writes the same text", async (context) => {
+    await need(NATIVE_TARGETS[0] as TestTarget, context);
+    const stale = staleBuild();
+    context.skip(stale !== undefined, stale);
+    const fresh = join(folder, "fresh");
+    const runs = [
+      ...(await Promise.all([run("auto", fresh), run("auto", fresh)])),
+      await run("mapped", fresh),
+    ];
+    runs.push(...(await Promise.all([run("auto", fresh), run("auto", fresh)])));
+    expect(new Set(runs.map(({ text }) => text)).size).toBe(1);
+    expect(readdirSync(join(fresh, "packed"))).toHaveLength(1);
   });
 });
