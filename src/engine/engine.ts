@@ -168,7 +168,10 @@ export class Engine {
 
   /** Resolves when the work beside the steps is done; at once while no step has run. */
   async settled(): Promise<void> {
+    // The work itself does not keep the process alive, who waits for it does.
+    const waiting = setInterval(() => undefined, 1000);
     await this.settling;
+    clearInterval(waiting);
   }
 
   /** Stops a step that runs, then frees the memory and the threads. */

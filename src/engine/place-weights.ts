@@ -154,7 +154,6 @@ async function move(backend: Backend, mapped: Region, signal: AbortSignal): Prom
     `the ${backend.kind} backend maps files but cannot move them`,
   );
   const moving = backend.moveToHugePages(mapped);
-  // Nothing that a process should stay alive for.
   while (!moving.over && !signal.aborted) {
     await sleep(POLL_MS, undefined, { ref: false, signal }).catch(() => undefined);
   }
