@@ -164,8 +164,8 @@ describe("sampling", () => {
       expect(drawn.map((part) => part > 0)).toEqual([false, true, false, true, false]);
     }
     expect(new Sampler().sample(Float32Array.of(0, Number.POSITIVE_INFINITY))).toBe(1);
-    expect(() => new Sampler().sample(new Float32Array(3).fill(Number.NaN))).toThrow(UsageError);
-    expect(() => new Sampler().sample(new Float32Array(0))).toThrow(UsageError);
+    expect(new Sampler().sample(new Float32Array(3).fill(Number.NaN))).toBeUndefined();
+    expect(new Sampler().sample(new Float32Array(0))).toBeUndefined();
   });
 });
 
