@@ -137,6 +137,7 @@ export async function* generateText(
   }
   const rest = stops.stoppedBy === undefined ? stops.push(characters.flush()) + stops.flush() : "";
   if (rest !== "") yield rest;
+  if (stops.stoppedBy !== undefined) stopReason = "stop";
   return {
     stopReason,
     promptTokens: prompt.length,
