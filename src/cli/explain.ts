@@ -22,7 +22,7 @@ export function addExplain(program: Command, io: Io): void {
     .command("explain")
     .description("Show how a model would run: the plan for every shape of matrix, and the speed it predicts.")
     .argument("<model>", "GGUF file")
-    .option("--prompt-tokens <n>", "tokens of a prefill step (default: 256)", wholeNumber)
+    .option("--prompt-tokens <n>", "tokens of a prefill step (default: as many as one takes)", wholeNumber)
     .option("--isa <name>", "instruction set, which the machine need not have (default: its best)")
     .option("--threads <n>", "threads (default: the machine's)", wholeNumber)
     .addOption(
@@ -62,7 +62,7 @@ async function textOf(plan: ModelPlan, machine: Machine, details: boolean): Prom
 }
 
 async function planFor(path: string, machine: Machine, isa: Isa, flags: ExplainFlags): Promise<ModelPlan> {
-  const [{ openModel }, { planMatrices }, { planModel }, { formatNamed }, { modelShapes }] =
+  const [{ MAX_ROWS, openModel }, { planMatrices }, { planModel }, { formatNamed }, { modelShapes }] =
     await Promise.all([
       import("../engine/load-model.ts"),
       import("../engine/plan-matrices.ts"),
@@ -72,7 +72,7 @@ async function planFor(path: string, machine: Machine, isa: Isa, flags: ExplainF
     ]);
   const quantize = flags.quantize === undefined ? undefined : formatNamed(flags.quantize);
   const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);
-  const prefillTokens = flags.promptTokens ?? 256;
+  const prefillTokens = flags.promptTokens ?? MAX_ROWS[isa.syntax === "wasm" ? "wasm" : "native"];
   const { file, spec, source } = await openModel(path);
   await source.close();
   const choices = { threads, prefillTokens, activations: flags.activations ?? "int8", quantize };

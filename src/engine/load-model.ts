@@ -72,7 +72,7 @@ export interface OpenModel {
  * Rows of a prefill step: enough to use every weight often, few enough that a step, and the longest part of it that
  * cannot be stopped, is short. WebAssembly on one thread is some ten times slower than native code.
  */
-const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 256 };
+export const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 256 };
 /** Memory for logits of one step. */
 const LOGIT_BYTES = 16 * 2 ** 20;
 const DEFAULT_CONTEXT = 4096;
