@@ -67,7 +67,7 @@ export interface BenchmarkResult {
 
 /**
  * Times a model on random tokens: prefill of `promptTokens` and decode of `genTokens`, two tests that both start after
- * `depth` positions of context, which are filled once and untimed. Texts never end early. The model is a GGUF file or
+ * `depth` positions of context, which are filled once and untimed, once the weights stay where they are. Texts never end early. The model is a GGUF file or
  * random weights of a shape and a format. Throws what `loadModel` throws.
  */
 export async function benchmarkModel(
@@ -152,6 +152,7 @@ async function timeTests(engine: Engine, counts: Counts, options: BenchmarkOptio
   onPhase?.("warming up");
   await timed(() => text.prefill(Math.min(promptTokens, 2 * engine.program.limits.maxRows)));
   await timed(() => text.decode(Math.min(genTokens, WARM_UP)));
+  await engine.settled();
   const prefill: Timing = { tokens: promptTokens, seconds: [] };
   const decode: Timing = { tokens: genTokens, seconds: [] };
   for (let i = 1; i <= repeat; i++) {

@@ -1,4 +1,4 @@
-import { AbortedError, UsageError } from "../base/errors.ts";
+import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { Engine, Row } from "../engine/engine.ts";
 import type { Sequence } from "../engine/page-pool.ts";
 import { Sampler } from "../text/sampling.ts";
@@ -30,6 +30,15 @@ export interface GenerationResult {
   readonly decodeSeconds: number;
   /** The seed that was used, so that the text can be had again. */
   readonly seed: number;
+}
+
+/** What writes a text. */
+export interface Writer {
+  /** Of the model's file. */
+  readonly path: string;
+  readonly tokenizer: Tokenizer;
+  readonly engine: Engine;
+  readonly text: CachedText;
 }
 
 /** A text in the KV cache: the tokens whose keys and values are there. */
@@ -72,11 +81,16 @@ function commonPrefix(a: readonly number[], b: readonly number[]): number {
   return n;
 }
 
+/** The next token. `FileFormatError` if the model computes none. */
+function nextToken(sampler: Sampler, logits: Float32Array, path: string): number {
+  const token = sampler.sample(logits);
+  if (token !== undefined && logits[token] !== Number.POSITIVE_INFINITY) return token;
+  throw new FileFormatError(path, "weights", "give logits that are not finite; the file is damaged");
+}
+
 /** Generates text after a prompt, piece by piece; returns what it came to. */
 export async function* generateText(
-  engine: Engine,
-  tokenizer: Tokenizer,
-  text: CachedText,
+  { path, tokenizer, engine, text }: Writer,
   prompt: readonly number[],
   options: GenerateOptions,
 ): AsyncGenerator<string, GenerationResult, undefined> {
@@ -103,7 +117,7 @@ export async function* generateText(
       stopReason = "max-tokens";
       break;
     }
-    const token = sampler.sample(logits);
+    const token = nextToken(sampler, logits, path);
     if (tokenizer.eosIds.has(token)) {
       stopReason = "end";
       break;
@@ -123,6 +137,7 @@ export async function* generateText(
   }
   const rest = stops.stoppedBy === undefined ? stops.push(characters.flush()) + stops.flush() : "";
   if (rest !== "") yield rest;
+  if (stops.stoppedBy !== undefined) stopReason = "stop";
   return {
     stopReason,
     promptTokens: prompt.length,

@@ -13,7 +13,7 @@ import {
 import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
-import { type CachedText, type GenerateOptions, type GenerationResult, generateText } from "./generation.ts";
+import { type GenerateOptions, type GenerationResult, generateText, type Writer } from "./generation.ts";
 
 export type LoadModelOptions = EngineOptions;
 
@@ -26,7 +26,7 @@ export interface EvaluateOptions {
 /** A loaded model. One call at a time runs; a second one before the first ends is a `UsageError`. */
 export class Model implements AsyncDisposable {
   private state: "idle" | "busy" | "disposed" = "idle";
-  private readonly text: CachedText;
+  private readonly writer: Writer;
 
   /** Use `loadModel`. */
   constructor(
@@ -35,7 +35,7 @@ export class Model implements AsyncDisposable {
     private readonly engine: Engine,
     private readonly chatTemplate: ChatTemplate | undefined,
   ) {
-    this.text = { sequence: engine.open(), tokens: [] };
+    this.writer = { path, tokenizer, engine, text: { sequence: engine.open(), tokens: [] } };
   }
 
   /** Dimensions of the model. */
@@ -73,8 +73,8 @@ export class Model implements AsyncDisposable {
 
   /**
    * Continues a prompt, a text or token ids, piece by piece. The generator's return value tells why the text ended and
-   * how long it took. Throws `UsageError` for options out of range or a prompt longer than the context, and
-   * `AbortedError` when the signal fires.
+   * how long it took. Throws `UsageError` for options out of range or a prompt longer than the context,
+   * `FileFormatError` if the model's weights give no finite logits, and `AbortedError` when the signal fires.
    */
   async *generate(
     prompt: string | readonly number[],
@@ -84,7 +84,7 @@ export class Model implements AsyncDisposable {
     try {
       const { signal } = options;
       const ids = typeof prompt === "string" ? await this.tokenizer.encodeLong(prompt, { signal }) : prompt;
-      return yield* generateText(this.engine, this.tokenizer, this.text, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), options);
     } finally {
       release();
     }
@@ -99,7 +99,7 @@ export class Model implements AsyncDisposable {
     try {
       const template = requireChatTemplate(this.chatTemplate, this.path);
       const ids = await template.encode(messages, this.tokenizer, { signal: options.signal });
-      return yield* generateText(this.engine, this.tokenizer, this.text, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), options);
     } finally {
       release();
     }
@@ -128,7 +128,7 @@ export class Model implements AsyncDisposable {
   ): AsyncGenerator<PositionLogits> {
     const release = this.begin("evaluate");
     try {
-      yield* evaluateTokens(this.engine, this.text, this.checked(ids), signal);
+      yield* evaluateTokens(this.engine, this.writer.text, this.checked(ids), signal);
     } finally {
       release();
     }

@@ -25,7 +25,7 @@ export function addExplain(program: Command, io: Io): void {
       "Show how a model would run: the plan for every shape of matrix, and the speed it predicts.",
     );
   addSubject(command)
-    .option("--prompt-tokens <n>", "tokens of a prefill step (default: 256)", wholeNumber)
+    .option("--prompt-tokens <n>", "tokens of a prefill step (default: as many as one takes)", wholeNumber)
     .option("--isa <name>", "instruction set, which the machine need not have (default: its best)")
     .option("--threads <n>", "threads (default: the machine's)", wholeNumber)
     .addOption(

@@ -19,7 +19,7 @@ export async function planFor(
   flags: PlanFlags,
 ): Promise<ModelPlan> {
   const [
-    { openModel },
+    { MAX_ROWS, openModel },
     { openSynthetic },
     { planMatrices },
     { planModel },
@@ -35,7 +35,7 @@ export async function planFor(
   ]);
   const quantize = flags.quantize === undefined ? undefined : formatNamed(flags.quantize);
   const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);
-  const prefillTokens = flags.promptTokens ?? 256;
+  const prefillTokens = flags.promptTokens ?? MAX_ROWS[isa.syntax === "wasm" ? "wasm" : "native"];
   const opened = typeof subject === "string" ? await openModel(subject) : openSynthetic(subject);
   const { file, spec, source } = opened;
   await source.close();

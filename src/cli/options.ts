@@ -43,8 +43,8 @@ export function addEngineOptions(command: Command): Command {
     .addOption(
       new Option(
         "--placement <where>",
-        "packed weights: arena (in memory) or mapped (a cached file; starts at once) (default: arena)",
-      ).choices(["arena", "mapped"]),
+        "packed weights: arena (in memory), mapped (a cached file; starts at once) or auto (both) (default: auto)",
+      ).choices(["auto", "arena", "mapped"]),
     )
     .option("--quantize <format>", "quantize float weights on load, to Q4_0 or 4bit-g128, say");
 }

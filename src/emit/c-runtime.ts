@@ -1,14 +1,11 @@
 import type { Kernel } from "../ir/types.ts";
 
 const RUNTIME = `#define _GNU_SOURCE
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
-#include <unistd.h>
 
 // A team of threads walks one table of steps. A step is split into parts; every thread takes the next part that nobody
 // has, and goes on to the next step when all parts that it may depend on are done. So nobody waits for a thread that the
@@ -215,44 +212,9 @@ int32_t qigen_run(struct team *team, struct step *steps, int32_t count, const in
   walk(team, 0, run, steps, count);
   return !__atomic_load_n(cancel, __ATOMIC_RELAXED);
 }
-
-// Zeroed memory of whole pages, on huge pages where the system grants them; NULL if there is not enough.
-void *qigen_allocate(uint64_t bytes, int32_t huge) {
-  const uint64_t page = 2u << 20;
-  if (huge) bytes = (bytes + page - 1) & ~(page - 1);
-  // Huge pages need 2 MiB alignment: map more, then give the ends back.
-  char *memory = mmap(NULL, bytes + (huge ? page : 0), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) return NULL;
-  if (!huge) return memory;
-  char *aligned = (char *)(((uintptr_t)memory + page - 1) & ~(uintptr_t)(page - 1));
-  if (aligned > memory) munmap(memory, (size_t)(aligned - memory));
-  const size_t rest = page - (size_t)(aligned - memory);
-  if (rest > 0) munmap(aligned + bytes, rest);
-#ifdef MADV_HUGEPAGE
-  madvise(aligned, bytes, MADV_HUGEPAGE);
-#endif
-  return aligned;
-}
-
-void qigen_release(void *memory, uint64_t bytes, int32_t huge) {
-  const uint64_t page = 2u << 20;
-  if (huge) bytes = (bytes + page - 1) & ~(page - 1);
-  munmap(memory, bytes);
-}
-
-// A read-only, shared mapping of a whole file; NULL if it cannot be mapped.
-void *qigen_map_file(const char *path, uint64_t bytes) {
-  const int file = open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return NULL;
-  void *memory = mmap(NULL, bytes, PROT_READ, MAP_SHARED, file, 0);
-  close(file);
-  if (memory == MAP_FAILED) return NULL;
-  madvise(memory, bytes, MADV_WILLNEED);
-  return memory;
-}
 `;
 
-/** The C unit that drives the kernels: thread team, barrier, step table walk, memory. `kernels` fixes their numbers. */
+/** The C unit that drives the kernels: thread team, barrier, step table walk. `kernels` fixes their numbers. */
 export function emitRuntime(kernels: readonly Kernel[]): string {
   const [includes, rest] = splitAt(RUNTIME, "\ntypedef void kernel(");
   const declarations = kernels.map(

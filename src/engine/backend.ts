@@ -36,6 +36,14 @@ export interface Program {
   readonly steps: readonly Step[];
 }
 
+/** A region on its way to other pages. */
+export interface Move {
+  /** Whether it has come to an end, of the region or of memory. */
+  readonly over: boolean;
+  /** Ends it, in a few milliseconds. Wanted before the region is released. */
+  stop(): void;
+}
+
 /** What runs kernels. All backends have the same meaning; they differ in speed and in what they need. */
 export interface Backend {
   readonly kind: BackendKind;
@@ -47,8 +55,13 @@ export interface Backend {
   allocate(bytes: number, use: MemoryUse): Region;
   /** Gives an allocation back (weights staging); optional, everything goes with `dispose`. */
   release(region: Region): void;
-  /** A read-only mapping of a file, where the platform has such a thing. */
+  /** A read-only mapping of the first bytes of a file, where the platform has such a thing. */
   readonly mapFile?: (path: string, bytes: number) => Region;
+  /**
+   * Begins to move a mapped file to huge pages of this process, while kernels read it: its addresses and contents stay.
+   * What there is no memory for stays mapped.
+   */
+  readonly moveToHugePages?: (mapped: Region) => Move;
   prepare(steps: readonly Step[]): Program;
   /** Runs all steps; stops at the next barrier with `AbortedError` when the signal fires. One run at a time. */
   run(program: Program, signal?: AbortSignal): Promise<void>;

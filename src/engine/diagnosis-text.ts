@@ -23,6 +23,7 @@ export function formatDiagnosis(d: Diagnosis, { width = DEFAULT_WIDTH }: { width
     isaSection(d),
     compilerSection(d),
     cacheSection(d),
+    packedSection(d),
     measuredSection(d),
     assumptionSection(d.machine),
   ];
@@ -97,6 +98,19 @@ function cacheSection({ cache }: Diagnosis): Section {
   const rows: Row[] = "problem" in cache ? [["problem", cache.problem]] : [["folder", cache.path]];
   if ("note" in cache && cache.note !== undefined) rows.push(["note", cache.note]);
   return { title: "Compiled kernels", rows };
+}
+
+function packedSection({ packed }: Diagnosis): Section {
+  if (packed === undefined) return { title: "Packed weights", rows: [] };
+  const { folder, files, bytes } = packed;
+  const size = files === 0 ? "nothing yet" : `${binary(bytes)} in ${files} file${files === 1 ? "" : "s"}`;
+  return {
+    title: "Packed weights",
+    rows: [
+      ["folder", folder],
+      ["size", size],
+    ],
+  };
 }
 
 function measuredSection({ machine: { measured, tuned }, measuringProblem }: Diagnosis): Section {

@@ -5,6 +5,7 @@ import { type Compilers, findCompilers } from "../host/compilers.ts";
 import { readAffinity } from "../host/cpu-linux.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import { saveMeasurements } from "../host/measurements.ts";
+import { PackedCache } from "../host/packed-cache.ts";
 import { nodeSources, type ProbeSources } from "../host/sources.ts";
 import { ISAS } from "../isa/index.ts";
 import { touchPages } from "../kernels/measure.ts";
@@ -32,6 +33,8 @@ export interface Diagnosis {
   /** Whether a kernel could really be built, loaded and run; absent where that was not tried. */
   readonly trial?: Verdict;
   readonly cache: CacheDir | { readonly problem: string };
+  /** Packed weights in the cache; absent where there is no cache. */
+  readonly packed?: { readonly folder: string; readonly files: number; readonly bytes: number };
   /** Why measuring, or keeping what was measured, failed. */
   readonly measuringProblem?: string;
 }
@@ -74,6 +77,7 @@ export async function diagnose(options: DiagnoseOptions = {}): Promise<Diagnosis
   const choice = attempt(() => chooseBackend(described, compilers, {}, sources.platform));
   const trial =
     "problem" in choice || options.sources !== undefined ? undefined : await tryBackend(choice, signal);
+  const cache = attempt(() => openCacheDir(env));
   const measured = options.measure ? await measure(described, options) : { machine: described };
   return {
     node: process.version,
@@ -85,8 +89,13 @@ export async function diagnose(options: DiagnoseOptions = {}): Promise<Diagnosis
     choice:
       "problem" in choice ? choice : { backend: choice.kind, isa: choice.isa.name, reason: choice.reason },
     ...(trial === undefined ? {} : { trial }),
-    cache: attempt(() => openCacheDir(env)),
+    cache,
+    ...("problem" in cache ? {} : { packed: await describePacked(new PackedCache(cache.path)) }),
   };
+}
+
+async function describePacked(cache: PackedCache): Promise<NonNullable<Diagnosis["packed"]>> {
+  return { folder: cache.folder, ...(await cache.usage()) };
 }
 
 /** The value, or the words of the error a caller could act on. */

@@ -23,6 +23,12 @@ export interface Regions {
 }
 
 /**
+ * Work on the weights beside the steps, which the engine begins after the first one so as not to delay it. It does not
+ * fail, and ends soon after the signal fires.
+ */
+export type Settle = (signal: AbortSignal) => Promise<void>;
+
+/**
  * Runs steps of a compiled model: batches of rows of any mix of sequences, prefill and decode. One step at a time;
  * everything above it (sampling, stopping, scheduling) is the caller's.
  */
@@ -31,6 +37,8 @@ export class Engine {
   private readonly slots: boolean[];
   private readonly programs: Readonly<Record<TokenClass, Program>>;
   private readonly logitStride: number;
+  private readonly ending = new AbortController();
+  private settling: Promise<void> | undefined;
   private disposal: Promise<void> | undefined;
 
   constructor(
@@ -38,6 +46,7 @@ export class Engine {
     readonly backend: Backend,
     private readonly regions: Regions,
     private readonly angles: RopeAngles,
+    private readonly settle: Settle = async () => undefined,
   ) {
     this.pool = new PagePool(program.pages);
     this.slots = Array(program.limits.sequences).fill(false);
@@ -86,6 +95,7 @@ export class Engine {
     this.writeRows(rows, positions, wanted);
     await this.backend.run(this.programs[rows.length === 1 ? "decode" : "prefill"], signal);
     this.checkAlive();
+    this.settling ??= this.settle(this.ending.signal);
     rows.forEach(({ sequence }) => {
       sequence.length++;
     });
@@ -156,9 +166,23 @@ export class Engine {
     if (this.disposal !== undefined) throw new AbortedError("the model was disposed");
   }
 
+  /** Resolves when the work beside the steps is done; at once while no step has run. */
+  async settled(): Promise<void> {
+    // The work itself does not keep the process alive, who waits for it does.
+    const waiting = setInterval(() => undefined, 1000);
+    await this.settling;
+    clearInterval(waiting);
+  }
+
   /** Stops a step that runs, then frees the memory and the threads. */
   dispose(): Promise<void> {
-    this.disposal ??= this.backend.dispose();
+    this.disposal ??= this.end();
     return this.disposal;
+  }
+
+  private async end(): Promise<void> {
+    this.ending.abort();
+    await this.settling;
+    await this.backend.dispose();
   }
 }

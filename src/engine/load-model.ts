@@ -4,8 +4,7 @@ import { type ModelFile, readGguf } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
 import type { ByteSource } from "../files/source.ts";
 import { type Compiler, findCompilers } from "../host/compilers.ts";
-import { openFile } from "../host/node-files.ts";
-import { packedFile } from "../host/packed-cache.ts";
+import { type FileSource, openFile } from "../host/node-files.ts";
 import { verify } from "../ir/verify.ts";
 import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
@@ -15,16 +14,17 @@ import type { ModelSpec } from "../models/model.ts";
 import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
-import type { Backend, BackendKind, Region } from "./backend.ts";
+import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
 import { InterpreterBackend } from "./interpreter.ts";
 import { ModelProgram } from "./model-program.ts";
 import { createNativeBackend } from "./native.ts";
+import { type PackedPolicy, placeWeights } from "./place-weights.ts";
 import { planMatrices } from "./plan-matrices.ts";
 import { stepTableBytes } from "./step-table.ts";
 import { createWasmBackend } from "./wasm.ts";
-import { loadWeights, packKernels, readVector, stagingBytes, writePackedWeights } from "./weights.ts";
+import { packKernels, readVector, stagingBytes } from "./weights.ts";
 
 /** How a model is to be run. Everything has a default. */
 export interface EngineOptions {
@@ -41,10 +41,12 @@ export interface EngineOptions {
   /** Element type of the KV cache. Default `f16`. */
   readonly kv?: "f16" | "f32" | undefined;
   /**
-   * Where packed weights live: `arena` (default) in memory of this process, on huge pages; `mapped` in a file in the
-   * cache, as large as the model, which later starts map at once and processes share. Native backend only.
+   * Where packed weights live. `arena`: in memory of this process, on huge pages. `mapped`: in a file in the cache, as
+   * large as the model, which starts map at once and processes share; native backend only. `auto` (default): in an arena,
+   * of which a model of 64 MiB or more leaves such a file in the cache while it runs, if there is plenty of space; later
+   * starts map that, and move it to an arena while they run.
    */
-  readonly placement?: "arena" | "mapped" | undefined;
+  readonly placement?: "auto" | "arena" | "mapped" | undefined;
   /** Format to quantize float weights to on load, such as `8bit-g32` or `Q4_0`. */
   readonly quantize?: string | undefined;
   readonly onProgress?: ((progress: Progress) => void) | undefined;
@@ -62,7 +64,8 @@ export interface Progress {
 
 /** A model and where its weights are read from. */
 export interface OpenModel {
-  readonly source: ByteSource;
+  /** A file, or what stands for one. */
+  readonly source: FileSource | ByteSource;
   readonly file: ModelFile;
   readonly spec: ModelSpec;
 }
@@ -71,7 +74,7 @@ export interface OpenModel {
  * Rows of a prefill step: enough to use every weight often, few enough that a step, and the longest part of it that
  * cannot be stopped, is short. WebAssembly on one thread is some ten times slower than native code.
  */
-const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 256 };
+export const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 256 };
 /** Memory for logits of one step. */
 const LOGIT_BYTES = 16 * 2 ** 20;
 const DEFAULT_CONTEXT = 4096;
@@ -84,7 +87,7 @@ const CHOICES = {
   isa: ISAS.map(({ name }) => name),
   activations: ["int8", "f32"],
   kv: ["f16", "f32"],
-  placement: ["arena", "mapped"],
+  placement: ["auto", "arena", "mapped"],
 } as const;
 
 /** The most that the options that are counts may be. */
@@ -136,6 +139,7 @@ export async function loadEngine(
   model: OpenModel,
   machine: Machine,
   options: EngineOptions = {},
+  packed?: PackedPolicy,
 ): Promise<Engine> {
   checkOptions(options);
   const angles = await readAngles(model);
@@ -143,12 +147,12 @@ export async function loadEngine(
   const asked = options.backend !== undefined || options.isa !== undefined;
   try {
     if (choice.kind === "wasm" && !asked) options.onNotice?.(`wasm, ${choice.reason}`);
-    return await build(model, machine, angles, choice, options);
+    return await build(model, machine, angles, choice, options, packed);
   } catch (error) {
     if (choice.kind !== "native" || asked || !(error instanceof MachineError)) throw error;
     options.onNotice?.(`wasm, not native: ${error.message}`);
     const wasm = chooseBackend(machine, { working: [], broken: [] }, { backend: "wasm" });
-    return build(model, machine, angles, wasm, options);
+    return build(model, machine, angles, wasm, options, packed);
   }
 }
 
@@ -167,6 +171,7 @@ async function build(
   angles: RopeAngles,
   choice: BackendChoice,
   options: EngineOptions,
+  packed: PackedPolicy | undefined,
 ): Promise<Engine> {
   const program = compileModel(model, machine, choice.isa, choice.kind, options);
   checkMemory(program, machine);
@@ -177,8 +182,8 @@ async function build(
     );
     const cache = backend.allocate(program.cache.bytes, "working");
     const work = backend.allocate(program.work.bytes, "working");
-    const weights = await placeWeights(model, program, backend, options);
-    return new Engine(program, backend, { weights, cache, work }, angles);
+    const weights = await placeWeights({ model, program, backend, machine, options }, packed);
+    return new Engine(program, backend, { weights: weights.region, cache, work }, angles, weights.settle);
   } catch (error) {
     await backend.dispose();
     throw error;
@@ -194,42 +199,6 @@ function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): 
     `the model needs ${gib(needed)} (weights ${gib(weights.bytes)}, KV cache ${gib(cache.bytes)}), this process may have ` +
       `${gib(machine.memoryBytes)}: take a smaller model or format, or lower contextLength`,
   );
-}
-
-/** The packed weights in memory: read and packed into an arena, or a packed file mapped as it is. */
-async function placeWeights(
-  model: OpenModel,
-  program: ModelProgram,
-  backend: Backend,
-  options: EngineOptions,
-): Promise<Region> {
-  const { file, source } = model;
-  const loading = {
-    onProgress: (done: number, total: number) => options.onProgress?.({ stage: "weights", done, total }),
-    signal: options.signal,
-  };
-  if (options.placement !== "mapped") {
-    const weights = backend.allocate(program.weights.bytes, "weights");
-    await loadWeights(program, backend, weights, file, source, loading);
-    return weights;
-  }
-  if (backend.mapFile === undefined) {
-    throw new UsageError(`the ${backend.kind} backend cannot map files; use placement "arena"`);
-  }
-  const layout = [...program.matrices.values()].map(({ packing, source: from }) => [
-    from.name,
-    packing.format.name,
-    packing.rows,
-    packing.cols,
-    packing.tile,
-    packing.lanes,
-  ]);
-  const { bytes } = program.weights;
-  const key = { modelPath: source.name, layout: JSON.stringify([program.isa.dotByte(1, 0), layout]), bytes };
-  const path = await packedFile(key, (write) =>
-    writePackedWeights(program, backend, file, source, write, loading),
-  );
-  return backend.mapFile(path, bytes);
 }
 
 /** The pure half: plan and kernels for a model on a machine. */

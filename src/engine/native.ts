@@ -1,5 +1,6 @@
 import { AbortedError, UsageError } from "../base/errors.ts";
 import { emitC } from "../emit/c.ts";
+import { C_MEMORY } from "../emit/c-memory.ts";
 import { emitRuntime } from "../emit/c-runtime.ts";
 import { openCacheDir } from "../host/cache-dir.ts";
 import { compileShared, type Unit } from "../host/compile.ts";
@@ -7,7 +8,7 @@ import type { Compiler } from "../host/compilers.ts";
 import { NativeLibrary } from "../host/native-library.ts";
 import type { Kernel, Statement } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Backend, BackendRequest, MemoryUse, Program, Region, Step } from "./backend.ts";
+import type { Backend, BackendRequest, MemoryUse, Move, Program, Region, Step } from "./backend.ts";
 import { stepTableBytes, writeStepTable } from "./step-table.ts";
 
 /**
@@ -40,7 +41,7 @@ export async function createNativeBackend(request: BackendRequest, compiler: Com
   return new NativeBackend(library, isa, threads, kernels, `native ${isa.name}, ${compiler.version}, ${how}`);
 }
 
-/** Kernels spread over a few units of about equal size, plus the runtime. */
+/** Kernels spread over a few units of about equal size, plus the runtime and the memory. */
 function splitUnits(kernels: readonly Kernel[], isa: Isa): Unit[] {
   const bins = Array.from({ length: Math.min(UNITS, kernels.length) }, () => ({
     size: 0,
@@ -53,7 +54,7 @@ function splitUnits(kernels: readonly Kernel[], isa: Isa): Unit[] {
     bin.kernels.push(kernel);
   }
   const units = bins.map((bin, i) => ({ name: `kernels${i}`, text: emitC(bin.kernels, isa) }));
-  return [...units, { name: "runtime", text: emitRuntime(kernels) }];
+  return [...units, { name: "runtime", text: emitRuntime(kernels) }, { name: "memory", text: C_MEMORY }];
 }
 
 function statements(body: readonly Statement[]): number {
@@ -81,6 +82,22 @@ class NativeRegion implements Region {
       throw new RangeError(`${offset} + ${length} is outside a region of ${this.bytes} bytes`);
     }
     return this.library.view(this.address + offset, length);
+  }
+}
+
+class NativeMove implements Move {
+  constructor(
+    private readonly library: NativeLibrary,
+    private move: number | undefined,
+  ) {}
+
+  get over(): boolean {
+    return this.move === undefined || this.library.moveIsOver(this.move);
+  }
+
+  stop(): void {
+    if (this.move !== undefined) this.library.stopMove(this.move);
+    this.move = undefined;
   }
 }
 
@@ -115,9 +132,13 @@ class NativeBackend implements Backend {
   }
 
   mapFile(path: string, bytes: number): Region {
-    const region = new NativeRegion(this.library, this.library.mapFile(path, bytes), bytes, false);
+    const region = new NativeRegion(this.library, this.library.mapFile(path, bytes), bytes, true);
     this.regions.add(region);
     return region;
+  }
+
+  moveToHugePages({ address, bytes }: Region): Move {
+    return new NativeMove(this.library, this.library.startMove(address, bytes));
   }
 
   prepare(steps: readonly Step[]): NativeProgram {

@@ -33,18 +33,12 @@ export function packKernels(matrices: Iterable<MatrixPlan>, isa: Isa): Map<strin
 
 /** Bytes of staging memory that loading allocates. */
 export function stagingBytes(matrices: Iterable<MatrixPlan>): number {
-  const all = [...matrices];
-  return 2 * sourceStagingBytes(all) + packedStagingBytes(all);
+  return 2 * bufferBytes([...matrices]);
 }
 
-function sourceStagingBytes(matrices: readonly MatrixPlan[]): number {
+function bufferBytes(matrices: readonly MatrixPlan[]): number {
   const tile = ({ packing }: MatrixPlan) => packing.tileRows * rowBytes(packing.format, packing.cols);
   return Math.max(STAGING_BYTES, ...matrices.map(tile)) + PACK_SLACK;
-}
-
-function packedStagingBytes(matrices: readonly MatrixPlan[]): number {
-  const size = sourceStagingBytes(matrices);
-  return Math.max(...partsOf(matrices, size).map(({ matrix, tiles }) => tiles * matrix.packing.tileBytes));
 }
 
 /**
@@ -59,54 +53,9 @@ export async function loadWeights(
   source: ByteSource,
   options: LoadOptions = {},
 ): Promise<void> {
-  for (const { offset, bytes } of await vectorImages(program, file, source))
-    weights.view(offset, bytes.length).set(bytes);
-  const place = (part: Part) => weights.address + partOffset(program, part);
-  await packParts(program, backend, file, source, place, undefined, options);
-}
-
-/**
- * Writes the packed weights, byte for byte as they lie in the `weights` region, in order. For a file that is mapped
- * into memory instead of filling a region.
- */
-export async function writePackedWeights(
-  program: ModelProgram,
-  backend: Backend,
-  file: ModelFile,
-  source: ByteSource,
-  write: (chunk: Uint8Array) => Promise<void>,
-  options: LoadOptions = {},
-): Promise<void> {
-  const staging = backend.allocate(packedStagingBytes([...program.matrices.values()]), "working");
-  let written = 0;
-  const put = async (offset: number, bytes: Uint8Array) => {
-    if (offset > written) await write(new Uint8Array(offset - written));
-    await write(bytes);
-    written = offset + bytes.length;
-  };
-  try {
-    const packed = (part: Part) =>
-      put(partOffset(program, part), staging.view(0, part.tiles * part.matrix.packing.tileBytes));
-    await packParts(program, backend, file, source, () => staging.address, packed, options);
-    for (const { offset, bytes } of await vectorImages(program, file, source)) await put(offset, bytes);
-    await put(program.weights.bytes, new Uint8Array(0));
-  } finally {
-    backend.release(staging);
-  }
-}
-
-/** Reads and packs all parts in order; `place` says where a part goes, `packed` runs when it is there. */
-async function packParts(
-  program: ModelProgram,
-  backend: Backend,
-  file: ModelFile,
-  source: ByteSource,
-  place: (part: Part) => number,
-  packed: ((part: Part) => Promise<void>) | undefined,
-  options: LoadOptions,
-): Promise<void> {
+  await loadVectors(program, weights, file, source);
   const matrices = [...program.matrices.values()];
-  const size = sourceStagingBytes(matrices);
+  const size = bufferBytes(matrices);
   const staging = [backend.allocate(size, "working"), backend.allocate(size, "working")] as const;
   const total = matrices.reduce((sum, m) => sum + m.linear.rows * rowBytes(m.source, m.linear.cols), 0);
   let done = 0;
@@ -117,7 +66,7 @@ async function packParts(
       const buffer = staging[i % 2] as Region;
       await readPart(part, buffer, file, source);
       await packing;
-      packing = packPart(backend, part, buffer, place(part)).then(() => packed?.(part));
+      packing = packPart(backend, part, buffer, weights.address + partOffset(program, part));
       // It is awaited when the next part is read: until then a failure must not count as unhandled.
       packing.catch(() => undefined);
       done += part.rows * rowBytes(part.matrix.source, part.matrix.linear.cols);
@@ -203,20 +152,20 @@ async function packPart(backend: Backend, part: Part, buffer: Region, to: number
   await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
 }
 
-/** Norm weights as f32, padded with zeros, and where they lie in the packed weights. */
-async function vectorImages(
+/** Norm weights as f32; what follows them in their part of the region stays zero. */
+async function loadVectors(
   program: ModelProgram,
+  weights: Region,
   file: ModelFile,
   source: ByteSource,
-): Promise<{ offset: number; bytes: Uint8Array }[]> {
-  const images = vectors(program.spec).map(async (name) => {
-    const values = await readVector(name, file, source);
-    const { offset, bytes } = program.weights.part(name);
-    const image = new Uint8Array(bytes);
-    image.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-    return { offset, bytes: image };
+): Promise<void> {
+  const loading = vectors(program.spec).map(async (name) => {
+    const { buffer, byteOffset, byteLength } = await readVector(name, file, source);
+    weights
+      .view(program.weights.offset(name), byteLength)
+      .set(new Uint8Array(buffer, byteOffset, byteLength));
   });
-  return Promise.all(images);
+  await Promise.all(loading);
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */

@@ -8,7 +8,7 @@ const MAX_VIEW_BYTES = 2 ** 30;
 type Address = number | bigint;
 
 /**
- * The C interface of a compiled unit (see `emit/c-runtime.ts`). Addresses are numbers: user-space addresses have at
+ * The C interface of a compiled unit (see `emit/c-runtime.ts` and `emit/c-memory.ts`). Addresses are numbers: user-space addresses have at
  * most 57 bits and in practice 47, so that they are exact below 2^53.
  */
 export class NativeLibrary {
@@ -27,6 +27,9 @@ export class NativeLibrary {
         allocate: library.func("uint64_t qigen_allocate(uint64_t bytes, int32_t huge)"),
         release: library.func("void qigen_release(uint64_t memory, uint64_t bytes, int32_t huge)"),
         mapFile: library.func("uint64_t qigen_map_file(const char *path, uint64_t bytes)"),
+        moveStart: library.func("uint64_t qigen_move_start(uint64_t mapped, uint64_t bytes)"),
+        moveOver: library.func("int32_t qigen_move_over(uint64_t move)"),
+        moveStop: library.func("void qigen_move_stop(uint64_t move)"),
       };
     } catch (cause) {
       throw new MachineError(`cannot load the compiled kernels ${path}: ${(cause as Error).message}`, {
@@ -67,11 +70,25 @@ export class NativeLibrary {
     this.functions.release(address, bytes, huge ? 1 : 0);
   }
 
-  /** Maps a whole file read-only. Throws `MachineError` if the system refuses. */
+  /** Maps the first bytes of a file read-only; released like huge memory. Throws `MachineError` if the system refuses. */
   mapFile(path: string, bytes: number): number {
     const address = exact(this.functions.mapFile(path, bytes));
     if (address === 0) throw new MachineError(`cannot map ${path} into memory`);
     return address;
+  }
+
+  /** Begins to move a mapped file to huge pages; undefined where the system has no way to. */
+  startMove(address: number, bytes: number): number | undefined {
+    return exact(this.functions.moveStart(address, bytes)) || undefined;
+  }
+
+  moveIsOver(move: number): boolean {
+    return this.functions.moveOver(move) === 1;
+  }
+
+  /** Ends a move, in a few milliseconds if it is not over; it cannot be asked about afterwards. */
+  stopMove(move: number): void {
+    this.functions.moveStop(move);
   }
 
   /** The bytes at an address, shared, not copied; invalid once the memory is released. */

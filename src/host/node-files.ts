@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { constants } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileAccessError, QigenError } from "../base/errors.ts";
@@ -7,6 +7,9 @@ import { type ByteSource, checkRange } from "../files/source.ts";
 
 /** The most that one read or write asks of the system (bytes); Linux stops just below 2^31. */
 const LARGEST_TRANSFER = 1 << 30;
+
+/** Bytes that are written before they are sent to the disk, so that no wait for the disk is long. */
+const SYNC_BYTES = 32 << 20;
 
 /** What an operating system's error code means for a person with a file. */
 const PROBLEMS: Readonly<Record<string, string>> = {
@@ -35,17 +38,23 @@ export function fileAccessError(path: string, error: unknown): unknown {
   return new FileAccessError(path, PROBLEMS[String(error.code)] ?? error.message, { cause: error });
 }
 
+/** A regular file, open. */
+export interface FileSource extends ByteSource {
+  /** When it was last changed, as it was opened: milliseconds since 1970. */
+  readonly modified: number;
+}
+
 /**
  * Opens a regular file for reading. `FileAccessError` for one that is missing, unreadable or not a regular file
  * (a folder, or a pipe, which opening would otherwise wait on).
  */
-export async function openFile(path: string): Promise<ByteSource> {
+export async function openFile(path: string): Promise<FileSource> {
   const handle = await attempt(path, () => open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0)));
   try {
     const status = await attempt(path, () => handle.stat());
     if (status.isDirectory()) throw new FileAccessError(path, "is a folder, not a file");
     if (!status.isFile()) throw new FileAccessError(path, "is not a regular file");
-    return fileSource(path, handle, status.size);
+    return fileSource(path, handle, status);
   } catch (error) {
     await handle.close();
     throw error;
@@ -72,7 +81,11 @@ export async function writeFileAtomically(
       await body((chunk) => {
         const offset = length;
         length += chunk.length;
-        return attempt(path, () => writeAll(handle, chunk, offset));
+        const sync = Math.floor(offset / SYNC_BYTES) < Math.floor(length / SYNC_BYTES);
+        return attempt(path, async () => {
+          await writeAll(handle, chunk, offset);
+          if (sync) await handle.datasync();
+        });
       });
       await attempt(path, () => handle.sync());
     } finally {
@@ -86,11 +99,12 @@ export async function writeFileAtomically(
   await syncFolder(dirname(path));
 }
 
-function fileSource(path: string, handle: FileHandle, size: number): ByteSource {
+function fileSource(path: string, handle: FileHandle, { size, mtimeMs }: Stats): FileSource {
   let closed: Promise<void> | undefined;
-  const source: ByteSource = {
+  const source: FileSource = {
     name: path,
     size,
+    modified: mtimeMs,
     async read(offset, length) {
       checkRange(source, offset, length);
       const target = new Uint8Array(length);

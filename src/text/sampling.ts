@@ -1,4 +1,3 @@
-import { UsageError } from "../base/errors.ts";
 import { Rng } from "../base/rng.ts";
 import { allTokens, likeliestTokens, topTokens } from "./candidates.ts";
 import { type ResolvedSampling, resolveSampling, type SamplingOptions } from "./sampling-options.ts";
@@ -46,12 +45,13 @@ export class Sampler {
    * The next token (not accepted yet).
    *
    * @param logits one per token of the vocabulary, left as they are. −∞ forbids a token; NaN counts as −∞.
-   * Throws `UsageError` if no token is possible.
+   * Undefined if no token is possible.
    */
-  sample(logits: Float32Array): number {
+  sample(logits: Float32Array): number | undefined {
     const { temperature, topK, topP, minP } = this.options;
     const adjusted = this.penalize(logits);
     const best = argmax(adjusted);
+    if (best < 0) return undefined;
     const greatest = adjusted[best] as number;
     if (temperature === 0 || topK === 1 || greatest === Number.POSITIVE_INFINITY) return best;
     let ids = topK > 0 && topK < adjusted.length ? topTokens(adjusted, topK) : allTokens(adjusted);
@@ -89,7 +89,7 @@ export class Sampler {
   }
 }
 
-/** The token of the greatest logit, of equals the lowest. */
+/** The token of the greatest logit, of equals the lowest; −1 if none is above −∞. */
 function argmax(logits: Float32Array): number {
   let best = -1;
   let greatest = Number.NEGATIVE_INFINITY;
@@ -100,8 +100,7 @@ function argmax(logits: Float32Array): number {
       best = id;
     }
   }
-  if (best >= 0) return best;
-  throw new UsageError(`sampling: none of the ${logits.length} logits is a number above −∞`);
+  return best;
 }
 
 function atLeast(logits: Float32Array, ids: Int32Array, least: number): Int32Array {

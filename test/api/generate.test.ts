@@ -147,6 +147,20 @@ describe("options", () => {
   });
 });
 
+test("a stop string that ends with an incomplete character stops the text that this ends", async () => {
+  let stopped = 0;
+  for (let maxTokens = 1; maxTokens <= 20; maxTokens++) {
+    const { text, pieces } = await write("bada", { maxTokens });
+    // The end of the text alone tells that no more bytes of the character come.
+    if (pieces.at(-1) !== "\ufffd" || pieces.length < 2) continue;
+    const stop = text.slice(-2);
+    const result = await write("bada", { maxTokens, stop: [stop] });
+    expect(result).toMatchObject({ stopReason: "stop", text: text.slice(0, text.indexOf(stop)) });
+    stopped++;
+  }
+  expect(stopped).toBeGreaterThan(0);
+});
+
 describe("results", () => {
   test("the model's own end token ends the text", async () => {
     const [logits] = (await model.evaluate(model.tokenizer.encode("bada"))).slice(-1) as [Float32Array];

@@ -83,6 +83,16 @@ describe("a recorded machine", () => {
     expect(formatDiagnosis(d)).toContain("problem  $QIGEN_CC: nowhere: not found");
   });
 
+  test("packed weights in the cache are counted", async () => {
+    const env = { ...bare, QIGEN_CACHE: join(folder, "packed weights") };
+    const packed = join(env.QIGEN_CACHE, "packed");
+    mkdirSync(packed, { recursive: true, mode: 0o700 });
+    for (const digit of "ab") writeFileSync(join(packed, `${digit.repeat(32)}.packed`), new Uint8Array(1536));
+    const d = await diagnose({ sources: linux(zen4()), env });
+    expect(d.packed).toEqual({ folder: packed, files: 2, bytes: 3072 });
+    expect(formatDiagnosis(d)).toContain("3 KiB in 2 files");
+  });
+
   test("the machine in it is one that plans can be made for", async () => {
     const d = await diagnose({ sources: linux(zen4()), env: bare });
     expect(parseMachine(JSON.stringify(d.machine), "machine.json")).toEqual(d.machine);

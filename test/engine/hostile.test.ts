@@ -123,7 +123,7 @@ describe("absurd values", () => {
         await saveGguf(path, tinyWith({ ...yarn, [`llama.rope.scaling.${key}`]: value }));
         const result = await quickOutcome(path);
         // Factors out of all proportion make all logits infinite, or no numbers.
-        const works = result === "works" || result.message.startsWith(NO_LOGITS);
+        const works = result === "works" || result.message.includes(NO_LOGITS);
         if (!works) expect(result.message).toContain(`${path}: llama.rope`);
       }
     },

@@ -15,7 +15,7 @@ function frequencies(logits: Float32Array, options: SamplingOptions, draws = 20_
   const sampler = new Sampler({ ...OFF, ...options });
   const counts = new Array<number>(logits.length).fill(0);
   for (let i = 0; i < draws; i++) {
-    const token = sampler.sample(logits);
+    const token = sampler.sample(logits) as number;
     counts[token] = (counts[token] as number) + 1 / draws;
   }
   return counts;
@@ -143,7 +143,7 @@ describe("sampling", () => {
     const draw = (seed: number) => {
       const sampler = new Sampler({ seed, repeatPenalty: 1.1 });
       return steps.map((logits) => {
-        const token = sampler.sample(logits);
+        const token = sampler.sample(logits) as number;
         sampler.accept(token);
         return token;
       });
@@ -164,8 +164,8 @@ describe("sampling", () => {
       expect(drawn.map((part) => part > 0)).toEqual([false, true, false, true, false]);
     }
     expect(new Sampler().sample(Float32Array.of(0, Number.POSITIVE_INFINITY))).toBe(1);
-    expect(() => new Sampler().sample(new Float32Array(3).fill(Number.NaN))).toThrow(UsageError);
-    expect(() => new Sampler().sample(new Float32Array(0))).toThrow(UsageError);
+    expect(new Sampler().sample(new Float32Array(3).fill(Number.NaN))).toBeUndefined();
+    expect(new Sampler().sample(new Float32Array(0))).toBeUndefined();
   });
 });
 
