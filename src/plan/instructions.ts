@@ -2,6 +2,8 @@ import { assert } from "../base/assert.ts";
 import type { Statement, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import { type Blocking, projection } from "../kernels/projection.ts";
+import { CHUNK } from "../quant/formats.ts";
+import { inputUnit } from "./candidates.ts";
 import { chainCost, costOf, isVector, type OpCost, PRODUCT_LATENCY } from "./op-costs.ts";
 import { allocate, type RegisterUse, type Use } from "./register-allocation.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -22,17 +24,26 @@ export interface Region {
 
 /**
  * The code of one micro-GEMV, `tu` outputs × `nu` tokens × all inputs, counted in the kernel that is generated for it:
- * what is outside the loop over groups first. Counted once in a process: that takes about a millisecond.
+ * what is outside the loop over groups first. Counted once in a process, for all numbers of inputs: that takes some
+ * milliseconds.
  */
 export function instructionsOf(isa: Isa, shape: ProjectionShape, blocking: Blocking): readonly Region[] {
-  const { format, cols, activations } = shape;
+  const { format, activations } = shape;
+  const cols = countedCols(shape);
   const { mu, tu, nu } = blocking;
   const key = JSON.stringify([format, cols, activations, mu, tu, nu]);
   const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
   counted.set(isa, known);
-  const regions = known.get(key) ?? count(isa, shape, { mb: cols, tb: tu, mu, tu, nu });
+  const regions = known.get(key) ?? count(isa, { ...shape, cols }, { mb: cols, tb: tu, mu, tu, nu });
   known.set(key, regions);
-  return regions;
+  const scale = shape.cols / cols;
+  return scale === 1 ? regions : regions.map((r) => (r.times > 1 ? { ...r, times: scale * r.times } : r));
+}
+
+/** Rows of whole units differ in the rounds of their loops only: two of them are enough to see which code is in loops. */
+function countedCols(shape: ProjectionShape): number {
+  const unit = shape.format.kind === "float" ? CHUNK : inputUnit(shape);
+  return shape.cols % unit === 0 ? Math.min(shape.cols, 2 * unit) : shape.cols;
 }
 
 /** The registers of the region that has the most values alive. */
@@ -98,7 +109,7 @@ class Counter {
         if (s.op === "iconst") this.constants.set((s.result as Value).id, s.attributes.value as number);
         if (s.result === undefined) known.clear();
         const operands = s.operands.map((v) => (v.variable === undefined ? this.key(v) : `variable ${v.id}`));
-        const text = JSON.stringify([s.op, operands, s.attributes]);
+        const text = `${s.op} ${operands.join()} ${Object.values(s.attributes).join()}`;
         const same = s.result && known.get(text);
         if (s.result && same !== undefined) {
           this.first.set(s.result.id, same);

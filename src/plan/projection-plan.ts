@@ -38,10 +38,7 @@ export interface PlanOptions {
   readonly threads?: number;
 }
 
-/**
- * Predictions closer than this are equal: the model is not better. Of equal ones, the one with more room wins, then the
- * one with less code.
- */
+/** Predictions closer than this are equal: the model is not better. Of equal ones, the one with more room wins. */
 export const MARGIN = 1.01;
 
 /**
@@ -136,7 +133,9 @@ function planOf(
 
 /** Fewer things that do not fit, then less code, then less time. */
 function compare(a: ProjectionPlan, b: ProjectionPlan): number {
-  return misfits(a) - misfits(b) || a.blocking.mu - b.blocking.mu || a.predicted.seconds - b.predicted.seconds;
+  return (
+    misfits(a) - misfits(b) || a.blocking.mu - b.blocking.mu || a.predicted.seconds - b.predicted.seconds
+  );
 }
 
 function misfits({ registers, workingSets }: ProjectionPlan): number {

@@ -24,22 +24,22 @@ describe("explainProjection", () => {
       caches        L1 32.0 KiB, L2 256 KiB, L3 8.00 MiB for 4 cores
       speeds        3.00 GHz (assumed), memory 40.0 GB/s, 10.0 for one thread (assumed)
       mini-GEMV     mb 11008 inputs x tb 16 outputs
-      micro-GEMV    mu 128 inputs x tu 16 outputs x nu 1 token
-      loops         row blocks         16  x 16 outputs
-                    input blocks        1  x 11008 inputs
-                    tokens              1  x 1 tokens
-                    row tiles           4  x 16 outputs
-                    micro-GEMV inputs  86  x 128 inputs
+      micro-GEMV    mu 32 inputs x tu 16 outputs x nu 1 token
+      loops         row blocks          16  x 16 outputs
+                    input blocks         1  x 11008 inputs
+                    tokens               1  x 1 tokens
+                    row tiles            4  x 16 outputs
+                    micro-GEMV inputs  344  x 32 inputs
       working sets  weights mb x tb, read once  90.0 KiB  streamed from memory
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
                     outputs nu x tu               64.0 B  in 16.0 KiB of L1
-      registers     21 values alive, 16 registers: 10 stores to the stack and 12 loads from it
-      predicted     781 µs, limited by memory bandwidth
-                    30.2 GB/s of weights, 115 Gop/s
-                    computing   179 µs
+      registers     18 values alive, 16 registers: 3 stores to the stack and 3 loads from it
+      predicted     775 µs, limited by memory bandwidth
+                    30.4 GB/s of weights, 116 Gop/s
+                    computing   180 µs
                     memory      743 µs
                     L2 and L3  9.76 µs
-                    overhead   2.28 µs
+                    overhead   2.92 µs
       "
     `);
   });
@@ -73,22 +73,22 @@ describe("explainModel", () => {
       output                    1 x   128256    4096  Q8_0     int8 per 32   532 MiB
 
       decode, 1 token          mb x tb    mu x tu x nu      one  GB/s  Gop/s  limit
-      query, attention-output  4096 x 8   32 x 8 x 1     313 µs  30.2    107  memory
-      key, value               4096 x 8   32 x 8 x 1    79.0 µs  29.9    106  memory
-      gate, up                 4096 x 8   32 x 8 x 1    1.09 ms  30.2    108  memory
-      down                     14336 x 8  32 x 8 x 1    1.11 ms  29.9    106  memory
-      output                   4096 x 8   32 x 8 x 1    18.3 ms  30.5   57.5  memory
+      query, attention-output  4096 x 8   32 x 8 x 1     313 µs  30.1    107  memory
+      key, value               4096 x 8   32 x 8 x 1    79.1 µs  29.8    106  memory
+      gate, up                 4096 x 8   32 x 8 x 1    1.09 ms  30.2    107  memory
+      down                     14336 x 8  32 x 8 x 1    1.09 ms  30.4    108  memory
+      output                   4096 x 8   32 x 8 x 1    18.2 ms  30.7   57.9  memory
 
-      prefill, 256 tokens      mb x tb    mu x tu x nu      one   GB/s  Gop/s  limit
-      query, attention-output  1024 x 32  32 x 8 x 8    14.8 ms  0.639    581  arithmetic
-      key, value               1024 x 16  32 x 8 x 8    3.75 ms  0.629    573  arithmetic
-      gate, up                 1024 x 32  32 x 8 x 8    51.7 ms  0.639    581  arithmetic
-      down                     1024 x 64  32 x 8 x 8    53.6 ms  0.616    561  arithmetic
-      output                   1024 x 16  32 x 8 x 8     758 ms  0.737    355  arithmetic
+      prefill, 256 tokens      mb x tb     mu x tu x nu      one   GB/s  Gop/s  limit
+      query, attention-output  4096 x 32   32 x 8 x 8    14.6 ms  0.646    588  arithmetic
+      key, value               4096 x 16   32 x 8 x 8    3.66 ms  0.644    586  arithmetic
+      gate, up                 4096 x 32   32 x 8 x 8    51.1 ms  0.646    588  arithmetic
+      down                     14336 x 64  32 x 8 x 8    52.8 ms  0.626    570  arithmetic
+      output                   1024 x 16   32 x 8 x 8     754 ms  0.740    357  arithmetic
 
       weights  4.18 GiB packed
-      decode   149 ms for 1 token: 6.73 tokens/s, weights at 30.2 GB/s
-      prefill  6.23 s for 256 tokens: 41.1 tokens/s, weights at 0.720 GB/s
+      decode   148 ms for 1 token: 6.75 tokens/s, weights at 30.3 GB/s
+      prefill  6.15 s for 256 tokens: 41.6 tokens/s, weights at 0.729 GB/s
       "
     `);
   });
