@@ -17,7 +17,7 @@ export function scatterPlot({ title, x, y, series }) {
   const text = (at, top, anchor, words) =>
     `<text x="${at.toFixed(1)}" y="${top.toFixed(1)}" text-anchor="${anchor}" ${TEXT}>${words}</text>`;
   const middle = (FRAME.left + FRAME.right) / 2;
-  return svg([
+  return svg(title, [
     text(middle, 22, "middle", title),
     ...decades.flatMap((value) => [
       line(across(value), FRAME.top, across(value), FRAME.bottom, "#ddd"),
@@ -50,7 +50,7 @@ export function barChart({ title, groups, series }) {
   const text = (at, top, anchor, words) =>
     `<text x="${at.toFixed(1)}" y="${top.toFixed(1)}" text-anchor="${anchor}" ${TEXT}>${words}</text>`;
   const decades = Array.from({ length: high - low + 1 }, (_, i) => 10 ** (low + i));
-  return svg([
+  return svg(title, [
     text((FRAME.left + FRAME.right) / 2, 22, "middle", title),
     ...decades.flatMap((value) => [
       `<line x1="${FRAME.left}" x2="${FRAME.right}" y1="${up(value)}" y2="${up(value)}" stroke="#ddd"/>`,
@@ -72,8 +72,8 @@ export function barChart({ title, groups, series }) {
   ]);
 }
 
-function svg(parts) {
+function svg(title, parts) {
   const { width, height } = SIZE;
   const head = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`;
-  return `${[head, `<rect width="${width}" height="${height}" fill="#fff"/>`, ...parts, "</svg>"].join("\n")}\n`;
+  return `${[head, `<title>${title}</title>`, `<rect width="${width}" height="${height}" fill="#fff"/>`, ...parts, "</svg>"].join("\n")}\n`;
 }

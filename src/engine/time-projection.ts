@@ -61,7 +61,10 @@ export const PROJECTION_EFFORT: Effort = { passMs: 10, passes: 5, bufferBytes: 2
 
 /** Calls in one program, at most: its table must not fill the caches. */
 const MOST_CALLS = 256;
-/** Step tables of one case: some tens of programs. */
+/** Copies of a matrix, at most, and the step between those that a program may start with: programs come back. */
+const MOST_SLOTS = 1024;
+const START_STEP = 64;
+/** Step tables of one case: 16 programs of 256 calls of some 112 bytes, and as many shorter ones as there are passes. */
 const TABLE_BYTES = 2 ** 20;
 
 /**
@@ -144,7 +147,8 @@ export class ProjectionTimer {
     const { prepared, outputs, count } = this.addresses(c);
     const stride = 4 * paddedCols(c.shape.rows);
     const parts = projectionParts(pack, c.tokens === 1 ? "decode" : "prefill", threads);
-    const slots = Math.floor((this.weights.bytes - REGION_ALIGNMENT) / slotBytes(pack));
+    const room = Math.floor((this.weights.bytes - REGION_ALIGNMENT) / slotBytes(pack));
+    const slots = Math.min(room, MOST_SLOTS);
     return this.repetition(slots, (slot) => {
       const weights = this.weights.address + slot * slotBytes(pack);
       const values = [weights, prepared, outputs, stride, pack.tiles, count];
@@ -152,13 +156,13 @@ export class ProjectionTimer {
     });
   }
 
-  /** Runs `step` of slot after slot, around and around, going on where the last run ended. */
+  /** Runs `step` of slot after slot, around and around, going on about where the last run ended. */
   private repetition(slots: number, step: (slot: number) => Step): Calls {
     const programs = new Map<string, Program>();
     let next = 0;
     const run = async (count: number) => {
       const start = next;
-      next = (start + count) % slots;
+      next = (slots < START_STEP ? start + count : alignUp(start + count, START_STEP)) % slots;
       const key = `${start} ${count}`;
       const steps = () => Array.from({ length: count }, (_, i) => step((start + i) % slots));
       const program = programs.get(key) ?? this.backend.prepare(steps());

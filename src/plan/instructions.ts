@@ -2,9 +2,12 @@ import { assert } from "../base/assert.ts";
 import type { Statement, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import { type Blocking, projection } from "../kernels/projection.ts";
+import { CHUNK } from "../quant/formats.ts";
+import { inputUnit } from "./candidates.ts";
 import { closeCost, costOf, isVector, linkCost, type OpCost, PRODUCT_LATENCY } from "./op-costs.ts";
 import { allocate, type RegisterUse, type Use } from "./register-allocation.ts";
 import type { ProjectionShape } from "./shape.ts";
+import { innerOf, type Loop, type Op, ValueNumbers } from "./value-numbers.ts";
 
 /** Code without loops of its own, and what one run of it takes. */
 export interface Region {
@@ -22,17 +25,26 @@ export interface Region {
 
 /**
  * The code of one micro-GEMV, `tu` outputs × `nu` tokens × all inputs, counted in the kernel that is generated for it:
- * what is outside the loop over groups first. Counted once in a process: that takes about a millisecond.
+ * what is outside the loop over groups first. Counted once in a process, for all numbers of inputs: that takes some
+ * milliseconds.
  */
 export function instructionsOf(isa: Isa, shape: ProjectionShape, blocking: Blocking): readonly Region[] {
-  const { format, cols, activations } = shape;
+  const { format, activations } = shape;
+  const cols = countedCols(shape);
   const { mu, tu, nu } = blocking;
   const key = JSON.stringify([format, cols, activations, mu, tu, nu]);
   const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
   counted.set(isa, known);
-  const regions = known.get(key) ?? count(isa, shape, { mb: cols, tb: tu, mu, tu, nu });
+  const regions = known.get(key) ?? count(isa, { ...shape, cols }, { mb: cols, tb: tu, mu, tu, nu });
   known.set(key, regions);
-  return regions;
+  const scale = shape.cols / cols;
+  return scale === 1 ? regions : regions.map((r) => (r.times > 1 ? { ...r, times: scale * r.times } : r));
+}
+
+/** Rows of whole units differ in the rounds of their loops only: two of them are enough to see which code is in loops. */
+function countedCols(shape: ProjectionShape): number {
+  const unit = shape.format.kind === "float" ? CHUNK : inputUnit(shape);
+  return shape.cols % unit === 0 ? Math.min(shape.cols, 2 * unit) : shape.cols;
 }
 
 /** The registers of the region that has the most values alive. */
@@ -59,18 +71,15 @@ function tileLoop(body: readonly Statement[]): readonly Statement[] | undefined 
   return undefined;
 }
 
-/** Values by number: those of variables are negative, equal expressions have one number. */
 class Counter {
-  private readonly constants = new Map<number, number>();
-  private readonly first = new Map<number, number>();
-  private readonly uses = new Map<number, number>();
+  private readonly numbers: ValueNumbers;
   private readonly found: Region[] = [];
 
   constructor(
-    readonly isa: Isa,
+    private readonly isa: Isa,
     kernel: readonly Statement[],
   ) {
-    this.number(kernel, new Map());
+    this.numbers = new ValueNumbers(kernel);
   }
 
   regions(body: readonly Statement[]): Region[] {
@@ -78,83 +87,18 @@ class Counter {
     return this.found;
   }
 
-  key(value: Value): number {
-    return value.variable === undefined ? (this.first.get(value.id) ?? value.id) : -1 - value.variable.id;
-  }
-
-  isRepeated({ result }: Extract<Statement, { kind: "op" }>): boolean {
-    return result !== undefined && this.first.has(result.id);
-  }
-
-  isUsedOnce(value: Value): boolean {
-    return this.uses.get(this.key(value)) === 1;
-  }
-
-  /** As compilers do: equal expressions, and equal loads with no store in between, are one value. */
-  private number(body: readonly Statement[], outer: ReadonlyMap<string, number>): void {
-    const known = new Map(outer);
-    for (const s of body) {
-      if (s.kind === "op") {
-        if (s.op === "iconst") this.constants.set((s.result as Value).id, s.attributes.value as number);
-        if (s.result === undefined) known.clear();
-        const operands = s.operands.map((v) => (v.variable === undefined ? this.key(v) : `variable ${v.id}`));
-        const text = JSON.stringify([s.op, operands, s.attributes]);
-        const same = s.result && known.get(text);
-        if (s.result && same !== undefined) {
-          this.first.set(s.result.id, same);
-          continue;
-        }
-        if (s.result) known.set(text, s.result.id);
-      }
-      // The sum of a chain stays in one register.
-      if ((s.kind === "dot" && s.sum?.type === "vsum") || s.kind === "close") {
-        this.first.set(s.result.id, this.key(s.sum as Value));
-      }
-      for (const value of readBy(s))
-        this.uses.set(this.key(value), (this.uses.get(this.key(value)) ?? 0) + 1);
-      for (const inner of innerOf(s)) this.number(inner, known);
-    }
-  }
-
   private region(body: readonly Statement[], times: number, isLoop: boolean): void {
-    const code = new Code(this);
+    const code = new Code(this.isa, this.numbers);
     const loops = code.write(body);
     this.found.push(code.region(times, isLoop));
     for (const loop of loops) this.region(loop.body, times * this.trips(loop), true);
   }
 
   private trips({ start, end, step }: Loop): number {
-    const [from, to, by] = [start, end, step].map((value) => this.constants.get(this.key(value)));
+    const [from, to, by] = [start, end, step].map((value) => this.numbers.constant(value));
     assert(from !== undefined && to !== undefined && by !== undefined, "a micro-GEMV has constant loops");
     return Math.max(0, Math.ceil((to - from) / by));
   }
-}
-
-type Loop = Extract<Statement, { kind: "loop" }>;
-
-function readBy(s: Statement): readonly Value[] {
-  switch (s.kind) {
-    case "op":
-      return s.operands;
-    case "dot":
-      return [s.weight, s.activation, ...(s.sum === undefined ? [] : [s.sum])];
-    case "close":
-      return [s.sum, ...(s.accumulator === undefined ? [] : [s.accumulator])];
-    case "variable":
-      return [s.initial];
-    case "assign":
-      return [s.value];
-    case "loop":
-      return [s.start, s.end, s.step];
-    case "if":
-      return [s.condition];
-    case "comment":
-      return [];
-  }
-}
-
-function innerOf(s: Statement): readonly (readonly Statement[])[] {
-  return s.kind === "loop" ? [s.body] : s.kind === "if" ? [s.body, s.otherwise] : [];
 }
 
 /** An instruction: what it costs, and after how many cycles of each value that it reads its result is there. */
@@ -168,7 +112,10 @@ class Code {
   private readonly instructions: Instruction[] = [];
   private readonly waiting = new Map<number, () => void>();
 
-  constructor(private readonly counter: Counter) {}
+  constructor(
+    private readonly isa: Isa,
+    private readonly numbers: ValueNumbers,
+  ) {}
 
   /** Appends the statements; returns their loops, whose bodies are other regions. */
   write(body: readonly Statement[]): Loop[] {
@@ -185,12 +132,12 @@ class Code {
     });
   }
 
-  private op(s: Extract<Statement, { kind: "op" }>): void {
-    if (this.counter.isRepeated(s)) return;
-    const cost = costOf(this.counter.isa, s);
+  private op(s: Op): void {
+    if (this.numbers.isRepeated(s)) return;
+    const cost = costOf(this.isa, s);
     const emit = () => {
       const reads = this.read(s.operands);
-      const writes = s.result && isVector(s.result) && !isConstant(s) ? [this.counter.key(s.result)] : [];
+      const writes = s.result && isVector(s.result) && !isConstant(s) ? [this.numbers.of(s.result)] : [];
       this.instructions.push({ reads, writes, cost, after: reads.map(() => cost.latency) });
     };
     if (s.result === undefined) emit();
@@ -198,8 +145,8 @@ class Code {
   }
 
   private later(result: Value, emit: () => void): void {
-    if (isVector(result) && result.name === undefined && this.counter.isUsedOnce(result))
-      this.waiting.set(this.counter.key(result), emit);
+    if (isVector(result) && result.name === undefined && this.numbers.isUsedOnce(result))
+      this.waiting.set(this.numbers.of(result), emit);
     else emit();
   }
 
@@ -211,7 +158,7 @@ class Code {
 
   /** The vectors among the values, in registers. */
   private read(values: readonly Value[]): number[] {
-    const keys = values.filter(isVector).map((value) => this.counter.key(value));
+    const keys = values.filter(isVector).map((value) => this.numbers.of(value));
     for (const key of keys) this.place(key);
     return [...new Set(keys)];
   }
@@ -222,14 +169,14 @@ class Code {
     this.instructions.push({
       reads,
       writes,
-      cost: costOf(this.counter.isa, MOVE),
+      cost: costOf(this.isa, MOVE),
       after: reads.map(() => 0),
     });
   }
 
   /** One link of a chain into its sum. */
   private link(s: Extract<Statement, { kind: "dot" }>): void {
-    const cost = linkCost(this.counter.isa, s.op);
+    const cost = linkCost(this.isa, s.op);
     const factors = this.read([s.weight, s.activation]);
     const before = s.sum === undefined ? [] : this.read([s.sum]);
     const after = [
@@ -238,7 +185,7 @@ class Code {
     ];
     this.instructions.push({
       reads: [...factors, ...before],
-      writes: [this.counter.key(s.result)],
+      writes: [this.numbers.of(s.result)],
       cost,
       after,
     });
@@ -247,15 +194,15 @@ class Code {
   /** The sum of a chain, widened and added to the accumulator, unless it was added in place. */
   private close(s: Extract<Statement, { kind: "close" }>): void {
     if (s.accumulator === undefined) return;
-    const cost = closeCost(this.counter.isa);
-    const sum = this.counter.key(s.result);
+    const cost = closeCost(this.isa);
+    const sum = this.numbers.of(s.result);
     const before = this.read([s.accumulator]);
     const after = [cost.latency, ...before.map(() => 1)];
     this.instructions.push({ reads: [sum, ...before], writes: [sum], cost, after });
   }
 
   region(times: number, isLoop: boolean): Region {
-    const { isa } = this.counter;
+    const { isa } = this;
     const registers = allocate(this.instructions, isa.registers, isLoop);
     const sum = (of: (cost: OpCost) => number) => this.instructions.reduce((n, { cost }) => n + of(cost), 0);
     const price = SPILL_MICRO_OPS[isa.syntax];
@@ -313,8 +260,7 @@ function microOps({ arithmetic, loads, stores, scalar }: OpCost): number {
 
 /** Micro-ops that the out-of-order window holds: 224 (Skylake), 256 (Zen 3), 512 (Golden Cove). */
 const WINDOW = 256;
-const isConstant = ({ op }: Extract<Statement, { kind: "op" }>) =>
-  op === "vfconst" || op === "viconst" || op === "fconst";
+const isConstant = ({ op }: Op) => op === "vfconst" || op === "viconst" || op === "fconst";
 /** Costs nothing: registers are renamed. */
 const MOVE = { kind: "op", op: "vbytes", operands: [], attributes: {} } as const;
 /** Counter, comparison with branch. */

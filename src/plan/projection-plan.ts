@@ -38,10 +38,7 @@ export interface PlanOptions {
   readonly threads?: number;
 }
 
-/**
- * Predictions closer than this are equal: the model is not better. Of equal ones, the one with more room wins, then the
- * one with less code.
- */
+/** Predictions closer than this are equal: the model is not better. Of equal ones, the one with more room wins. */
 export const MARGIN = 1.01;
 
 /**
