@@ -82,7 +82,7 @@ function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi
 /** Adds the products of one chunk to every chain. */
 function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
   const { b, format, pack } = c;
-  if (xs.length === 1) prefetch(b, w, pack.chunkBytes);
+  prefetch(b, w, pack.chunkBytes);
   const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
   for (const input of inputOrder(format)) {
     const fields = codes.map((codesOf) => codesOf(input));
