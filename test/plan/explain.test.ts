@@ -33,10 +33,10 @@ describe("explainProjection", () => {
       working sets  weights mb x tb, read once  90.0 KiB  streamed from memory
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
                     outputs nu x tu               64.0 B  in 16.0 KiB of L1
-      registers     18 values alive, 16 registers: 3 stores to the stack and 3 loads from it
-      predicted     775 µs, limited by memory bandwidth
-                    30.4 GB/s of weights, 116 Gop/s
-                    computing   180 µs
+      registers     10 values alive, 16 registers
+      predicted     773 µs, limited by memory bandwidth
+                    30.5 GB/s of weights, 117 Gop/s
+                    computing   169 µs
                     memory      743 µs
                     L2 and L3  9.76 µs
                     overhead   2.92 µs
@@ -72,23 +72,23 @@ describe("explainModel", () => {
       down                     32 x     4096   14336  Q4_0     int8 per 32  1008 MiB
       output                    1 x   128256    4096  Q8_0     int8 per 32   532 MiB
 
-      decode, 1 token          mb x tb    mu x tu x nu      one  GB/s  Gop/s  limit
-      query, attention-output  4096 x 8   32 x 8 x 1     313 µs  30.1    107  memory
-      key, value               4096 x 8   32 x 8 x 1    79.1 µs  29.8    106  memory
-      gate, up                 4096 x 8   32 x 8 x 1    1.09 ms  30.2    107  memory
-      down                     14336 x 8  32 x 8 x 1    1.09 ms  30.4    108  memory
-      output                   4096 x 8   32 x 8 x 1    18.2 ms  30.7   57.9  memory
+      decode, 1 token          mb x tb     mu x tu x nu      one  GB/s  Gop/s  limit
+      query, attention-output  4096 x 16   32 x 16 x 1    311 µs  30.4    108  memory
+      key, value               4096 x 16   32 x 16 x 1   78.5 µs  30.1    107  memory
+      gate, up                 4096 x 16   32 x 16 x 1   1.09 ms  30.4    108  memory
+      down                     14336 x 16  32 x 16 x 1   1.08 ms  30.5    109  memory
+      output                   4096 x 16   32 x 16 x 1   18.1 ms  30.9   58.1  memory
 
-      prefill, 256 tokens      mb x tb     mu x tu x nu      one   GB/s  Gop/s  limit
-      query, attention-output  4096 x 32   32 x 8 x 8    14.6 ms  0.646    588  arithmetic
-      key, value               4096 x 16   32 x 8 x 8    3.66 ms  0.644    586  arithmetic
-      gate, up                 4096 x 32   32 x 8 x 8    51.1 ms  0.646    588  arithmetic
-      down                     14336 x 64  32 x 8 x 8    52.8 ms  0.626    570  arithmetic
-      output                   1024 x 16   32 x 8 x 8     754 ms  0.740    357  arithmetic
+      prefill, 256 tokens      mb x tb    mu x tu x nu      one   GB/s  Gop/s  limit
+      query, attention-output  4096 x 32  32 x 16 x 4   13.5 ms  0.700    637  arithmetic
+      key, value               4096 x 16  32 x 16 x 4   3.38 ms  0.698    635  arithmetic
+      gate, up                 4096 x 32  32 x 16 x 4   47.2 ms  0.700    637  arithmetic
+      down                     4096 x 64  32 x 16 x 4   48.9 ms  0.675    614  arithmetic
+      output                   1024 x 16  32 x 16 x 4    695 ms  0.803    387  arithmetic
 
       weights  4.18 GiB packed
-      decode   148 ms for 1 token: 6.75 tokens/s, weights at 30.3 GB/s
-      prefill  6.15 s for 256 tokens: 41.6 tokens/s, weights at 0.729 GB/s
+      decode   147 ms for 1 token: 6.80 tokens/s, weights at 30.5 GB/s
+      prefill  5.68 s for 256 tokens: 45.1 tokens/s, weights at 0.789 GB/s
       "
     `);
   });
