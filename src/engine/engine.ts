@@ -24,9 +24,9 @@ export interface Regions {
 
 /**
  * Work on the weights beside the steps, which the engine begins after the first one so as not to delay it. It does not
- * fail, and ends soon after the signal fires.
+ * fail, ends soon after the signal fires, and holds back while `busy` says that a step runs.
  */
-export type Settle = (signal: AbortSignal) => Promise<void>;
+export type Settle = (signal: AbortSignal, busy: () => boolean) => Promise<void>;
 
 /**
  * Runs steps of a compiled model: batches of rows of any mix of sequences, prefill and decode. One step at a time;
@@ -39,6 +39,7 @@ export class Engine {
   private readonly logitStride: number;
   private readonly ending = new AbortController();
   private settling: Promise<void> | undefined;
+  private running = false;
   private disposal: Promise<void> | undefined;
 
   constructor(
@@ -93,13 +94,22 @@ export class Engine {
     assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
     const positions = this.place(rows);
     this.writeRows(rows, positions, wanted);
-    await this.backend.run(this.programs[rows.length === 1 ? "decode" : "prefill"], signal);
+    await this.run(rows.length === 1 ? "decode" : "prefill", signal);
     this.checkAlive();
-    this.settling ??= this.settle(this.ending.signal);
+    this.settling ??= this.settle(this.ending.signal, () => this.running);
     rows.forEach(({ sequence }) => {
       sequence.length++;
     });
     return wanted.map((_, i) => this.logits(i));
+  }
+
+  private async run(tokens: TokenClass, signal: AbortSignal | undefined): Promise<void> {
+    this.running = true;
+    try {
+      await this.backend.run(this.programs[tokens], signal);
+    } finally {
+      this.running = false;
+    }
   }
 
   /** Positions of the rows, with pages reserved for them. */
