@@ -73,7 +73,7 @@ export async function benchmarkModel(path: string, options: BenchmarkOptions = {
     const bench = new Bench(engine, options.signal);
     options.onRepeat?.("warming up");
     await bench.run(Math.min(promptTokens, 2 * engine.program.limits.maxRows), Math.min(genTokens, 8));
-    await engine.settled();
+    await engine.whenSettled();
     const runs: Timed[] = [];
     for (let i = 1; i <= repeat; i++) {
       options.onRepeat?.(`run ${i} of ${repeat}`);

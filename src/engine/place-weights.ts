@@ -6,7 +6,7 @@ import { PackedCache, type PackedKey } from "../host/packed-cache.ts";
 import { printKernel } from "../ir/print.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { Backend, Region } from "./backend.ts";
-import type { Settle } from "./engine.ts";
+import type { Settling } from "./engine.ts";
 import type { EngineOptions, OpenModel } from "./load-model.ts";
 import type { ModelProgram } from "./model-program.ts";
 import { loadWeights, packKernels } from "./weights.ts";
@@ -34,7 +34,7 @@ const POLL_MS = 20;
 /** Packed weights in memory, and what is still to be done with them beside the steps. */
 export interface PlacedWeights {
   readonly region: Region;
-  readonly settle?: Settle;
+  readonly settling?: Settling;
 }
 
 /** A model that is being loaded. */
@@ -96,10 +96,11 @@ async function placeInTurn(loading: Loading, policy: PackedPolicy): Promise<Plac
   const mapped = mapIfPossible(backend, await cache.find(key), key.bytes);
   if (mapped === undefined) {
     const region = await loadArena(loading);
-    return { region, settle: (signal, busy) => save(cache, key, region, signal, busy) };
+    const run: Settling["run"] = (signal, busy) => save(cache, key, region, signal, busy);
+    return { region, settling: { lasting: true, run } };
   }
   if (machine.hugePages === "never") return { region: mapped };
-  return { region: mapped, settle: (signal) => move(backend, mapped, signal) };
+  return { region: mapped, settling: { lasting: false, run: (signal) => move(backend, mapped, signal) } };
 }
 
 /** The kernels that pack stand for the layout of a tile. */
