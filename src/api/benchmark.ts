@@ -152,7 +152,7 @@ async function timeTests(engine: Engine, counts: Counts, options: BenchmarkOptio
   onPhase?.("warming up");
   await timed(() => text.prefill(Math.min(promptTokens, 2 * engine.program.limits.maxRows)));
   await timed(() => text.decode(Math.min(genTokens, WARM_UP)));
-  await engine.settled();
+  await engine.whenSettled();
   const prefill: Timing = { tokens: promptTokens, seconds: [] };
   const decode: Timing = { tokens: genTokens, seconds: [] };
   for (let i = 1; i <= repeat; i++) {

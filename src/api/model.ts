@@ -158,6 +158,15 @@ export class Model implements AsyncDisposable {
     };
   }
 
+  /**
+   * Resolves when the packed weights are in the cache for later starts (`placement: "auto"`): at once where there is
+   * nothing to write, also because no text was run yet, and when the signal fires. `dispose` gives up on what is not
+   * written by then.
+   */
+  saved(signal?: AbortSignal): Promise<void> {
+    return this.engine.whenSaved(signal);
+  }
+
   /** Frees the memory and the threads. A running call is stopped. */
   async dispose(): Promise<void> {
     if (this.state === "disposed") return;

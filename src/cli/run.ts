@@ -14,6 +14,7 @@ import {
   type GenerateFlags,
   generateOptions,
 } from "./options.ts";
+import { Status } from "./status.ts";
 import { timingLines, timingsOf } from "./timings.ts";
 
 /** The model in the package, and the settings with which it tells a story. */
@@ -62,13 +63,27 @@ async function run(path: string | undefined, given: RunFlags, io: Io): Promise<v
   await checkSampling(flags);
   const model = await loadForUser(path ?? EMBEDDED.path, flags, io, quiet);
   try {
-    if (flags.json) return await runJson(model, prompt, flags, io);
-    const echoed = (flags.echo ?? path === undefined) ? prompt : "";
-    const result = await stream(model, prompt, echoed, flags, io);
-    if (!quiet) io.stderr.write(`\n${timingLines(result)}`);
+    if (flags.json) await runJson(model, prompt, flags, io);
+    else {
+      const echoed = (flags.echo ?? path === undefined) ? prompt : "";
+      const result = await stream(model, prompt, echoed, flags, io);
+      if (!quiet) io.stderr.write(`\n${timingLines(result)}`);
+    }
+    await finishSaving(model, io, quiet);
   } finally {
     await model.dispose();
   }
+}
+
+/** The first start of a model leaves its packed weights, so that the next one is quick. */
+async function finishSaving(model: Model, io: Io, quiet: boolean): Promise<void> {
+  const status = new Status(
+    io.stderr,
+    "keeping the packed weights for the next start, Ctrl-C skips it",
+    quiet,
+  );
+  await model.saved(io.interrupts.signal);
+  status.done();
 }
 
 /** The text to continue, if the flags name one. */

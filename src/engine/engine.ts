@@ -22,11 +22,13 @@ export interface Regions {
   readonly work: Region;
 }
 
-/**
- * Work on the weights beside the steps, which the engine begins after the first one so as not to delay it. It does not
- * fail, and ends soon after the signal fires.
- */
-export type Settle = (signal: AbortSignal) => Promise<void>;
+/** Work on the weights beside the steps, which the engine begins after the first one so as not to delay it. */
+export interface Settling {
+  /** Whether it leaves something that later starts gain from. */
+  readonly lasting: boolean;
+  /** Does not fail, ends soon after the signal fires, and holds back while `busy` says that a step runs. */
+  run(signal: AbortSignal, busy: () => boolean): Promise<void>;
+}
 
 /**
  * Runs steps of a compiled model: batches of rows of any mix of sequences, prefill and decode. One step at a time;
@@ -38,7 +40,8 @@ export class Engine {
   private readonly programs: Readonly<Record<TokenClass, Program>>;
   private readonly logitStride: number;
   private readonly ending = new AbortController();
-  private settling: Promise<void> | undefined;
+  private settled: Promise<void> | undefined;
+  private running = false;
   private disposal: Promise<void> | undefined;
 
   constructor(
@@ -46,7 +49,7 @@ export class Engine {
     readonly backend: Backend,
     private readonly regions: Regions,
     private readonly angles: RopeAngles,
-    private readonly settle: Settle = async () => undefined,
+    private readonly settling?: Settling,
   ) {
     this.pool = new PagePool(program.pages);
     this.slots = Array(program.limits.sequences).fill(false);
@@ -93,13 +96,22 @@ export class Engine {
     assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
     const positions = this.place(rows);
     this.writeRows(rows, positions, wanted);
-    await this.backend.run(this.programs[rows.length === 1 ? "decode" : "prefill"], signal);
+    await this.run(rows.length === 1 ? "decode" : "prefill", signal);
     this.checkAlive();
-    this.settling ??= this.settle(this.ending.signal);
+    this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
     rows.forEach(({ sequence }) => {
       sequence.length++;
     });
     return wanted.map((_, i) => this.logits(i));
+  }
+
+  private async run(tokens: TokenClass, signal: AbortSignal | undefined): Promise<void> {
+    this.running = true;
+    try {
+      await this.backend.run(this.programs[tokens], signal);
+    } finally {
+      this.running = false;
+    }
   }
 
   /** Positions of the rows, with pages reserved for them. */
@@ -167,11 +179,18 @@ export class Engine {
   }
 
   /** Resolves when the work beside the steps is done; at once while no step has run. */
-  async settled(): Promise<void> {
+  async whenSettled(): Promise<void> {
     // The work itself does not keep the process alive, who waits for it does.
     const waiting = setInterval(() => undefined, 1000);
-    await this.settling;
+    await this.settled;
     clearInterval(waiting);
+  }
+
+  /** As `whenSettled`, but waits only for what later starts gain from, and until the signal fires at most. */
+  async whenSaved(signal?: AbortSignal): Promise<void> {
+    if (this.settling?.lasting !== true || signal?.aborted) return;
+    const given = new Promise((resolve) => signal?.addEventListener("abort", resolve, { once: true }));
+    await Promise.race([this.whenSettled(), given]);
   }
 
   /** Stops a step that runs, then frees the memory and the threads. */
@@ -182,7 +201,7 @@ export class Engine {
 
   private async end(): Promise<void> {
     this.ending.abort();
-    await this.settling;
+    await this.settled;
     await this.backend.dispose();
   }
 }

@@ -183,7 +183,7 @@ async function build(
     const cache = backend.allocate(program.cache.bytes, "working");
     const work = backend.allocate(program.work.bytes, "working");
     const weights = await placeWeights({ model, program, backend, machine, options }, packed);
-    return new Engine(program, backend, { weights: weights.region, cache, work }, angles, weights.settle);
+    return new Engine(program, backend, { weights: weights.region, cache, work }, angles, weights.settling);
   } catch (error) {
     await backend.dispose();
     throw error;

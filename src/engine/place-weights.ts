@@ -6,7 +6,7 @@ import { PackedCache, type PackedKey } from "../host/packed-cache.ts";
 import { printKernel } from "../ir/print.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { Backend, Region } from "./backend.ts";
-import type { Settle } from "./engine.ts";
+import type { Settling } from "./engine.ts";
 import type { EngineOptions, OpenModel } from "./load-model.ts";
 import type { ModelProgram } from "./model-program.ts";
 import { loadWeights, packKernels } from "./weights.ts";
@@ -24,15 +24,17 @@ const POLICY: PackedPolicy = {
   openCache: () => new PackedCache(openCacheDir().path),
 };
 
-/** Bytes that are handed to the system at once when a packed file is written. */
-const SAVE_BYTES = 8 * 2 ** 20;
+/** Bytes of a packed file that are handed to the system at once: some half a millisecond of copying. */
+const SAVE_BYTES = 2 ** 20;
+/** How much longer than it writes a save rests while steps run, which wait for whatever takes one of their cores. */
+const SAVE_RESTS = 9;
 /** Between two looks at whether weights have moved. */
 const POLL_MS = 20;
 
 /** Packed weights in memory, and what is still to be done with them beside the steps. */
 export interface PlacedWeights {
   readonly region: Region;
-  readonly settle?: Settle;
+  readonly settling?: Settling;
 }
 
 /** A model that is being loaded. */
@@ -96,10 +98,11 @@ async function placeInTurn(loading: Loading, policy: PackedPolicy): Promise<Plac
   const mapped = mapIfPossible(backend, await cache.find(key), key.bytes);
   if (mapped === undefined) {
     const region = await loadArena(loading);
-    return { region, settle: (signal) => save(cache, key, region, signal) };
+    const run: Settling["run"] = (signal, busy) => save(cache, key, region, signal, busy);
+    return { region, settling: { lasting: true, run } };
   }
   if (machine.hugePages === "never") return { region: mapped };
-  return { region: mapped, settle: (signal) => move(backend, mapped, signal) };
+  return { region: mapped, settling: { lasting: false, run: (signal) => move(backend, mapped, signal) } };
 }
 
 /** What a packed file is found by, for a model in a file. The kernels that pack stand for the layout of a tile. */
@@ -130,20 +133,29 @@ function mapIfPossible(backend: Backend, path: string | undefined, bytes: number
 }
 
 /** Writes the packed file for later starts, unless another process has done so. */
-async function save(cache: PackedCache, key: PackedKey, region: Region, signal: AbortSignal): Promise<void> {
+async function save(
+  cache: PackedCache,
+  key: PackedKey,
+  region: Region,
+  signal: AbortSignal,
+  busy: () => boolean,
+): Promise<void> {
   try {
     if ((await cache.find(key)) !== undefined || !(await cache.makeRoom(key.bytes))) return;
-    await cache.add(key, (write) => writeRegion(region, write, signal));
+    const writePaced = (write: Write) => async (chunk: Uint8Array) => {
+      const start = performance.now();
+      await write(chunk);
+      if (busy()) await pause(SAVE_RESTS * (performance.now() - start), { signal });
+    };
+    await cache.add(key, (write) => writeRegion(region, writePaced(write), signal));
   } catch {
     // This run does not need the file: a full disk, or an end before it is written, is no failure.
   }
 }
 
-async function writeRegion(
-  region: Region,
-  write: (chunk: Uint8Array) => Promise<void>,
-  signal: AbortSignal | undefined,
-): Promise<void> {
+type Write = (chunk: Uint8Array) => Promise<void>;
+
+async function writeRegion(region: Region, write: Write, signal: AbortSignal | undefined): Promise<void> {
   for (let offset = 0; offset < region.bytes; offset += SAVE_BYTES) {
     if (signal?.aborted) throw new AbortedError();
     await write(region.view(offset, Math.min(SAVE_BYTES, region.bytes - offset)));
@@ -158,7 +170,15 @@ async function move(backend: Backend, mapped: Region, signal: AbortSignal): Prom
   );
   const moving = backend.moveToHugePages(mapped);
   while (!moving.over && !signal.aborted) {
-    await sleep(POLL_MS, undefined, { ref: false, signal }).catch(() => undefined);
+    await pause(POLL_MS, { signal, ref: false });
   }
   moving.stop();
+}
+
+/** For so many milliseconds, or until the signal fires. */
+async function pause(
+  milliseconds: number,
+  options: { readonly signal: AbortSignal; readonly ref?: boolean },
+): Promise<void> {
+  await sleep(milliseconds, undefined, options).catch(() => undefined);
 }

@@ -91,10 +91,10 @@ describe("auto, for the first time", () => {
     const policy = freshCache();
     const { engine, packed } = await load(context, policy);
     expect(packed).toBe(true);
-    await engine.settled();
+    await engine.whenSettled();
     expect((await policy.cache.usage()).files).toBe(0);
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     const [name] = files(policy) as [string];
     const [other] = files(await filledCache(context)) as [string];
     expect(name).toBe(other);
@@ -109,9 +109,24 @@ describe("auto, for the first time", () => {
     const both = await Promise.all([load(context, policy), load(context, policy)]);
     const [one, other] = await Promise.all(both.map(({ engine }) => logitsOf(engine, 5)));
     expect(one).toEqual(other);
-    await Promise.all(both.map(({ engine }) => engine.settled()));
+    await Promise.all(both.map(({ engine }) => engine.whenSettled()));
     expect(files(policy)).toHaveLength(1);
     expect((await load(context, policy)).packed).toBe(false);
+  });
+
+  test("may be waited for, as long as one likes", async (context) => {
+    const policy = freshCache();
+    const { engine } = await load(context, policy);
+    await engine.whenSaved();
+    await logitsOf(engine, 5);
+    await engine.whenSaved(AbortSignal.abort());
+    const stop = new AbortController();
+    const given = engine.whenSaved(stop.signal);
+    stop.abort();
+    await given;
+    expect((await policy.cache.usage()).files).toBe(0);
+    await engine.whenSaved();
+    expect((await policy.cache.usage()).files).toBe(1);
   });
 
   test("leaves nothing when it ends before the file is written", async (context) => {
@@ -130,7 +145,7 @@ describe("auto, for the first time", () => {
     const policy = freshCache(space, leastBytes);
     const { engine } = await load(context, policy);
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect((await policy.cache.usage()).files).toBe(0);
   });
 
@@ -139,7 +154,7 @@ describe("auto, for the first time", () => {
     writeFileSync(policy.cache.folder, "in the way");
     const { engine, packed } = await load(context, policy);
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect(packed).toBe(true);
   });
 
@@ -149,7 +164,7 @@ describe("auto, for the first time", () => {
     const { engine, packed } = await load(context, policy);
     expect(packed).toBe(true);
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect((await load(context, policy)).packed).toBe(false);
   });
 });
@@ -169,7 +184,7 @@ describe("auto, with a file there", () => {
       for (const [i, token] of TOKENS.entries()) expect(await logitsOf(engine, token)).toEqual(expected[i]);
       if (round > 1000) throw new Error("the weights do not move");
     }
-    await engine.settled();
+    await engine.whenSettled();
     expect(mappings(policy)).toBe(0);
   });
 
@@ -178,7 +193,9 @@ describe("auto, with a file there", () => {
     for (const end of ["before", "during", "after"]) {
       const { engine } = await load(context, policy);
       if (end !== "before") await logitsOf(engine, 5);
-      if (end === "after") await engine.settled();
+      // Nobody waits for a move, which later starts gain nothing from.
+      await engine.whenSaved();
+      if (end === "after") await engine.whenSettled();
       await engine.dispose();
       expect(mappings(policy)).toBe(0);
     }
@@ -188,7 +205,7 @@ describe("auto, with a file there", () => {
     const policy = await filledCache(context);
     const { engine } = await load(context, policy, {}, "never");
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect(mappings(policy)).toBe(1);
   });
 
@@ -209,7 +226,7 @@ describe("arena", () => {
     const arena = () => load(context, policy, { placement: "arena" });
     const { engine, packed } = await arena();
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect([packed, (await policy.cache.usage()).files]).toEqual([true, 0]);
     await (await load(context, policy, { placement: "mapped" })).engine.dispose();
     expect((await arena()).packed).toBe(true);
@@ -224,7 +241,7 @@ describe("backends that cannot map files", () => {
     open.push(engine);
     await opened.source.close();
     await logitsOf(engine, 5);
-    await engine.settled();
+    await engine.whenSettled();
     expect((await policy.cache.usage()).files).toBe(0);
   });
 });
