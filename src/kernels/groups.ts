@@ -82,7 +82,7 @@ function group(c: Context, at: GroupCursors, inputs: number): void {
   const segment = Math.min(layout.segment, inputs);
   const whole = Math.floor(inputs / segment);
   const codes = advance(at.record, pack.headerBytes);
-  prefetch(b, at.record, pack.headerBytes);
+  prefetch(b, at.record, 0, pack.headerBytes);
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [codes, chunkCount(segment) * pack.chunkBytes],
   };

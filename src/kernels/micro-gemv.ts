@@ -3,7 +3,7 @@ import type { Value } from "../ir/types.ts";
 import { fieldStride, fieldsPerByte, type QuantizedFormat } from "../quant/formats.ts";
 import { type Packing, planeOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import type { Cursor } from "./work.ts";
+import { type Cursor, prefetch } from "./work.ts";
 
 /** matrix[token][row vector] */
 export type Matrix<T> = readonly (readonly T[])[];
@@ -40,7 +40,8 @@ export function inputOrder({ planes }: QuantizedFormat): number[] {
 
 /**
  * The codes of a chunk for row vector u, four inputs a register: the planes' fields joined. Word r, field f of a plane
- * of width w holds inputs f·4w + 4r … + 3. A word is loaded when its first field is asked for.
+ * of width w holds inputs f·4w + 4r … + 3. A word is loaded when its first field is asked for; what
+ * will be read in the time that memory takes is asked for with it.
  */
 export function chunkCodes(
   { b, format, pack }: Context,
@@ -50,8 +51,10 @@ export function chunkCodes(
   const words = new Map<number, Value<"vu8">>();
   const wordAt = (offset: number): Value<"vu8"> => {
     const known = words.get(offset);
-    const word = known ?? b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits: 8 }));
+    if (known !== undefined) return known;
+    const word = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits: 8 }));
     words.set(offset, word);
+    prefetch(b, { pointer: codes.pointer, offset }, offset - codes.offset, 4 * pack.lanes);
     return word;
   };
   return (input) => {

@@ -9,7 +9,7 @@ import {
   type SegmentCursors,
   zeroPoints,
 } from "./micro-gemv.ts";
-import { advance, type Cursor, cursor, prefetch } from "./work.ts";
+import { advance, type Cursor, cursor } from "./work.ts";
 
 /** The open chains of a micro-GEMV: one per token and row vector. */
 type Chains = Matrix<Chain>;
@@ -82,7 +82,6 @@ function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi
 /** Adds the products of one chunk to every chain. */
 function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
   const { b, format, pack } = c;
-  prefetch(b, w, pack.chunkBytes);
   const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
   for (const input of inputOrder(format)) {
     const fields = codes.map((codesOf) => codesOf(input));

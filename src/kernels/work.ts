@@ -68,8 +68,12 @@ export function steps<K extends string>(
 const PREFETCH_BYTES = 2304;
 export const LINE_BYTES = 64;
 
-/** Asks for the cache lines of `bytes` bytes that will be read as far ahead as memory is slow. */
-export function prefetch(b: KernelBuilder, at: Cursor, bytes: number): void {
-  for (let line = 0; line < bytes; line += LINE_BYTES)
+/**
+ * Asks for the cache lines that begin in the `bytes` bytes at `at`, moved as far ahead as memory is slow. `position` is
+ * where `at` lies in a run of bytes that is read through, and whose lines are counted from its start.
+ */
+export function prefetch(b: KernelBuilder, at: Cursor, position: number, bytes: number): void {
+  const first = Math.ceil(position / LINE_BYTES) * LINE_BYTES - position;
+  for (let line = first; line < bytes; line += LINE_BYTES)
     b.op.prefetch(at.pointer, { offset: at.offset + PREFETCH_BYTES + line });
 }
