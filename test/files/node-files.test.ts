@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -96,7 +96,8 @@ describe("openFile", () => {
 
   it("refuses a pipe at once, without waiting for its writer", async (context) => {
     context.skip(process.platform === "win32", "Windows has no named pipes in folders");
-    execFileSync("mkfifo", [join(folder, "pipe")]);
+    const { error } = spawnSync("mkfifo", [join(folder, "pipe")]);
+    context.skip(error !== undefined, `mkfifo: ${error?.message}`);
     const began = performance.now();
     await refuses(join(folder, "pipe"), "is not a regular file");
     expect(performance.now() - began).toBeLessThan(1000);

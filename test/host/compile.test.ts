@@ -266,7 +266,8 @@ describe.skipIf(!posix)("finding compilers (POSIX scripts stand in for them)", (
   });
 
   test("a unit that never finishes compiling", async () => {
-    const path = script("never", "sleep 60");
+    // Not `sleep`, which the path need not have.
+    const path = script("never", `exec "${process.execPath}" -e "setTimeout(() => {}, 60000)"`);
     const never: Compiler = { path, args: [], kind: "gcc", version: "never 1.0", foundAs: "cc" };
     const build = compileShared(never, [constant("x", 1)], FLAGS, freshDir(), { timeoutMs: 300 });
     await expect(build).rejects.toThrow(/could not compile x\.c: no answer in 0\.3 s/);
