@@ -44,11 +44,10 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t
           char *const x0_group = x0 + 32 * (intptr_t)group;
           char *const x1_group = x1 + 32 * (intptr_t)group;
           __builtin_prefetch(record + 2304, 0, 3);
-          __builtin_prefetch(record + 2352, 0, 3);
-          __builtin_prefetch(record + 2416, 0, 3);
-          __builtin_prefetch(record + 2480, 0, 3);
           const __m512i w0 = _mm512_loadu_si512(record + 48);
+          __builtin_prefetch(record + 2352, 0, 3);
           const __m512i w0_2 = _mm512_loadu_si512(record + 176);
+          __builtin_prefetch(record + 2480, 0, 3);
           const __m512i q0_k0 = _mm512_or_si512(_mm512_and_si512(w0, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_2, 2), _mm512_set1_epi8(0x04)));
           const __m512i x0_k0 = _mm512_set1_epi32(load_i32(x0_group));
           __m512i dot0_0 = _mm512_dpbusd_epi32(_mm512_set1_epi32(0), q0_k0, x0_k0);
@@ -70,6 +69,7 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t
           const __m512i x1_k24 = _mm512_set1_epi32(load_i32(x1_group + 24));
           dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k24, x1_k24);
           const __m512i w0_3 = _mm512_loadu_si512(record + 112);
+          __builtin_prefetch(record + 2416, 0, 3);
           const __m512i q0_k4 = _mm512_or_si512(_mm512_and_si512(w0_3, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_2, 1), _mm512_set1_epi8(0x04)));
           const __m512i x0_k4 = _mm512_set1_epi32(load_i32(x0_group + 4));
           dot0_0 = _mm512_dpbusd_epi32(dot0_0, q0_k4, x0_k4);
