@@ -16,9 +16,9 @@ import { llamaBench, nodeLlamaCpp, qigen } from "./compare/engines.mjs";
 import { markdown } from "./compare/markdown.mjs";
 import { parseOptions, USAGE } from "./compare/options.mjs";
 import { saveResults } from "./compare/results.mjs";
-import { digits, median } from "./compare/statistics.mjs";
 import { limitsOf, TESTS } from "./compare/summary.mjs";
 import { SHAPES, writeModel } from "./model-file.mjs";
+import { digits, median } from "./statistics.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const peer = join(root, "peers/node_modules/node-llama-cpp");

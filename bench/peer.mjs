@@ -6,7 +6,7 @@
  */
 import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
-import { spread } from "./compare/statistics.mjs";
+import { spread } from "./statistics.mjs";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,7 +1,8 @@
 // @ts-check
 /** The results as a bar chart: a panel for each test, a group of bars for each case, lengths relative to a peer. */
+
+import { digits } from "../statistics.mjs";
 import { percent } from "./markdown.mjs";
-import { digits } from "./statistics.mjs";
 import { OURS, summarise, TESTS } from "./summary.mjs";
 import { element, escaped, text } from "./svg.mjs";
 

@@ -1,6 +1,6 @@
 // @ts-check
 /** The results as tables. */
-import { digits } from "./statistics.mjs";
+import { digits } from "../statistics.mjs";
 import { OURS, summarise, TESTS } from "./summary.mjs";
 
 /**

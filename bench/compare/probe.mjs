@@ -17,7 +17,7 @@ import {
 import { FULL_EFFORT } from "../../dist/engine/stopwatch.js";
 import { describeMachine } from "../../dist/host/describe-machine.js";
 import { int8Peak, MEASURE_PAGE, readBandwidth, touchPages } from "../../dist/kernels/measure.js";
-import { spread } from "./statistics.mjs";
+import { spread } from "../statistics.mjs";
 
 const { values } = parseArgs({
   options: { threads: { type: "string" }, passes: { type: "string", default: `${FULL_EFFORT.passes}` } },

@@ -41,7 +41,7 @@ import { summarise } from "./summary.mjs";
 
 /**
  * @typedef {object} Probe
- * @property {readonly { threads: number, hugePages: boolean, prefetchBytes: number, gbs: import("./statistics.mjs").Spread }[]} reads
+ * @property {readonly { threads: number, hugePages: boolean, prefetchBytes: number, gbs: import("../statistics.mjs").Spread }[]} reads
  * @property {readonly { isa: string, threads: number, gops: number }[]} int8
  */
 

@@ -1,10 +1,10 @@
 // @ts-check
 /** From runs to figures: rates, ratios, fractions of what the machine can do. */
-import { median, pairedRatio, spread } from "./statistics.mjs";
+import { median, pairedRatio, spread } from "../statistics.mjs";
 
 /**
  * @import { Case, CaseResult, Round, TestName, Work } from "./results.mjs"
- * @import { Spread } from "./statistics.mjs"
+ * @import { Spread } from "../statistics.mjs"
  */
 
 /** @type {readonly TestName[]} */

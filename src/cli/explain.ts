@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { UsageError } from "../base/errors.ts";
 import type { MeasuredPlan } from "../engine/measure-plan.ts";
 import type { Machine } from "../plan/machine.ts";
@@ -6,7 +6,7 @@ import type { ModelPlan } from "../plan/model-plan.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { isaFor, machineFor } from "./machine.ts";
 import { type PlanFlags, planFor } from "./model-plan.ts";
-import { addExamples, wholeNumber } from "./options.ts";
+import { activationsOption, addExamples, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
 import { addSubject, type SubjectFlags, subjectOf } from "./subject.ts";
 
@@ -28,12 +28,7 @@ export function addExplain(program: Command, io: Io): void {
     .option("--prompt-tokens <n>", "tokens of a prefill step (default: as many as one takes)", wholeNumber)
     .option("--isa <name>", "instruction set, which the machine need not have (default: its best)")
     .option("--threads <n>", "threads (default: the machine's)", wholeNumber)
-    .addOption(
-      new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
-        "int8",
-        "f32",
-      ]),
-    )
+    .addOption(activationsOption())
     .option("--quantize <format>", "plan for float weights quantized to this format")
     .option("--machine <file>", "machine to plan for: a JSON file, or generic (default: this one)")
     .option("--details", "for every shape also the loops, working sets, registers and parts of the time")

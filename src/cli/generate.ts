@@ -4,7 +4,7 @@ import type { Isa } from "../isa/isa.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Io, write } from "./io.ts";
 import { isaFor, machineFor } from "./machine.ts";
-import { addExamples, wholeNumber } from "./options.ts";
+import { activationsOption, addExamples, wholeNumber } from "./options.ts";
 
 type Target = "c" | "wasm" | "ir";
 
@@ -37,12 +37,7 @@ export function addGenerate(program: Command, io: Io): void {
         "ir",
       ]),
     )
-    .addOption(
-      new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
-        "int8",
-        "f32",
-      ]),
-    )
+    .addOption(activationsOption())
     .option("--threads <n>", "threads to plan for (default: the machine's)", wholeNumber)
     .option("--machine <file>", "machine to plan for: a JSON file, or generic (default: this one)")
     .option("-o, --out <file>", "write to a file");

@@ -16,6 +16,13 @@ export interface GenerateFlags extends Omit<SamplingOptions, "repeatLastN"> {
   readonly stop?: readonly string[];
 }
 
+export function activationsOption(): Option {
+  return new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
+    "int8",
+    "f32",
+  ]);
+}
+
 /** How the model is run. */
 export function addEngineOptions(command: Command): Command {
   return command
@@ -28,12 +35,7 @@ export function addEngineOptions(command: Command): Command {
     .option("--isa <name>", "instruction set, such as avx2 (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
     .option("--context-length <n>", "tokens of a text (default: as trained, at most 4096)", wholeNumber)
-    .addOption(
-      new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
-        "int8",
-        "f32",
-      ]),
-    )
+    .addOption(activationsOption())
     .addOption(
       new Option("--kv <type>", "precision of the KV cache: f16 or f32 (default: f16)").choices([
         "f16",

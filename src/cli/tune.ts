@@ -1,4 +1,4 @@
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import type { Gain, TuneResult } from "../engine/tune.ts";
 import type { ShapePlan } from "../plan/model-plan.ts";
 import { digits, secondsText } from "../plan/text.ts";
@@ -6,7 +6,7 @@ import { columns } from "./format.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { machineFor } from "./machine.ts";
 import { type PlanFlags, planFor } from "./model-plan.ts";
-import { addExamples, wholeNumber } from "./options.ts";
+import { activationsOption, addExamples, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
 
 interface TuneFlags extends PlanFlags {
@@ -24,12 +24,7 @@ export function addTune(program: Command, io: Io): void {
     .argument("<model>", "GGUF file")
     .option("--isa <name>", "instruction set (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
-    .addOption(
-      new Option("--activations <type>", "precision of activations: int8 or f32 (default: int8)").choices([
-        "int8",
-        "f32",
-      ]),
-    )
+    .addOption(activationsOption())
     .option("--quantize <format>", "tune for float weights quantized to this format")
     .option("--json", "as JSON");
   addExamples(command, [

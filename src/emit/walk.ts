@@ -264,8 +264,8 @@ function occurs(template: string, operand: string): number {
 
 /** How often a row evaluates an operand. A pointer is in `@` (C) or beside it in `$0` (WebAssembly), not both. */
 function occurrences(template: string, operand: number): number {
-  const direct = template.split(`$${operand}`).length - 1;
-  return operand === 0 ? Math.max(direct, template.split("@").length - 1) : direct;
+  const direct = occurs(template, `$${operand}`);
+  return operand === 0 ? Math.max(direct, occurs(template, "@")) : direct;
 }
 
 function countUses(statements: readonly Statement[], uses: Map<number, number>, weight = 1): void {

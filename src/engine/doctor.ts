@@ -13,8 +13,7 @@ import type { Machine } from "../plan/machine.ts";
 import type { BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend, missingFeatures, nativeObstacle } from "./choose.ts";
 import { type MeasureProgress, measureMachine } from "./measure.ts";
-import { createNativeBackend } from "./native.ts";
-import { createWasmBackend } from "./wasm.ts";
+import { opener } from "./open-backend.ts";
 
 export { formatDiagnosis } from "./diagnosis-text.ts";
 
@@ -130,16 +129,12 @@ async function measure(
 const TRIAL_PAGES = 2;
 
 /** Builds, loads and runs a small kernel, and looks at what it wrote. */
-async function tryBackend(
-  { kind, isa, compiler }: BackendChoice,
-  signal: AbortSignal | undefined,
-): Promise<Verdict> {
+async function tryBackend(choice: BackendChoice, signal: AbortSignal | undefined): Promise<Verdict> {
+  const { kind, isa } = choice;
   const kernel = touchPages(isa);
   const request = { isa, threads: 1, kernels: [kernel], capacity: 2 ** 20, signal };
   try {
-    const backend = compiler
-      ? await createNativeBackend(request, compiler)
-      : await createWasmBackend(request);
+    const backend = await opener(choice)(request);
     try {
       const data = backend.allocate(4096 * TRIAL_PAGES, "plain");
       const step = { kernel: kernel.name, arguments: [data.address, TRIAL_PAGES], barrier: true };

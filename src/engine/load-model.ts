@@ -1,9 +1,8 @@
-import { assert } from "../base/assert.ts";
 import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
 import { type ModelFile, readGguf } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
 import type { ByteSource } from "../files/source.ts";
-import { type Compiler, findCompilers } from "../host/compilers.ts";
+import { findCompilers } from "../host/compilers.ts";
 import { type FileSource, openFile } from "../host/node-files.ts";
 import { verify } from "../ir/verify.ts";
 import { ISAS } from "../isa/index.ts";
@@ -17,13 +16,11 @@ import { FORMATS, formatNamed } from "../quant/formats.ts";
 import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
-import { InterpreterBackend } from "./interpreter.ts";
 import { ModelProgram } from "./model-program.ts";
-import { createNativeBackend } from "./native.ts";
+import { opener } from "./open-backend.ts";
 import { type PackedPolicy, placeWeights } from "./place-weights.ts";
 import { planMatrices } from "./plan-matrices.ts";
 import { stepTableBytes } from "./step-table.ts";
-import { createWasmBackend } from "./wasm.ts";
 import { packKernels, readVector, stagingBytes } from "./weights.ts";
 
 /** How a model is to be run. Everything has a default. */
@@ -175,7 +172,7 @@ async function build(
 ): Promise<Engine> {
   const program = compileModel(model, machine, choice.isa, choice.kind, options);
   checkMemory(program, machine);
-  const backend = await createBackend(choice.kind, choice.compiler, program, options);
+  const backend = await createBackend(choice, program, options);
   try {
     options.onNotice?.(
       `running on ${backend.description}, ${backend.threads} thread${backend.threads === 1 ? "" : "s"}`,
@@ -234,8 +231,7 @@ export function compileModel(
 }
 
 async function createBackend(
-  kind: BackendKind,
-  compiler: Compiler | undefined,
+  choice: BackendChoice,
   program: ModelProgram,
   options: EngineOptions,
 ): Promise<Backend> {
@@ -253,14 +249,5 @@ async function createBackend(
     tables +
     PACK_TABLE_BYTES;
   const { isa, threads } = program;
-  const request = { isa, threads, kernels, capacity, signal: options.signal };
-  switch (kind) {
-    case "native":
-      assert(compiler !== undefined, "native without a compiler");
-      return createNativeBackend(request, compiler);
-    case "wasm":
-      return createWasmBackend(request);
-    case "interpreter":
-      return new InterpreterBackend(request);
-  }
+  return opener(choice)({ isa, threads, kernels, capacity, signal: options.signal });
 }

@@ -14,9 +14,8 @@ import {
 import type { CacheLevel, Machine, Measurements } from "../plan/machine.ts";
 import type { Backend, BackendKind, BackendRequest, Region } from "./backend.ts";
 import { chooseBackend, usableIsas } from "./choose.ts";
-import { createNativeBackend } from "./native.ts";
+import { opener } from "./open-backend.ts";
 import { type Effort, FULL_EFFORT, median, timeRepeats } from "./stopwatch.ts";
-import { createWasmBackend } from "./wasm.ts";
 
 export interface MeasureProgress {
   /** Measurements done, this one included, and to do in all. */
@@ -67,10 +66,10 @@ export async function measuringSubject(
   machine: Machine,
   env?: MeasureOptions["env"],
 ): Promise<MeasureSubject> {
-  const { kind, compiler } = chooseBackend(machine, await findCompilers(env));
-  const isas = usableIsas(machine, kind);
-  if (compiler === undefined) return { kind, isas, threads: 1, open: createWasmBackend };
-  return { kind, isas, threads: machine.threads, open: (request) => createNativeBackend(request, compiler) };
+  const choice = chooseBackend(machine, await findCompilers(env));
+  const { kind } = choice;
+  const threads = kind === "native" ? machine.threads : 1;
+  return { kind, isas: usableIsas(machine, kind), threads, open: opener(choice) };
 }
 
 /**

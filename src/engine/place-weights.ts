@@ -90,10 +90,9 @@ async function mapPacked(loading: Loading, policy: PackedPolicy): Promise<Region
 /** The first start fills an arena and leaves a packed file; later ones map that and move it to an arena. */
 async function placeInTurn(loading: Loading, policy: PackedPolicy): Promise<PlacedWeights> {
   const { program, backend, machine } = loading;
-  const key = packedKey(loading);
-  if (key === undefined || backend.mapFile === undefined || program.weights.bytes < policy.leastBytes) {
-    return { region: await loadArena(loading) };
-  }
+  const canPay = backend.mapFile !== undefined && program.weights.bytes >= policy.leastBytes;
+  const key = canPay ? packedKey(loading) : undefined;
+  if (key === undefined) return { region: await loadArena(loading) };
   const cache = policy.openCache();
   const mapped = mapIfPossible(backend, await cache.find(key), key.bytes);
   if (mapped === undefined) {

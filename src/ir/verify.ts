@@ -208,24 +208,10 @@ class Verifier {
 
   private dot(s: Of<"dot">): void {
     const bits = s.weight.bits ?? 8;
-    const most = this.kernel.target.dotLinks(bits);
-    if (s.sum === undefined) {
-      if (most === Number.POSITIVE_INFINITY) this.problem("the first link has no accumulator");
-      this.chains.set(s.result.id, { op: s.op, links: 1, bits, scope: this.scopeId });
-    } else if (s.sum.type === "vsum") {
-      const chain = this.extend(s.op, s.sum);
-      this.chains.set(s.result.id, {
-        ...chain,
-        links: chain.links + 1,
-        bits: Math.max(chain.bits, bits),
-      });
-    } else {
-      this.use(s.sum, "vi32", "the accumulator");
-      if (most !== Number.POSITIVE_INFINITY) this.problem("the first link has an accumulator");
-      this.chains.set(s.result.id, { op: s.op, links: 1, bits, scope: this.scopeId });
-    }
-    const chain = this.chains.get(s.result.id);
-    if (chain !== undefined && chain.links > this.kernel.target.dotLinks(chain.bits))
+    const before = s.sum?.type === "vsum" ? this.extend(s.op, s.sum) : this.open(s, bits);
+    const chain = { ...before, links: before.links + 1, bits: Math.max(before.bits, bits) };
+    this.chains.set(s.result.id, chain);
+    if (chain.links > this.kernel.target.dotLinks(chain.bits))
       this.problem(`${chain.links} links with codes of ${chain.bits} bits`);
     this.use(s.weight, "vu8", "the weight");
     this.use(s.activation, "vi8", "the activation");
@@ -242,6 +228,15 @@ class Verifier {
       this.problem(inPlace ? "the accumulator is added twice" : "the accumulator is missing");
     if (s.result.type !== "vi32") this.problem(`results in ${s.result.type}, must be vi32`);
     this.define(s.result);
+  }
+
+  /** A chain before its first link, which has the accumulator exactly where the target adds in place. */
+  private open({ op, sum }: Of<"dot">, bits: number): OpenChain {
+    const inPlace = this.kernel.target.dotLinks(bits) === Number.POSITIVE_INFINITY;
+    if (sum !== undefined) this.use(sum, "vi32", "the accumulator");
+    if (inPlace !== (sum !== undefined))
+      this.problem(`the first link has ${inPlace ? "no" : "an"} accumulator`);
+    return { op, links: 0, bits, scope: this.scopeId };
   }
 
   /** The open chain that a sum belongs to. A sum is used once, in the block that opened its chain. */

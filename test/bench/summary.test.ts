@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { digits, median, pairedRatio, spread } from "../../bench/compare/statistics.mjs";
 import { bestSettings, limitsOf, summarise } from "../../bench/compare/summary.mjs";
+import { digits, median, pairedRatio, spread } from "../../bench/statistics.mjs";
 import { at } from "../../src/base/assert.ts";
 import { comparison, probe, run } from "./comparison.ts";
 
