@@ -48,5 +48,5 @@ export const cells = CELLS.map(([name, rows, cols, tokens, threads, activations 
 
 /** Every legal blocking of a cell; for one token also those in blocks, which the planner leaves out. */
 export function legalBlockings(isa, { shape, tokens }) {
-  return candidates(isa, shape, Math.max(2, tokens)).filter(({ nu }) => nu < 2 * tokens);
+  return candidates(isa, shape, Math.max(2, tokens)).filter(({ nu }) => nu <= tokens);
 }

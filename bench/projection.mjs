@@ -114,8 +114,7 @@ async function ourTimer({ format: name, rows, cols, tokens, threads }) {
   const names = format.kind === "float" ? ["f32"] : ["int8", "f32"];
   const cases = names.map((kind) => {
     const shape = { format, rows, cols, activations: activations[kind] };
-    const { decode, prefill } = planWeights(results.machine, isa, shape, { threads });
-    return { shape, tokens, blocking: (tokens === 1 ? decode : prefill).blocking };
+    return { shape, tokens, blocking: planWeights(results.machine, isa, shape, { threads }).blocking };
   });
   const open = (request) => createNativeBackend(request, compiler);
   return { names, cases, timer: await ProjectionTimer.create({ open, isa, threads, cases }) };

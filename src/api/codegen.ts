@@ -74,7 +74,7 @@ export interface ProjectionRequest {
   readonly rows: number;
   /** Inputs. */
   readonly cols: number;
-  /** Input vectors at a time: 1 (the default) for decode, more for prefill. */
+  /** Input vectors at a time that the plan predicts for: 1 (the default) for decode, more for prefill. The kernel is the same. */
   readonly tokens?: number | undefined;
   /** Default `int8`; formats of float weights are always multiplied in f32. */
   readonly activations?: "int8" | "f32" | undefined;

@@ -76,8 +76,8 @@ export function tuneText(shapes: readonly ShapePlan[], results: readonly TuneRes
   const rows = results.flatMap(({ entry, decode, prefill }, i) => {
     const name = shapes[i]?.names.join(", ") ?? entry.shape;
     return [
-      [name, "decode", ...gainTexts(decode), micro(entry.decode)],
-      ...(prefill ? [["", "prefill", ...gainTexts(prefill), micro(entry.prefill)]] : []),
+      [name, "decode", ...gainTexts(decode), micro(entry.blocking)],
+      ...(prefill ? [["", "prefill", ...gainTexts(prefill)]] : []),
     ];
   });
   return columns([["one matrix", "", "planned", "tuned", "faster", "mu x tu x nu"], ...rows], [2, 3, 4]);

@@ -1,10 +1,11 @@
-import { assert } from "../base/assert.ts";
+import { assert, at } from "../base/assert.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
 import type { RopeAngles } from "../models/rope.ts";
+import { STEP_ROWS, stepClass } from "../plan/parts.ts";
 import type { Backend, Program, Region } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram, type TokenClass } from "./model-program.ts";
+import { type Bases, COUNTS, type ModelProgram } from "./model-program.ts";
 import { PagePool, Sequence } from "./page-pool.ts";
 
 /** One row of a step: a token of a sequence at the sequence's next position. */
@@ -37,7 +38,8 @@ export interface Settling {
 export class Engine {
   private readonly pool: PagePool;
   private readonly slots: boolean[];
-  private readonly programs: Readonly<Record<TokenClass, Program>>;
+  /** One for each of `STEP_ROWS`. */
+  private readonly programs: readonly Program[];
   private readonly logitStride: number;
   private readonly ending = new AbortController();
   private settled: Promise<void> | undefined;
@@ -58,10 +60,7 @@ export class Engine {
       cache: regions.cache.address,
       work: regions.work.address,
     };
-    this.programs = {
-      decode: backend.prepare(program.steps("decode", bases)),
-      prefill: backend.prepare(program.steps("prefill", bases)),
-    };
+    this.programs = STEP_ROWS.map((rows) => backend.prepare(program.steps(rows, bases)));
     this.logitStride = paddedCols(program.spec.output.rows);
   }
 
@@ -96,7 +95,7 @@ export class Engine {
     assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
     const positions = this.place(rows);
     this.writeRows(rows, positions, wanted);
-    await this.run(rows.length === 1 ? "decode" : "prefill", signal);
+    await this.run(rows.length, signal);
     this.checkAlive();
     this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
     rows.forEach(({ sequence }) => {
@@ -105,10 +104,10 @@ export class Engine {
     return wanted.map((_, i) => this.logits(i));
   }
 
-  private async run(tokens: TokenClass, signal: AbortSignal | undefined): Promise<void> {
+  private async run(rows: number, signal: AbortSignal | undefined): Promise<void> {
     this.running = true;
     try {
-      await this.backend.run(this.programs[tokens], signal);
+      await this.backend.run(at(this.programs, stepClass(rows)), signal);
     } finally {
       this.running = false;
     }

@@ -20,7 +20,6 @@ import { ModelProgram } from "./model-program.ts";
 import { opener } from "./open-backend.ts";
 import { type PackedPolicy, placeWeights } from "./place-weights.ts";
 import { planMatrices } from "./plan-matrices.ts";
-import { stepTableBytes } from "./step-table.ts";
 import { packKernels, readVector, stagingBytes } from "./weights.ts";
 
 /** How a model is to be run. Everything has a default. */
@@ -238,15 +237,12 @@ async function createBackend(
   const matrices = [...program.matrices.values()];
   const kernels = [...program.kernels.values(), ...packKernels(matrices, program.isa).values()];
   for (const kernel of kernels) verify(kernel);
-  const bases = { weights: 0, cache: 0, work: 0 };
-  const tables =
-    stepTableBytes(program.steps("decode", bases)) + stepTableBytes(program.steps("prefill", bases));
   const capacity =
     program.weights.bytes +
     program.cache.bytes +
     program.work.bytes +
     stagingBytes(matrices) +
-    tables +
+    program.tableBytes +
     PACK_TABLE_BYTES;
   const { isa, threads } = program;
   return opener(choice)({ isa, threads, kernels, capacity, signal: options.signal });

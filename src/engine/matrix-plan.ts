@@ -12,6 +12,5 @@ export interface MatrixPlan {
   /** Packed form; its format differs from `source` when the weights are quantized on load. */
   readonly packing: Packing;
   readonly activations: Activations;
-  readonly decode: Blocking;
-  readonly prefill: Blocking;
+  readonly blocking: Blocking;
 }

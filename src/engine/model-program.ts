@@ -16,10 +16,11 @@ import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
 import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
 import { type Linear, type ModelSpec, vectors } from "../models/model.ts";
-import { projectionParts, stepParts } from "../plan/parts.ts";
+import { projectionParts, rowParts, STEP_ROWS, stepParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
+import { stepTableBytes } from "./step-table.ts";
 
 /** Run-time sizes that the program is laid out for. */
 export interface ProgramLimits {
@@ -32,9 +33,6 @@ export interface ProgramLimits {
   /** Sequences with a KV cache at a time. */
   readonly sequences: number;
 }
-
-/** Number of tokens that a step is generated for: one, or many. */
-export type TokenClass = "decode" | "prefill";
 
 /** Addresses of the three memory regions. */
 export interface Bases {
@@ -59,6 +57,8 @@ export class ModelProgram {
   readonly pages: number;
   readonly rope: RopeSpec;
   readonly attention: AttentionSpec;
+  /** Bytes of the step tables for all of `STEP_ROWS`. */
+  readonly tableBytes: number;
 
   constructor(
     readonly spec: ModelSpec,
@@ -76,8 +76,7 @@ export class ModelProgram {
     this.layOutWeights();
     this.layOutWork();
     const dry = { weights: 0, cache: 0, work: 0 };
-    this.steps("decode", dry);
-    this.steps("prefill", dry);
+    this.tableBytes = STEP_ROWS.reduce((sum, rows) => sum + stepTableBytes(this.steps(rows, dry)), 0);
   }
 
   matrix(linear: Linear): MatrixPlan {
@@ -99,15 +98,6 @@ export class ModelProgram {
     return stepParts(this.threads);
   }
 
-  /** Rows that a buffer holds: token tiles of the micro-GEMV may run past the last row. */
-  private get rows(): number {
-    return this.limits.maxRows + this.slack;
-  }
-
-  private get slack(): number {
-    return Math.max(...[...this.matrices.values()].map((m) => m.prefill.nu));
-  }
-
   private layOutWork(): void {
     const { config, output } = this.spec;
     const { work, limits } = this;
@@ -116,7 +106,7 @@ export class ModelProgram {
     work.add("outputList", 4 * limits.maxOutputs);
     work.add("tables", 4 * this.pages);
     work.add("ropeTable", 4 * limits.maxRows * ropeTableCols(config.rope.rotated));
-    const row = (name: string, cols: number) => work.add(name, 4 * this.rows * paddedCols(cols));
+    const row = (name: string, cols: number) => work.add(name, 4 * limits.maxRows * paddedCols(cols));
     row("x", config.hiddenSize);
     row("h", config.hiddenSize);
     row("q", config.heads * config.headDim);
@@ -127,12 +117,12 @@ export class ModelProgram {
     row("up", config.intermediateSize);
     work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
     work.add("scores", this.parts * scoreBytes(this.attention, limits.contextLength));
-    work.add("logits", 4 * (limits.maxOutputs + this.slack) * paddedCols(output.rows));
+    work.add("logits", 4 * limits.maxOutputs * paddedCols(output.rows));
   }
 
-  /** The step table of a forward pass for rows of this class. */
-  steps(tokens: TokenClass, bases: Bases): Step[] {
-    return new StepWriter(this, tokens, bases).forward();
+  /** The step table of a forward pass of so many rows, and of all others of their `stepClass`. */
+  steps(rows: number, bases: Bases): Step[] {
+    return new StepWriter(this, rows, bases).forward();
   }
 
   kernel(name: string, make: () => Kernel): string {
@@ -143,7 +133,7 @@ export class ModelProgram {
   /** Where prepared activations of this layout go. */
   prepared(layout: ActivationLayout): string {
     const name = `prepared_${activationKey(layout)}`;
-    this.work.add(name, this.rows * layout.rowBytes);
+    this.work.add(name, this.limits.maxRows * layout.rowBytes);
     return name;
   }
 }
@@ -154,7 +144,7 @@ class StepWriter {
 
   constructor(
     private readonly program: ModelProgram,
-    private readonly tokens: TokenClass,
+    private readonly rows: number,
     private readonly bases: Bases,
   ) {}
 
@@ -191,13 +181,12 @@ class StepWriter {
     return this.out;
   }
 
-  /** Row by row kernels: one row is too little to share. */
   private add(kernel: string, args: number[], barrier = true, parts = this.rowParts): void {
     this.out.push({ kernel, arguments: args, barrier, parts });
   }
 
   private get rowParts(): number {
-    return this.tokens === "decode" ? 1 : this.program.parts;
+    return rowParts(this.rows, this.program.threads);
   }
 
   private work(name: string): number {
@@ -242,7 +231,7 @@ class StepWriter {
         format: plan.packing.format,
         cols: linear.cols,
         activations: plan.activations,
-        blocking: plan[this.tokens],
+        blocking: plan.blocking,
         accumulate,
       };
       const name = this.program.kernel(projectionName(spec), () => projection(spec, isa));
@@ -259,7 +248,7 @@ class StepWriter {
           this.count(rows),
         ],
         i === targets.length - 1,
-        projectionParts(plan.packing, this.tokens, this.program.threads),
+        projectionParts(plan.packing, this.rows, this.program.threads),
       );
     });
   }

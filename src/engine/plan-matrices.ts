@@ -46,8 +46,7 @@ export function planMatrices(
       source,
       packing: packing(format, rows, cols, known.tile, isa),
       activations,
-      decode: known.decode.blocking,
-      prefill: known.prefill.blocking,
+      blocking: known.blocking,
     };
   };
   return new Map(linears(spec).map((linear) => [linear.tensor, plan(linear)]));

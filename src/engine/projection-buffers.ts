@@ -13,12 +13,10 @@ export class ProjectionBuffers {
     const sizes = new Map<string, number>();
     const grow = (name: string, bytes: number) => sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
     for (const c of cases) {
-      const { shape, tokens, blocking } = c;
-      // The last token tile may run past the last token.
-      const rows = tokens + blocking.nu;
-      grow("inputs", 4 * rows * paddedCols(shape.cols));
-      grow("outputs", 4 * rows * paddedCols(shape.rows));
-      grow(preparedName(c), rows * layoutOf(shape).rowBytes);
+      const { shape, tokens } = c;
+      grow("inputs", 4 * tokens * paddedCols(shape.cols));
+      grow("outputs", 4 * tokens * paddedCols(shape.rows));
+      grow(preparedName(c), tokens * layoutOf(shape).rowBytes);
       grow(countName(c), 4);
     }
     for (const [name, bytes] of sizes) this.layout.add(name, bytes);

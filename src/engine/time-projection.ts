@@ -6,7 +6,7 @@ import type { Isa } from "../isa/isa.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type Blocking, type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
-import { projectionParts, stepParts } from "../plan/parts.ts";
+import { projectionParts, rowParts } from "../plan/parts.ts";
 import { layoutOf, type ProjectionShape } from "../plan/shape.ts";
 import { rowBytes } from "../quant/formats.ts";
 import { type Packing, packing } from "../quant/packing.ts";
@@ -126,7 +126,7 @@ export class ProjectionTimer {
     return this.backend.dispose();
   }
 
-  /** Fills the prepared rows of every case, those past the last token too. */
+  /** Fills the prepared rows of every case. */
   private async prepareInputs(cases: readonly ProjectionCase[]): Promise<void> {
     const { backend } = this;
     await backend.run(backend.prepare(cases.map((c) => this.preparation(c))), this.signal);
@@ -134,7 +134,7 @@ export class ProjectionTimer {
 
   private preparation(c: ProjectionCase): Step {
     const { inputs, prepared, count } = this.addresses(c);
-    const parts = c.tokens === 1 ? 1 : stepParts(this.backend.threads);
+    const parts = rowParts(c.tokens, this.backend.threads);
     const kernel = prepareName(layoutOf(c.shape));
     return { kernel, arguments: [inputs, prepared, count], barrier: true, parts };
   }
@@ -146,7 +146,7 @@ export class ProjectionTimer {
     const kernel = projectionName(specOf(c));
     const { prepared, outputs, count } = this.addresses(c);
     const stride = 4 * paddedCols(c.shape.rows);
-    const parts = projectionParts(pack, c.tokens === 1 ? "decode" : "prefill", threads);
+    const parts = projectionParts(pack, c.tokens, threads);
     const room = Math.floor((this.weights.bytes - REGION_ALIGNMENT) / slotBytes(pack));
     const slots = Math.min(room, MOST_SLOTS);
     return this.repetition(slots, (slot) => {

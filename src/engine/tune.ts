@@ -4,12 +4,12 @@ import type { Blocking } from "../kernels/projection.ts";
 import { tilesOf } from "../plan/candidates.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { ShapePlan } from "../plan/model-plan.ts";
-import { type ProjectionPlan, rank } from "../plan/projection-plan.ts";
+import { type Load, rank, requestOf } from "../plan/projection-plan.ts";
 import { shapeKey } from "../plan/shape.ts";
 import { speedsOf } from "../plan/speeds.ts";
 import type { TunedShape } from "../plan/tuning.ts";
 import type { MeasurePlanOptions } from "./measure-plan.ts";
-import { type ProjectionCase, ProjectionTimer } from "./time-projection.ts";
+import { ProjectionTimer } from "./time-projection.ts";
 
 /** A winner is one by more than this; else the plan stays. */
 const NOISE = 1.02;
@@ -34,8 +34,8 @@ const MICROS = 4;
 const HOPELESS = 1.4;
 
 /**
- * Times the blockings of a shape that are predicted to be the best, and the planned one, in turns. The winner is the
- * pair with the least time for a request that generates as many tokens as it reads, as for plans (`planWeights`).
+ * Times the blockings of a shape that are predicted to be the best, and the planned one, in turns. The winner is the one
+ * with the least time for a request that generates as many tokens as it reads, as for plans (`planWeights`).
  *
  * @throws MachineError when kernels do not compile or memory is short
  * @throws AbortedError when the signal fires
@@ -45,33 +45,22 @@ export async function tuneShape(
   plan: ShapePlan,
   { open, isa, effort, onPass, signal }: MeasurePlanOptions,
 ): Promise<TuneResult> {
-  const { decode, prefill } = plan.weights;
-  const decodes = contenders(machine, isa, decode);
-  const prefills = contenders(machine, isa, prefill);
-  const timePrefill = plan.prefillCount > 0;
-  const cases = [...decodes, ...(timePrefill ? prefills : [])];
-  const timer = await ProjectionTimer.create({ open, isa, threads: decode.threads, cases, effort, signal });
+  const { shape, weights, prefillCount } = plan;
+  const { threads } = weights.decode;
+  const request = requestOf(weights.decode.tokens, weights.prefill.tokens);
+  const loads = prefillCount > 0 ? request : request.slice(1);
+  const blockings = contenders(machine, isa, plan, request);
+  const cases = blockings.flatMap((blocking) => loads.map(({ tokens }) => ({ shape, tokens, blocking })));
+  const timer = await ProjectionTimer.create({ open, isa, threads, cases, effort, signal });
   try {
     const timings = await timer.time(cases, onPass);
-    const seconds = (c: ProjectionCase) => {
-      const i = cases.indexOf(c);
-      return i < 0 ? 0 : at(timings, i).seconds;
-    };
-    const winner = bestPair(isa, decodes, prefills, seconds, prefill.tokens / decode.tokens);
-    const gain = (of: readonly ProjectionCase[], won: ProjectionCase) => ({
-      planned: seconds(at(of, 0)),
-      tuned: seconds(won),
-    });
+    const timed = blockings.map((_, i) => loads.map((_, k) => at(timings, i * loads.length + k).seconds));
+    const winner = fastest(timed, loads);
+    const gains = loads.map((_, k) => ({ planned: at(at(timed, 0), k), tuned: at(at(timed, winner), k) }));
     return {
-      entry: {
-        isa: isa.name,
-        threads: decode.threads,
-        shape: shapeKey(plan.shape),
-        decode: winner.decode.blocking,
-        prefill: winner.prefill.blocking,
-      },
-      decode: gain(decodes, winner.decode),
-      ...(timePrefill ? { prefill: gain(prefills, winner.prefill) } : {}),
+      entry: { isa: isa.name, threads, shape: shapeKey(shape), blocking: at(blockings, winner) },
+      decode: at(gains, gains.length - 1),
+      ...(prefillCount > 0 ? { prefill: at(gains, 0) } : {}),
     };
   } finally {
     await timer.dispose();
@@ -79,46 +68,33 @@ export async function tuneShape(
 }
 
 /** The planned blocking, then for each row tile the best ones of some micro-GEMVs. */
-function contenders(machine: Machine, isa: Isa, planned: ProjectionPlan): ProjectionCase[] {
-  const { shape, tokens, threads, blocking } = planned;
-  const scored = rank(speedsOf(machine, isa, threads), isa, shape, tokens);
-  const limit = HOPELESS * at(scored, 0).predicted.seconds;
+function contenders(
+  machine: Machine,
+  isa: Isa,
+  { shape, weights }: ShapePlan,
+  loads: readonly Load[],
+): Blocking[] {
+  const scored = rank(speedsOf(machine, isa, weights.decode.threads), isa, shape, loads);
+  const limit = HOPELESS * at(scored, 0).seconds;
   const found = tilesOf(isa).flatMap((tile) => {
     const micros = new Map<string, Blocking>();
-    for (const { blocking: b, predicted } of scored) {
+    for (const { blocking: b, seconds } of scored) {
       const isNew = b.tu === tile * isa.lanes && !micros.has(`${b.mu} ${b.nu}`);
-      if (isNew && micros.size < MICROS && (predicted.seconds <= limit || micros.size === 0)) {
+      if (isNew && micros.size < MICROS && (seconds <= limit || micros.size === 0)) {
         micros.set(`${b.mu} ${b.nu}`, b);
       }
     }
     return [...micros.values()];
   });
-  const others = found.filter((b) => JSON.stringify(order(b)) !== JSON.stringify(order(blocking)));
-  return [blocking, ...others].map((b) => ({ shape, tokens, blocking: b }));
+  const planned = weights.blocking;
+  return [planned, ...found.filter((b) => JSON.stringify(order(b)) !== JSON.stringify(order(planned)))];
 }
 
 const order = ({ mb, tb, mu, tu, nu }: Blocking) => [mb, tb, mu, tu, nu];
 
-interface Pair {
-  readonly decode: ProjectionCase;
-  readonly prefill: ProjectionCase;
-}
-
-function bestPair(
-  isa: Isa,
-  decodes: readonly ProjectionCase[],
-  prefills: readonly ProjectionCase[],
-  seconds: (c: ProjectionCase) => number,
-  decodesPerPrefill: number,
-): Pair {
-  const fastest = (cases: readonly ProjectionCase[], tu: number) =>
-    cases.filter(({ blocking }) => blocking.tu === tu).reduce((a, b) => (seconds(b) < seconds(a) ? b : a));
-  const pairs = tilesOf(isa).map((tile): Pair => {
-    const tu = tile * isa.lanes;
-    return { decode: fastest(decodes, tu), prefill: fastest(prefills, tu) };
-  });
-  const total = ({ decode, prefill }: Pair) => seconds(prefill) + decodesPerPrefill * seconds(decode);
-  const best = pairs.reduce((a, b) => (total(b) < total(a) ? b : a));
-  const planned = { decode: at(decodes, 0), prefill: at(prefills, 0) };
-  return total(best) * NOISE < total(planned) ? best : planned;
+/** Which of the blockings, given their times for each load, has the least for all; the first unless that is clear. */
+function fastest(timed: readonly (readonly number[])[], loads: readonly Load[]): number {
+  const totals = timed.map((times) => times.reduce((sum, s, k) => sum + at(loads, k).times * s, 0));
+  const best = totals.indexOf(Math.min(...totals));
+  return at(totals, best) * NOISE < at(totals, 0) ? best : 0;
 }

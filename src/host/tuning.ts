@@ -9,7 +9,7 @@ import { writeFileAtomically } from "./node-files.ts";
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Part of every key: changes when kernels do, so that what was the fastest may not be it any more. */
-const RECIPE = 1;
+const RECIPE = 2;
 const MAX_FILE_BYTES = 1 << 20;
 
 /** What was tuned on this machine before. */

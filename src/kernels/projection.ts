@@ -1,9 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
-import type { Kernel, Target, Value } from "../ir/types.ts";
+import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
 import { CHUNK, type Format, groupSize } from "../quant/formats.ts";
 import { type Packing, packing } from "../quant/packing.ts";
-import { type ActivationLayout, type Activations, activationLayout } from "./activations.ts";
+import { type Activations, activationLayout } from "./activations.ts";
 import { floatInputs } from "./float-inputs.ts";
 import { type InputBlock, quantizedInputs } from "./groups.ts";
 import { splitWork } from "./work.ts";
@@ -21,8 +21,27 @@ export interface Blocking {
   readonly mu: number;
   /** Outputs of the micro-GEMV: row vectors × lanes, the row tile of the packed weights. */
   readonly tu: number;
-  /** Tokens of the micro-GEMV. */
+  /** Tokens of the micro-GEMV; what is left of the tokens goes to smaller ones (`tokenSteps`). */
   readonly nu: number;
+}
+
+/** Tokens of the micro-GEMVs that do the rest, largest first: each costs less than one that is padded. */
+const REST = [4, 3, 2, 1];
+
+/** The micro-GEMVs of a kernel by their tokens, `nu` first. */
+function tokenSizes(nu: number): number[] {
+  return [nu, ...REST.filter((size) => size < nu)];
+}
+
+/** How a kernel goes through `tokens` tokens: so many steps of each size. */
+export function tokenSteps(nu: number, tokens: number): { readonly size: number; readonly count: number }[] {
+  let left = tokens;
+  const steps = tokenSizes(nu).map((size) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return { size, count };
+  });
+  return steps.filter(({ count }) => count > 0);
 }
 
 /** What a projection kernel is generated for. `rows` and the number of tokens are run-time values. */
@@ -52,7 +71,7 @@ export function projectionName({
  * y[t][r] = Σ_k W[r][k] · x[t][k]  for tokens t and rows r; rows sit in lanes, weights are read once in packed order.
  */
 export function projection(spec: ProjectionSpec, target: Target): Kernel {
-  const { format, cols, blocking } = spec;
+  const { blocking } = spec;
   assert(blocking.tu % target.lanes === 0, "tu is not a multiple of the lanes");
   const b = new KernelBuilder(target);
   const weights = b.parameter("weights", "ptr", "packed weights");
@@ -61,30 +80,47 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const yStride = b.parameter("y_stride", "i32", "bytes from one token's outputs to the next");
   const tiles = b.parameter("tiles", "i32", "row tiles");
   const counts = b.parameter("counts", "ptr", "i32: number of tokens");
-  const pack = packing(format, blocking.tu, cols, blocking.tu / target.lanes, target);
-  const layout = activationLayout(spec.activations, format, cols);
-
   const tokens = b.named("tokens", b.op.iload(counts, { offset: 0 }));
   splitWork(b, tiles, (first, last) => {
-    const tile = { weights, x, y, yStride, tokens };
+    const tile = { weights, x, y, yStride };
     rowBlocks(b, blocking, first, last, (from, to) => {
-      inputBlocks(b, spec, (block) => {
-        b.loop("token", 0, tokens, blocking.nu, (token) => {
+      inputBlocks(b, spec, (inputs) => {
+        tokenBlocks(b, blocking.nu, tokens, (token, nu) => {
           b.loop("tile", from, to, 1, (index) => {
-            microKernel(b, spec, pack, layout, { ...tile, token, index }, block);
+            microGemv(b, spec, { ...tile, token, index }, nu, inputs);
           });
         });
       });
     });
   });
-  return b.build(projectionName(spec), header(spec, target, pack));
+  return b.build(projectionName(spec), header(spec, target));
 }
 
-function header(
-  { format, cols, activations, blocking, accumulate }: ProjectionSpec,
-  target: Target,
-  pack: Packing,
-) {
+/** One micro-GEMV of the kernel, `nu` tokens and all inputs, on its own: for who wants to know what it takes. */
+export function microGemvAlone(spec: ProjectionSpec, target: Target): readonly Statement[] {
+  const b = new KernelBuilder(target);
+  const pointer = (name: string) => b.parameter(name, "ptr", name);
+  const integer = (name: string) => b.parameter(name, "i32", name);
+  const at = {
+    weights: pointer("weights"),
+    x: pointer("x"),
+    y: pointer("y"),
+    yStride: integer("y_stride"),
+    token: integer("token"),
+    index: integer("tile"),
+  };
+  microGemv(b, spec, at, spec.blocking.nu, allInputs(b, spec));
+  return b.build("micro_gemv", []).body;
+}
+
+/** The packed layout as far as the kernel knows it: the rows are a run-time value. */
+function packingOf({ format, cols, blocking }: ProjectionSpec, target: Target): Packing {
+  return packing(format, blocking.tu, cols, blocking.tu / target.lanes, target);
+}
+
+function header(spec: ProjectionSpec, target: Target): string[] {
+  const { format, cols, activations, blocking, accumulate } = spec;
+  const pack = packingOf(spec, target);
   const zero =
     format.kind === "float"
       ? ""
@@ -95,22 +131,18 @@ function header(
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,
     `mini     mb ${blocking.mb} inputs x tb ${blocking.tb} outputs`,
-    `micro    mu ${blocking.mu} inputs x tu ${blocking.tu} outputs x nu ${blocking.nu} tokens, ${target.lanes} rows a register (${target.name})`,
+    `micro    mu ${blocking.mu} inputs x tu ${blocking.tu} outputs x nu ${tokenSizes(blocking.nu).join(", ")} tokens, ${target.lanes} rows a register (${target.name})`,
   ];
 }
 
 /** Row tiles in blocks of `tb` outputs: the weights of a block stay in cache while the tokens pass. */
 function rowBlocks(
   b: KernelBuilder,
-  { tb, tu, nu }: Blocking,
+  { tb, tu }: Blocking,
   first: Value<"i32">,
   last: Value<"i32">,
   body: (from: Value<"i32">, to: Value<"i32">) => void,
 ): void {
-  if (nu === 1 && tb === tu) {
-    body(first, last);
-    return;
-  }
   b.loop("row_block", first, last, tb / tu, (from) => {
     const to = b.named("block_end", b.op.imin(b.op.iadd(from, b.i(tb / tu)), last));
     body(from, to);
@@ -118,17 +150,14 @@ function rowBlocks(
 }
 
 /** The inputs in blocks of `mb`; the ragged group at the end of a row belongs to the last block. */
-function inputBlocks(
-  b: KernelBuilder,
-  { format, cols, blocking }: ProjectionSpec,
-  body: (block: InputBlock) => void,
-): void {
-  const group = format.kind === "float" ? cols : groupSize(format, cols);
-  const groups = Math.floor(cols / group);
+function inputBlocks(b: KernelBuilder, spec: ProjectionSpec, body: (block: InputBlock) => void): void {
+  const { format, cols, blocking } = spec;
   if (blocking.mb >= cols || format.kind === "float") {
-    body({ start: b.i(0), end: b.i(groups), hasRagged: true, isFirst: true });
+    body(allInputs(b, spec));
     return;
   }
+  const group = groupSize(format, cols);
+  const groups = Math.floor(cols / group);
   const step = blocking.mb / group;
   assert(Number.isInteger(step), "mb is not a multiple of the group");
   // Where whole groups fill the blocks, the ragged group has a block of its own.
@@ -140,30 +169,43 @@ function inputBlocks(
   });
 }
 
+function allInputs(b: KernelBuilder, { format, cols }: ProjectionSpec): InputBlock {
+  const groups = format.kind === "float" ? 1 : Math.floor(cols / groupSize(format, cols));
+  return { start: b.i(0), end: b.i(groups), hasRagged: true, isFirst: true };
+}
+
+/** The tokens `nu` at a time, then the rest by smaller sizes: what `tokenSteps` counts. */
+function tokenBlocks(
+  b: KernelBuilder,
+  nu: number,
+  tokens: Value<"i32">,
+  body: (token: Value<"i32">, size: number) => void,
+): void {
+  let start = b.i(0);
+  for (const size of tokenSizes(nu)) {
+    const left = b.op.irem(b.op.isub(tokens, start), b.i(size));
+    const end = size === 1 ? tokens : b.named(`by_${size}`, b.op.isub(tokens, left));
+    b.loop("token", start, end, size, (token) => body(token, size));
+    start = end;
+  }
+}
+
 /** Operands of the kernel, and the token and row tile that a micro-GEMV starts at. */
 interface Tile {
   readonly weights: Value<"ptr">;
   readonly x: Value<"ptr">;
   readonly y: Value<"ptr">;
   readonly yStride: Value<"i32">;
-  readonly tokens: Value<"i32">;
   readonly token: Value<"i32">;
   readonly index: Value<"i32">;
 }
 
 /** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
-function microKernel(
-  b: KernelBuilder,
-  spec: ProjectionSpec,
-  pack: Packing,
-  layout: ActivationLayout,
-  at: Tile,
-  block: InputBlock,
-): void {
-  const { format, cols, blocking, accumulate } = spec;
-  const tokens = Array.from({ length: blocking.nu }, (_, t) =>
-    t === 0 ? at.token : b.op.iadd(at.token, b.i(t)),
-  );
+function microGemv(b: KernelBuilder, spec: ProjectionSpec, at: Tile, nu: number, inputs: InputBlock): void {
+  const { format, cols, activations, blocking, accumulate } = spec;
+  const pack = packingOf(spec, b.target);
+  const layout = activationLayout(activations, format, cols);
+  const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
   const w = b.named("w_tile", b.op.addr(at.weights, at.index, { stride: pack.tileBytes, offset: 0 }));
   const xs = tokens.map((t, n) =>
     b.named(`x${n}`, b.op.addr(at.x, t, { stride: layout.rowBytes, offset: 0 })),
@@ -182,8 +224,8 @@ function microKernel(
       return cell;
     }),
   );
-  if (block.isFirst !== true && !accumulate) {
-    b.if(b.op.ieq(block.isFirst, b.i(0)), () => {
+  if (inputs.isFirst !== true && !accumulate) {
+    b.if(b.op.ieq(inputs.isFirst, b.i(0)), () => {
       acc.forEach((row, t) =>
         row.forEach((cell, u) => cell.set(b.op.vfload(ys[t] as Value<"ptr">, vectorAt(u)))),
       );
@@ -194,7 +236,7 @@ function microKernel(
   } else {
     const unrolledChunks = Math.max(1, Math.floor(blocking.mu / CHUNK));
     const context = { b, format, pack, layout, unrolledChunks, acc };
-    quantizedInputs(context, cols, w, xs, block);
+    quantizedInputs(context, cols, w, xs, inputs);
   }
   acc.forEach((row, t) =>
     row.forEach((cell, u) => b.op.vfstore(ys[t] as Value<"ptr">, cell.get(), vectorAt(u))),

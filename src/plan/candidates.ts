@@ -7,7 +7,7 @@ import type { ProjectionShape } from "./shape.ts";
 export const TILES = [1, 2, 4] as const;
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
-/** Tokens of the micro-GEMV: powers of two, so that a padded batch suits all of them. */
+/** Tokens of the micro-GEMV. */
 const TOKENS = [1, 2, 4, 8];
 /** Row tiles of a mini-GEMV. */
 const BLOCK_TILES = [1, 2, 4, 8, 16, 32];
@@ -30,7 +30,7 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
       continue;
     }
     for (const nu of TOKENS) {
-      if (nu >= 2 * tokens || nu * tile > MAX_ACCUMULATORS) continue;
+      if (nu > tokens || nu * tile > MAX_ACCUMULATORS) continue;
       for (const tb of outputBlocks(shape, tu)) {
         for (const mb of mbs) found.push({ mb, tb, mu: UNROLLED, tu, nu });
       }

@@ -1,6 +1,6 @@
 import type { Isa } from "../isa/isa.ts";
 import type { ActivationLayout } from "../kernels/activations.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import { type Blocking, tokenSteps } from "../kernels/projection.ts";
 import { type Packing, packing } from "../quant/packing.ts";
 import { instructionsOf, type Region } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
@@ -64,7 +64,7 @@ const both = (a: number, b: number) => Math.cbrt(a ** 3 + b ** 3);
  * Predicts the time of a blocking. A roofline with the instructions counted in the generated kernel, per thread; x ‖ y
  * is the longer and a part of the shorter:
  *
- *     compute = row tiles of the slowest thread · token steps · cycles of a micro-GEMV / clock
+ *     compute = row tiles of the slowest thread · Σ cycles of the token steps' micro-GEMVs / clock
  *     cycles  = max(arithmetic / perCycle ‖ loads / LOADS_PER_CYCLE, all / ISSUED_PER_CYCLE, latency)
  *     data    = bytes of each level / what one thread draws from it
  *     seconds = both((compute ‖ data) + starts, all threads' bytes from memory / bandwidth of all) + barrier
@@ -86,7 +86,8 @@ export function predict(
 
 /** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
 export interface Micro {
-  readonly regions: readonly Region[];
+  /** The instructions of the micro-GEMV for so many tokens. */
+  readonly regions: (tokens: number) => readonly Region[];
   readonly pack: Packing;
   readonly layout: ActivationLayout;
 }
@@ -94,7 +95,7 @@ export interface Micro {
 export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
   const { format, rows, cols } = shape;
   return {
-    regions: instructionsOf(isa, shape, blocking),
+    regions: (nu) => instructionsOf(isa, shape, { ...blocking, nu }),
     pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
     layout: layoutOf(shape),
   };
@@ -111,7 +112,8 @@ export function predictWith(
 ): Prediction {
   const { rows, cols } = shape;
   const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
-  const compute = computeCost(speeds, isa, rounds, regions);
+  const steps = tokenSteps(blocking.nu, tokens).map(({ size, count }) => ({ regions: regions(size), count }));
+  const compute = computeCost(speeds, isa, rounds, steps);
   const data = dataCost(speeds, layout, blocking, rounds, pack);
   const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
   const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
@@ -151,11 +153,19 @@ function computeCost(
   { ghz }: Speeds,
   isa: Isa,
   { share, inputBlocks, tokenSteps }: Rounds,
-  regions: readonly Region[],
+  steps: readonly { readonly regions: readonly Region[]; readonly count: number }[],
 ): ComputeCost {
-  const perCycle = (share * tokenSteps) / ghz / 1e9;
-  const { cycles, limit } = microCycles(isa, regions);
-  return { seconds: perCycle * cycles, starts: perCycle * inputBlocks * START_CYCLES, limit };
+  const perCycle = share / ghz / 1e9;
+  const costs = steps.map(({ regions, count }) => {
+    const { cycles, limit } = microCycles(isa, regions);
+    return { cycles: count * cycles, limit };
+  });
+  const most = costs.reduce((a, b) => (b.cycles > a.cycles ? b : a));
+  return {
+    seconds: perCycle * costs.reduce((sum, { cycles }) => sum + cycles, 0),
+    starts: perCycle * tokenSteps * inputBlocks * START_CYCLES,
+    limit: most.limit,
+  };
 }
 
 /** Cycles of a micro-GEMV: its loops follow one another so fast that they overlap. */

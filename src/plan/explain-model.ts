@@ -9,7 +9,7 @@ const NAMES_WIDTH = 34;
 
 /** A model plan as text of at most 100 columns: shapes, their plans, predicted speeds. */
 export function explainModel(plan: ModelPlan, machine: Machine): string {
-  const { shapes, decode, prefill } = plan;
+  const { shapes, decode, batches, prefill } = plan;
   const lines = [
     ...table([
       ["machine", cut(machine.name, 80)],
@@ -23,6 +23,8 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
       [1, 2, 3, 6],
     ),
     "",
+    ...blockingTable(shapes),
+    "",
     ...stepTable("decode", decode, shapes, (s) => s.weights.decode),
     "",
     ...stepTable("prefill", prefill, shapes, (s) => s.weights.prefill),
@@ -30,6 +32,7 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
     ...table([
       ["weights", `${bytesText(plan.weightBytes)} packed${plan.fitsMemory ? "" : ", more than the memory"}`],
       ["decode", stepText(decode)],
+      ...batches.map((batch, i) => [i === 0 ? "batches" : "", stepText(batch)]),
       ["prefill", stepText(prefill)],
       ...(shapes.some(({ weights }) => weights.tuned) ? [["tuned", tunedText(shapes)]] : []),
     ]),
@@ -58,29 +61,27 @@ function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, width - 1)}…`;
 }
 
-/** Per shape: the blocking, the time of one matrix, what binds. */
+function blockingTable(shapes: readonly ShapePlan[]): string[] {
+  const rows = shapes.map(({ names, weights: { blocking, tuned } }) => {
+    const mark = tuned && shapes.some(({ weights }) => !weights.tuned) ? " *" : "";
+    return [`${shortNames(names)}${mark}`, miniText(blocking), microText(blocking)];
+  });
+  return table([["blocking", "mb x tb", "mu x tu x nu"], ...rows]);
+}
+
+/** Per shape: the time of one matrix, what binds. */
 function stepTable(
   name: string,
   { tokens }: StepTime,
   shapes: readonly ShapePlan[],
   planOf: (shape: ShapePlan) => ShapePlan["weights"]["decode"],
 ): string[] {
-  const head = [
-    `${name}, ${count(tokens, "token")}`,
-    "mb x tb",
-    "mu x tu x nu",
-    "one",
-    "GB/s",
-    "Gop/s",
-    "limit",
-  ];
+  const head = [`${name}, ${count(tokens, "token")}`, "one", "GB/s", "Gop/s", "limit"];
   const rows = shapes.map((shape) => {
-    const { blocking, predicted: p } = planOf(shape);
-    const speeds = [secondsText(p.seconds), digits(p.gbs), digits(p.gops)];
-    const mark = shape.weights.tuned && shapes.some(({ weights }) => !weights.tuned) ? " *" : "";
-    return [`${shortNames(shape.names)}${mark}`, miniText(blocking), microText(blocking), ...speeds, p.limit];
+    const { predicted: p } = planOf(shape);
+    return [shortNames(shape.names), secondsText(p.seconds), digits(p.gbs), digits(p.gops), p.limit];
   });
-  return table([head, ...rows], [3, 4, 5]);
+  return table([head, ...rows], [1, 2, 3]);
 }
 
 function miniText({ mb, tb }: Blocking): string {

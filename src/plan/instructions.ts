@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Statement, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
-import { type Blocking, projection } from "../kernels/projection.ts";
+import { type Blocking, microGemvAlone } from "../kernels/projection.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { inputUnit } from "./candidates.ts";
 import { closeCost, costOf, isVector, linkCost, type OpCost, PRODUCT_LATENCY } from "./op-costs.ts";
@@ -55,20 +55,8 @@ export function registersOf(regions: readonly Region[]): RegisterUse {
 const counted = new WeakMap<Isa, Map<string, readonly Region[]>>();
 
 function count(isa: Isa, { format, cols, activations }: ProjectionShape, blocking: Blocking): Region[] {
-  const { body } = projection({ format, cols, activations, blocking, accumulate: false }, isa);
-  const tile = tileLoop(body);
-  assert(tile !== undefined, "a projection has a loop over row tiles");
-  return new Counter(isa, body).regions(tile);
-}
-
-/** The body of the loop over row tiles: one micro-GEMV. */
-function tileLoop(body: readonly Statement[]): readonly Statement[] | undefined {
-  for (const s of body) {
-    if (s.kind !== "loop") continue;
-    const found = s.index.name === "tile" ? s.body : tileLoop(s.body);
-    if (found !== undefined) return found;
-  }
-  return undefined;
+  const body = microGemvAlone({ format, cols, activations, blocking, accumulate: false }, isa);
+  return new Counter(isa, body).regions(body);
 }
 
 class Counter {
@@ -77,9 +65,9 @@ class Counter {
 
   constructor(
     private readonly isa: Isa,
-    kernel: readonly Statement[],
+    code: readonly Statement[],
   ) {
-    this.numbers = new ValueNumbers(kernel);
+    this.numbers = new ValueNumbers(code);
   }
 
   regions(body: readonly Statement[]): Region[] {

@@ -1,5 +1,6 @@
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
+import { predict } from "./cost.ts";
 import type { Machine } from "./machine.ts";
 import { planWeights, type WeightsOptions, type WeightsPlan } from "./projection-plan.ts";
 import { type ProjectionShape, shapeKey } from "./shape.ts";
@@ -50,8 +51,13 @@ export interface ModelPlan {
   /** Whether the machine's memory holds them. */
   readonly fitsMemory: boolean;
   readonly decode: StepTime;
+  /** Steps of a few tokens, the logits of all of them wanted: sequences that go on together, guessed tokens. */
+  readonly batches: readonly StepTime[];
   readonly prefill: StepTime;
 }
+
+/** Tokens of the steps in `batches`. */
+const BATCHES = [2, 4, 8, 16];
 
 /** Plans every distinct shape of a model once. Projections only: attention, norms and sampling come on top. */
 export function planModel(
@@ -78,6 +84,11 @@ export function planModel(
     shapes,
     weightBytes,
     fitsMemory: weightBytes <= machine.memoryBytes,
+    batches: BATCHES.map((tokens) =>
+      step(shapes, tokens, ({ shape, weights, count }) => [
+        [predict(machine, isa, shape, weights.blocking, tokens, threads), count],
+      ]),
+    ),
     ...stepTimes(
       shapes,
       (s) => s.weights.decode.predicted,

@@ -1,24 +1,51 @@
+import { at } from "../base/assert.ts";
 import type { Packing } from "../quant/packing.ts";
 
 /** Parts of a step, per thread: a thread that gets less of its core than the others holds them up by one part. */
 const PARTS_PER_THREAD = 4;
 /** Projections take long enough for parts of a quarter of that. */
 const PROJECTION_PARTS = 4;
-/** Packed weights of a part, at least: some 10 µs of one thread's memory bandwidth, 20 times what taking it costs. */
+/**
+ * Packed weights of a part times tokens, at least: some 10 µs of one thread's memory bandwidth, 20 times what taking it
+ * costs.
+ */
 const PART_BYTES = 192 * 1024;
+
+/** Parts of a row that are worth sharing, at most. */
+const PARTS_PER_ROW = 4;
+
+/**
+ * Least rows of the steps that share a table. The kernels are the same for all numbers of rows; into how many parts their
+ * work is split depends on how much it is.
+ */
+export const STEP_ROWS = [1, 2, 4, 16] as const;
+
+/** Which of `STEP_ROWS` a step of so many rows belongs to. */
+export function stepClass(rows: number): number {
+  return STEP_ROWS.findLastIndex((least) => least <= rows);
+}
 
 /** Parts that a step is split into, which the threads take as they come. */
 export function stepParts(threads: number): number {
   return threads === 1 ? 1 : PARTS_PER_THREAD * threads;
 }
 
-/** Parts of a projection: whole row tiles, each part long enough to be worth taking. */
+function leastRows(rows: number): number {
+  return at(STEP_ROWS, stepClass(rows));
+}
+
+/** Parts of what is done row by row (norm, preparation, …) for so many rows: one row is too little to share. */
+export function rowParts(rows: number, threads: number): number {
+  return rows === 1 ? 1 : Math.min(stepParts(threads), PARTS_PER_ROW * leastRows(rows));
+}
+
+/** Parts of a projection of so many tokens: whole row tiles, each part long enough to be worth taking. */
 export function projectionParts(
   { tiles, tileBytes, totalBytes }: Packing,
-  tokens: "decode" | "prefill",
+  tokens: number,
   threads: number,
 ): number {
   if (threads === 1) return 1;
-  const worthwhile = Math.floor(totalBytes / (tokens === "decode" ? PART_BYTES : tileBytes));
+  const worthwhile = Math.floor(totalBytes / Math.max(tileBytes, PART_BYTES / leastRows(tokens)));
   return Math.max(1, Math.min(tiles, worthwhile, PROJECTION_PARTS * stepParts(threads)));
 }

@@ -2,15 +2,15 @@ import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
-import { candidates, tilesOf } from "./candidates.ts";
-import { describeMicro, type Micro, type Prediction, predictWith } from "./cost.ts";
+import { candidates } from "./candidates.ts";
+import { describeMicro, type Prediction, predictWith } from "./cost.ts";
 import { registersOf } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
 import type { RegisterUse } from "./register-allocation.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
-import { type TunedShape, tunedFor } from "./tuning.ts";
+import { tunedFor } from "./tuning.ts";
 import { type WorkingSet, workingSets } from "./working-set.ts";
 
 /** How one projection is computed: the choice and what it was based on. */
@@ -53,7 +53,8 @@ export function planProjection(
   { tokens, tu, threads = machine.threads }: PlanOptions,
 ): ProjectionPlan {
   checkCounts({ rows: shape.rows, cols: shape.cols, tokens, threads });
-  return planWith(speedsOf(machine, isa, threads), isa, shape, tokens, tu);
+  const speeds = speedsOf(machine, isa, threads);
+  return planOf(speeds, isa, shape, tokens, choose(speeds, isa, shape, [{ tokens, times: 1 }], tu));
 }
 
 function checkCounts(counts: Readonly<Record<string, number>>): void {
@@ -63,26 +64,40 @@ function checkCounts(counts: Readonly<Record<string, number>>): void {
   }
 }
 
-function planWith(
+/** What a projection is to do: so many times so many tokens at once. */
+export interface Load {
+  readonly tokens: number;
+  readonly times: number;
+}
+
+/** A blocking, and how long it is predicted to take: for each load once, and for all of them. */
+export interface Scored {
+  readonly blocking: Blocking;
+  readonly predicted: readonly Prediction[];
+  readonly seconds: number;
+}
+
+/** The blocking with the least time for all loads; of those that are nearly equal in each, the one with more room. */
+function choose(
   speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
-  tokens: number,
-  tu: number | undefined,
-): ProjectionPlan {
-  const scored = rank(speeds, isa, shape, tokens, tu);
+  loads: readonly [Load, ...Load[]],
+  tu?: number,
+): Blocking {
+  const scored = rank(speeds, isa, shape, loads, tu);
   const [first] = scored;
   if (first === undefined) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
+  const isEqual = ({ predicted }: Scored) =>
+    predicted.every(({ seconds }, i) => seconds <= at(first.predicted, i).seconds * MARGIN);
   const plans = scored
-    .filter(({ predicted }) => predicted.seconds <= first.predicted.seconds * MARGIN)
-    .map(({ blocking }) => planOf(speeds, isa, shape, tokens, blocking));
-  return plans.reduce((a, b) => (compare(b, a) < 0 ? b : a));
+    .filter(isEqual)
+    .map(({ blocking }) => planOf(speeds, isa, shape, loads[0].tokens, blocking));
+  return plans.reduce((a, b) => (misfits(b) < misfits(a) ? b : a)).blocking;
 }
 
-/** A blocking, and how long it is predicted to take. */
-export interface Scored {
-  readonly blocking: Blocking;
-  readonly predicted: Prediction;
+function misfits({ registers, workingSets }: ProjectionPlan): number {
+  return (registers.stores > 0 ? 1 : 0) + workingSets.filter((set) => !set.fits).length;
 }
 
 /** All candidates, or those with row tiles of `tu` rows, fastest first as predicted. */
@@ -90,22 +105,18 @@ export function rank(
   speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
-  tokens: number,
+  loads: readonly Load[],
   tu?: number,
 ): Scored[] {
-  const micros = new Map<string, Micro>();
-  const microOf = (blocking: Blocking): Micro => {
-    const key = `${blocking.mu} ${blocking.tu} ${blocking.nu}`;
-    const micro = micros.get(key) ?? describeMicro(isa, shape, blocking);
-    micros.set(key, micro);
-    return micro;
-  };
+  const tokens = Math.max(...loads.map((load) => load.tokens));
   return candidates(isa, shape, tokens, tu)
-    .map((blocking) => ({
-      blocking,
-      predicted: predictWith(speeds, isa, shape, blocking, tokens, microOf(blocking)),
-    }))
-    .sort((a, b) => a.predicted.seconds - b.predicted.seconds);
+    .map((blocking): Scored => {
+      const micro = describeMicro(isa, shape, blocking);
+      const predicted = loads.map((load) => predictWith(speeds, isa, shape, blocking, load.tokens, micro));
+      const seconds = predicted.reduce((sum, p, i) => sum + at(loads, i).times * p.seconds, 0);
+      return { blocking, predicted, seconds };
+    })
+    .sort((a, b) => a.seconds - b.seconds);
 }
 
 /** The plan with a given blocking. */
@@ -126,29 +137,19 @@ function planOf(
     blocking,
     order: loopsOf(shape, blocking, roundsOf(blocking, micro.pack, tokens, speeds.threads)),
     workingSets: workingSets(speeds, isa, shape, blocking, tokens),
-    registers: registersOf(micro.regions),
+    registers: registersOf(micro.regions(Math.min(blocking.nu, tokens))),
     predicted: predictWith(speeds, isa, shape, blocking, tokens, micro),
   };
 }
 
-/** Fewer things that do not fit, then less code, then less time. */
-function compare(a: ProjectionPlan, b: ProjectionPlan): number {
-  return (
-    misfits(a) - misfits(b) || a.blocking.mu - b.blocking.mu || a.predicted.seconds - b.predicted.seconds
-  );
-}
-
-function misfits({ registers, workingSets }: ProjectionPlan): number {
-  return (registers.stores > 0 ? 1 : 0) + workingSets.filter((set) => !set.fits).length;
-}
-
-/** One packing and the two plans that read it. */
+/** One packing, one kernel that reads it for any number of tokens, and what it is predicted to take. */
 export interface WeightsPlan {
-  /** Row vectors of a packed tile: tu / lanes of both plans. */
+  /** Row vectors of a packed tile: tu / lanes. */
   readonly tile: number;
+  readonly blocking: Blocking;
   readonly decode: ProjectionPlan;
   readonly prefill: ProjectionPlan;
-  /** Whether the blockings were timed on the machine, not predicted to be the best. */
+  /** Whether the blocking was timed on the machine, not predicted to be the best. */
   readonly tuned: boolean;
 }
 
@@ -161,9 +162,8 @@ export interface WeightsOptions {
 }
 
 /**
- * Plans the packing of one matrix, and how steps of few and of many tokens read it: with the blockings that were timed on
- * the machine, if any. Else the tile is the one with the least time for a request that generates as many tokens as it
- * reads: prefill + prefillTokens / decodeTokens · decode.
+ * Plans the packing of one matrix and the kernel that reads it: as timed on the machine, if it was. Else the blocking is
+ * the one with the least time for a request that generates as many tokens as it reads.
  */
 export function planWeights(
   machine: Machine,
@@ -173,40 +173,29 @@ export function planWeights(
 ): WeightsPlan {
   checkCounts({ rows: shape.rows, cols: shape.cols, decodeTokens, prefillTokens, threads });
   const speeds = speedsOf(machine, isa, threads);
-  const tuned = tunedFor(machine.tuned, isa.name, threads, shape);
-  if (tuned !== undefined && isLegal(isa, shape, decodeTokens, prefillTokens, tuned)) {
-    return {
-      tile: tuned.decode.tu / isa.lanes,
-      decode: planOf(speeds, isa, shape, decodeTokens, tuned.decode),
-      prefill: planOf(speeds, isa, shape, prefillTokens, tuned.prefill),
-      tuned: true,
-    };
-  }
-  const plans = tilesOf(isa).map((tile): WeightsPlan => {
-    const tu = tile * isa.lanes;
-    return {
-      tile,
-      decode: planWith(speeds, isa, shape, decodeTokens, tu),
-      prefill: planWith(speeds, isa, shape, prefillTokens, tu),
-      tuned: false,
-    };
-  });
-  const seconds = ({ decode, prefill }: WeightsPlan) =>
-    prefill.predicted.seconds + (prefillTokens / decodeTokens) * decode.predicted.seconds;
-  return plans.reduce((a, b) => (seconds(b) < seconds(a) ? b : a), at(plans, 0));
+  const known = tunedFor(machine.tuned, isa.name, threads, shape)?.blocking;
+  const tuned = known !== undefined && isLegal(isa, shape, prefillTokens, known);
+  const blocking = tuned ? known : choose(speeds, isa, shape, requestOf(decodeTokens, prefillTokens));
+  return {
+    tile: blocking.tu / isa.lanes,
+    blocking,
+    decode: planOf(speeds, isa, shape, decodeTokens, blocking),
+    prefill: planOf(speeds, isa, shape, prefillTokens, blocking),
+    tuned,
+  };
 }
 
-/** Whether blockings that come from outside are candidates, with one packing. */
-function isLegal(
-  isa: Isa,
-  shape: ProjectionShape,
-  decodeTokens: number,
-  prefillTokens: number,
-  { decode, prefill }: Pick<TunedShape, "decode" | "prefill">,
-): boolean {
-  const isCandidate = (tokens: number, b: Blocking) =>
-    candidates(isa, shape, tokens, b.tu).some(
-      (c) => c.mb === b.mb && c.tb === b.tb && c.mu === b.mu && c.nu === b.nu,
-    );
-  return decode.tu === prefill.tu && isCandidate(decodeTokens, decode) && isCandidate(prefillTokens, prefill);
+/** A request that generates as many tokens as it reads. */
+export function requestOf(decodeTokens: number, prefillTokens: number): [prefill: Load, decode: Load] {
+  return [
+    { tokens: prefillTokens, times: 1 },
+    { tokens: decodeTokens, times: prefillTokens / decodeTokens },
+  ];
+}
+
+/** Whether a blocking that comes from outside is a candidate. */
+function isLegal(isa: Isa, shape: ProjectionShape, tokens: number, b: Blocking): boolean {
+  return candidates(isa, shape, tokens, b.tu).some(
+    (c) => c.mb === b.mb && c.tb === b.tb && c.mu === b.mu && c.nu === b.nu,
+  );
 }

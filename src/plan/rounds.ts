@@ -1,4 +1,4 @@
-import type { Blocking } from "../kernels/projection.ts";
+import { type Blocking, tokenSteps } from "../kernels/projection.ts";
 import type { Packing } from "../quant/packing.ts";
 import { projectionParts } from "./parts.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -11,31 +11,30 @@ export interface Rounds {
   readonly rowBlocks: number;
   /** Blocks of `mb` inputs. */
   readonly inputBlocks: number;
-  /** Steps of `nu` tokens; the last may be padding in part. */
+  readonly tokens: number;
+  /** Steps of `nu` tokens, and of fewer at the end. */
   readonly tokenSteps: number;
   /** Row tiles of a row block. */
   readonly blockTiles: number;
 }
 
-/**
- * A step is split into parts of whole row tiles, and row blocks end where parts do; with `tb` = `tu` and one token there
- * are no row blocks. A thread runs one part after the other.
- */
+/** A step is split into parts of whole row tiles, and row blocks end where parts do. A thread runs part after part. */
 export function roundsOf(
   { mb, tb, tu, nu }: Blocking,
   pack: Packing,
   tokens: number,
   threads: number,
 ): Rounds {
-  const parts = projectionParts(pack, tokens === 1 ? "decode" : "prefill", threads);
+  const parts = projectionParts(pack, tokens, threads);
   const ofThread = Math.ceil(parts / threads);
   const perPart = Math.ceil(pack.tiles / parts);
-  const blockTiles = nu === 1 && tb === tu ? perPart : Math.min(tb / tu, perPart);
+  const blockTiles = Math.min(tb / tu, perPart);
   return {
     share: (ofThread * pack.tiles) / parts,
     rowBlocks: ofThread * Math.ceil(perPart / blockTiles),
     inputBlocks: Math.ceil(pack.cols / mb),
-    tokenSteps: Math.ceil(tokens / nu),
+    tokens,
+    tokenSteps: tokenSteps(nu, tokens).reduce((sum, { count }) => sum + count, 0),
     blockTiles,
   };
 }
@@ -55,7 +54,7 @@ export function loopsOf(shape: ProjectionShape, blocking: Blocking, rounds: Roun
   return [
     { over: "row blocks", rounds: rounds.rowBlocks, step: Math.min(tb, rounds.blockTiles * tu) },
     { over: "input blocks", rounds: rounds.inputBlocks, step: block },
-    { over: "tokens", rounds: rounds.tokenSteps, step: nu },
+    { over: "tokens", rounds: rounds.tokenSteps, step: Math.min(nu, rounds.tokens) },
     { over: "row tiles", rounds: rounds.blockTiles, step: tu },
     { over: "micro-GEMV inputs", rounds: Math.ceil(block / mu), step: mu },
   ];

@@ -17,8 +17,8 @@ export interface Traffic {
  *
  * - Weights come from memory once; every further step of tokens reads the row block again, between two reads all of
  *   the block and one step's inputs.
- * - Inputs are read by every row block, between two reads all tokens' inputs and the block; they are new to the core
- *   the first time, so never from L1. The row tiles of a block read a step's inputs again, between two reads the
+ * - Inputs are read by every row block, between two reads all tokens' inputs and the block; the first time they are new
+ *   to the core, so not in L1. The row tiles of a block read a step's inputs again, between two reads the
  *   inputs and one tile's weights.
  * - Outputs are stored once. With several input blocks, partial sums are also loaded and stored by each but the first,
  *   between two of them the block, its outputs and all tokens' inputs of that block.
@@ -27,7 +27,7 @@ export function trafficOf(
   capacity: Speeds["capacity"],
   { cols, rowBytes }: ActivationLayout,
   { mb, tu, nu }: Blocking,
-  { share, rowBlocks, inputBlocks, tokenSteps, blockTiles }: Rounds,
+  { share, rowBlocks, inputBlocks, tokens, tokenSteps, blockTiles }: Rounds,
   { tileBytes, tiles }: Packing,
   threads: number,
 ): Traffic {
@@ -39,13 +39,15 @@ export function trafficOf(
     if (level === "memory") traffic.memoryOfAll += unit * ofAll;
   };
   const part = Math.min(1, mb / cols);
-  const step = nu * rowBytes * part;
+  const step = Math.min(nu, tokens) * rowBytes * part;
   const block = blockTiles * tileBytes * part;
-  const inputs = tokenSteps * nu * rowBytes;
-  const outputs = 4 * tokenSteps * nu * tu;
-  const allRowBlocks = Math.max(Math.min(threads, tiles), Math.ceil(tiles / blockTiles));
+  const inputs = tokens * rowBytes;
+  const outputs = 4 * tokens * tu;
+  const firsts = Math.min(threads, tiles);
+  const allRowBlocks = Math.max(firsts, Math.ceil(tiles / blockTiles));
   add((tokenSteps - 1) * tileBytes, share, tiles, block + step);
-  add(inputs, rowBlocks, allRowBlocks, Math.max(inputs + block, capacity.L1 + 1));
+  add(inputs, 1, firsts, Math.max(inputs + block, capacity.L1 + 1));
+  add(inputs, rowBlocks - 1, allRowBlocks - firsts, inputs + block);
   add(inputs, share - rowBlocks, tiles - allRowBlocks, step + tileBytes * part);
   add(2 * (inputBlocks - 1) * outputs, share, tiles, inputs * part + blockTiles * outputs + block);
   return traffic;

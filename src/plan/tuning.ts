@@ -2,14 +2,13 @@ import { z } from "zod";
 import type { Blocking } from "../kernels/projection.ts";
 import { type ProjectionShape, shapeKey } from "./shape.ts";
 
-/** Blockings that were timed to be the fastest on a machine, for one shape of matrix and one number of threads. */
+/** A blocking that was timed to be the fastest on a machine, for one shape of matrix and one number of threads. */
 export interface TunedShape {
   readonly isa: string;
   readonly threads: number;
   /** As `shapeKey` gives it. */
   readonly shape: string;
-  readonly decode: Blocking;
-  readonly prefill: Blocking;
+  readonly blocking: Blocking;
 }
 
 /** What was found out by timing; at most one entry for a shape. */
@@ -33,8 +32,7 @@ export const tuningSchema: z.ZodType<Tuning> = z
       isa: z.string().min(1).max(256),
       threads: z.int().min(1).max(65536),
       shape: z.string().min(1).max(256),
-      decode: blocking,
-      prefill: blocking,
+      blocking,
     }),
   )
   .max(4096);

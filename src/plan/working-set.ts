@@ -32,8 +32,12 @@ export function workingSets(
     const room = Math.floor(capacity[level] * FILL);
     return { name, bytes, level, capacity: room, fits: bytes <= room };
   };
-  const x = set("activations nu x mb", Math.ceil(nu * layoutOf(shape).rowBytes * part), "L1");
-  const y = set("outputs nu x tu", 4 * nu * tu, "L1");
+  const x = set(
+    "activations nu x mb",
+    Math.ceil(Math.min(nu, tokens) * layoutOf(shape).rowBytes * part),
+    "L1",
+  );
+  const y = set("outputs nu x tu", 4 * Math.min(nu, tokens) * tu, "L1");
   if (tokens === 1) {
     const streamed = { level: "memory", capacity: pack.totalBytes, fits: true } as const;
     return [{ name: "weights mb x tb, read once", bytes: weights, ...streamed }, x, y];

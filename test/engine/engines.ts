@@ -1,7 +1,6 @@
 import { Engine } from "../../src/engine/engine.ts";
 import { compileModel, type EngineOptions, openModel } from "../../src/engine/load-model.ts";
 import { ModelProgram, type ProgramLimits } from "../../src/engine/model-program.ts";
-import { stepTableBytes } from "../../src/engine/step-table.ts";
 import { loadWeights, packKernels, stagingBytes } from "../../src/engine/weights.ts";
 import { verify } from "../../src/ir/verify.ts";
 import { ropeAngles } from "../../src/models/rope.ts";
@@ -39,11 +38,8 @@ export async function loadOn(
     const packers = packKernels(matrices.values(), isa);
     const kernels = [...program.kernels.values(), ...packers.values()];
     kernels.forEach(verify);
-    const dry = { weights: 0, cache: 0, work: 0 };
-    const tables =
-      stepTableBytes(program.steps("decode", dry)) + stepTableBytes(program.steps("prefill", dry));
-    const capacity =
-      weights.bytes + cache.bytes + work.bytes + stagingBytes(matrices.values()) + tables + PACK_TABLE_BYTES;
+    const regionBytes = weights.bytes + cache.bytes + work.bytes;
+    const capacity = regionBytes + stagingBytes(matrices.values()) + program.tableBytes + PACK_TABLE_BYTES;
     const backend = await target.create({ threads, kernels, capacity });
     const regions = {
       weights: backend.allocate(weights.bytes, "weights"),

@@ -37,7 +37,7 @@ async function load({ source, file, spec }: OpenFile, create: Create): Promise<E
   const matrices = new Map(
     linears(spec).map((linear) => {
       const format = formatNamed(file.tensors.get(linear.tensor)?.type ?? "");
-      const blocking = { mb: linear.cols, tb: tu, mu: 32, tu };
+      const blocking = { mb: linear.cols, tb: tu, mu: 32, tu, nu: 4 };
       return [
         linear.tensor,
         {
@@ -45,8 +45,7 @@ async function load({ source, file, spec }: OpenFile, create: Create): Promise<E
           source: format,
           packing: packing(format, linear.rows, linear.cols, TILE, isa),
           activations: { kind: "f32" },
-          decode: { ...blocking, nu: 1 },
-          prefill: { ...blocking, nu: 4 },
+          blocking,
         } as const,
       ];
     }),

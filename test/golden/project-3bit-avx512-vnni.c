@@ -12,7 +12,7 @@ static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return 
 // weights  3bit-g32, group 32, packed: 16 rows a tile, 1920 bytes
 // inputs   int8, one scale per 32 inputs
 // mini     mb 256 inputs x tb 32 outputs
-// micro    mu 32 inputs x tu 16 outputs x nu 2 tokens, 16 rows a register (avx512-vnni)
+// micro    mu 32 inputs x tu 16 outputs x nu 2, 1 tokens, 16 rows a register (avx512-vnni)
 void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
   char *const   weights  = (char *)arguments[0];   // packed weights
   char *const   x        = (char *)arguments[1];   // prepared activations, one row per token
@@ -27,7 +27,8 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t
   for (int32_t row_block = first; row_block < last; row_block += 2) {
     const int32_t i0 = row_block + 2;
     const int32_t block_end = i0 < last ? i0 : last;
-    for (int32_t token = 0; token < tokens; token += 2) {
+    const int32_t by_2 = tokens - ((tokens - 0) % 2);
+    for (int32_t token = 0; token < by_2; token += 2) {
       for (int32_t tile = row_block; tile < block_end; tile++) {
         const int32_t i1 = token + 1;
         char *const w_tile = weights + 1920 * (intptr_t)tile;
@@ -104,6 +105,57 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t
         }
         _mm512_storeu_ps(y0, acc0_0);
         _mm512_storeu_ps(y1, acc1_0);
+      }
+    }
+    for (int32_t token2 = by_2; token2 < tokens; token2++) {
+      for (int32_t tile2 = row_block; tile2 < block_end; tile2++) {
+        char *const w_tile2 = weights + 1920 * (intptr_t)tile2;
+        char *const x0_2 = x + 320 * (intptr_t)token2;
+        char *const y0_2 = (y + (intptr_t)token2 * y_stride) + 64 * (intptr_t)tile2;
+        __m512 acc0_0_2 = _mm512_set1_ps(0.0f);
+        acc0_0_2 = _mm512_loadu_ps(y0_2);
+        for (int32_t group2 = 0; group2 < 8; group2++) {
+          char *const record2 = w_tile2 + 240 * (intptr_t)group2;
+          char *const x0_group2 = x0_2 + 32 * (intptr_t)group2;
+          __builtin_prefetch(record2 + 2304, 0, 3);
+          const __m512i w0_4 = _mm512_loadu_si512(record2 + 48);
+          __builtin_prefetch(record2 + 2352, 0, 3);
+          const __m512i w0_5 = _mm512_loadu_si512(record2 + 176);
+          __builtin_prefetch(record2 + 2480, 0, 3);
+          const __m512i q0_k0_2 = _mm512_or_si512(_mm512_and_si512(w0_4, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_5, 2), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k0_2 = _mm512_set1_epi32(load_i32(x0_group2));
+          __m512i dot0_0_2 = _mm512_dpbusd_epi32(_mm512_set1_epi32(0), q0_k0_2, x0_k0_2);
+          const __m512i q0_k8_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_4, 2), _mm512_set1_epi8(0x03)), _mm512_and_si512(w0_5, _mm512_set1_epi8(0x04)));
+          const __m512i x0_k8_2 = _mm512_set1_epi32(load_i32(x0_group2 + 8));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k8_2, x0_k8_2);
+          const __m512i q0_k16_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_4, 4), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_5, 2), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k16_2 = _mm512_set1_epi32(load_i32(x0_group2 + 16));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k16_2, x0_k16_2);
+          const __m512i q0_k24_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_4, 6), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_5, 4), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k24_2 = _mm512_set1_epi32(load_i32(x0_group2 + 24));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k24_2, x0_k24_2);
+          const __m512i w0_6 = _mm512_loadu_si512(record2 + 112);
+          __builtin_prefetch(record2 + 2416, 0, 3);
+          const __m512i q0_k4_2 = _mm512_or_si512(_mm512_and_si512(w0_6, _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_slli_epi16(w0_5, 1), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k4_2 = _mm512_set1_epi32(load_i32(x0_group2 + 4));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k4_2, x0_k4_2);
+          const __m512i q0_k12_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_6, 2), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_5, 1), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k12_2 = _mm512_set1_epi32(load_i32(x0_group2 + 12));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k12_2, x0_k12_2);
+          const __m512i q0_k20_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_6, 4), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_5, 3), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k20_2 = _mm512_set1_epi32(load_i32(x0_group2 + 20));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k20_2, x0_k20_2);
+          const __m512i q0_k28_2 = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi16(w0_6, 6), _mm512_set1_epi8(0x03)), _mm512_and_si512(_mm512_srli_epi16(w0_5, 5), _mm512_set1_epi8(0x04)));
+          const __m512i x0_k28_2 = _mm512_set1_epi32(load_i32(x0_group2 + 28));
+          dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k28_2, x0_k28_2);
+          const float f2 = load_f32(x0_2 + 4 * (intptr_t)group2 + 256);
+          const int32_t i4 = load_i32(x0_2 + 4 * (intptr_t)group2 + 288);
+          const __m512 scale0_2 = _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(record2)));
+          const __m512i vi1 = _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(record2 + 32)));
+          const __m512 vf3 = _mm512_fmadd_ps(_mm512_cvtepi32_ps(vi1), _mm512_set1_ps((0.0f - (float)i4)), _mm512_cvtepi32_ps(dot0_0_2));
+          acc0_0_2 = _mm512_fmadd_ps(vf3, _mm512_mul_ps(scale0_2, _mm512_set1_ps(f2)), acc0_0_2);
+        }
+        _mm512_storeu_ps(y0_2, acc0_0_2);
       }
     }
   }

@@ -105,6 +105,10 @@ const CHOICES: readonly Choice[] = [
   { format: "Q4_0", rows: 33, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 4 },
   { format: "Q4_0", rows: 200, cols: 96, tokens: 8, activations: int8(32), tile: 4, nu: 4, tiles: 2 },
   { format: "Q4_0", rows: 40, cols: 64, tokens: 9, activations: int8(32), tile: 1, nu: 8 },
+  // Every size of the steps that do the rest of the tokens.
+  { format: "Q4_0", rows: 20, cols: 64, tokens: 15, activations: int8(32), tile: 1, nu: 8, accumulate: true },
+  { format: "4bit-g32", rows: 20, cols: 172, tokens: 6, activations: int8(32), tile: 2, nu: 4, mb: 64 },
+  { format: "F16", rows: 20, cols: 33, tokens: 7, activations: f32, tile: 1, nu: 4 },
   // More threads than tiles.
   { format: "Q4_0", rows: 8, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 1, threads: 5 },
   { format: "F16", rows: 40, cols: 33, tokens: 5, activations: f32, tile: 1, nu: 4, tiles: 2, threads: 3 },

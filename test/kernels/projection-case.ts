@@ -81,14 +81,12 @@ export function projectionWork(isa: Isa, shape: Shape, data: Data, given = data.
 }
 
 function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = data.source): ProjectionWork {
-  const { rows, cols, tokens, blocking } = shape;
+  const { rows, cols, tokens } = shape;
   const { packed, layout } = kernels;
   const stride = paddedCols(packed.tiles * packed.tileRows);
-  // Tokens past the last one: as many as a block of `nu` may have. Their inputs are poison, their outputs unused.
-  const allTokens = Math.ceil(tokens / blocking.nu) * blocking.nu;
   const weights = output("weights", packed.totalBytes);
-  const prepared = output("prepared", allTokens * layout.rowBytes);
-  const y = output("y", initialOutputs(shape, data, allTokens, stride));
+  const prepared = output("prepared", tokens * layout.rowBytes);
+  const y = output("y", initialOutputs(shape, data, stride));
   const counts = input("counts", i32(tokens));
   const source = input("source", given);
   const x = input("x", paddedRows(data.x, cols));
@@ -120,13 +118,8 @@ function nameOf({ format, rows, cols, tokens, blocking, activations, accumulate,
 }
 
 /** Poison, or what is added to; zeros in the rows of the last tile that the matrix does not have. */
-function initialOutputs(
-  { rows, tokens, accumulate }: Shape,
-  { before }: Data,
-  allTokens: number,
-  stride: number,
-): Float32Array {
-  const y = new Float32Array(allTokens * stride);
+function initialOutputs({ rows, tokens, accumulate }: Shape, { before }: Data, stride: number): Float32Array {
+  const y = new Float32Array(tokens * stride);
   if (!accumulate) return new Float32Array(new Uint8Array(y.buffer).fill(POISON).buffer);
   for (let t = 0; t < tokens; t++) y.set(before.subarray(t * rows, (t + 1) * rows), t * stride);
   return y;

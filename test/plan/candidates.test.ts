@@ -22,7 +22,7 @@ function isLegal(
     (mb === shape.cols || (mb < shape.cols && mb % inputUnit(shape) === 0)) &&
     mu % CHUNK === 0 &&
     nu >= 1 &&
-    nu < 2 * tokens
+    nu <= tokens
   );
 }
 

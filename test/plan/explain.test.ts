@@ -25,10 +25,10 @@ describe("explainProjection", () => {
       speeds        3.00 GHz (assumed), memory 40.0 GB/s, 10.0 for one thread (assumed)
       mini-GEMV     mb 11008 inputs x tb 16 outputs
       micro-GEMV    mu 32 inputs x tu 16 outputs x nu 1 token
-      loops         row blocks          16  x 16 outputs
+      loops         row blocks          64  x 16 outputs
                     input blocks         1  x 11008 inputs
                     tokens               1  x 1 tokens
-                    row tiles            4  x 16 outputs
+                    row tiles            1  x 16 outputs
                     micro-GEMV inputs  344  x 32 inputs
       working sets  weights mb x tb, read once  90.0 KiB  streamed from memory
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
@@ -38,7 +38,7 @@ describe("explainProjection", () => {
                     30.5 GB/s of weights, 117 Gop/s
                     computing   169 µs
                     memory      743 µs
-                    L2 and L3  9.76 µs
+                    L2 and L3  7.81 µs
                     overhead   2.92 µs
       "
     `);
@@ -72,23 +72,34 @@ describe("explainModel", () => {
       down                     32 x     4096   14336  Q4_0     int8 per 32  1008 MiB
       output                    1 x   128256    4096  Q8_0     int8 per 32   532 MiB
 
-      decode, 1 token          mb x tb     mu x tu x nu      one  GB/s  Gop/s  limit
-      query, attention-output  4096 x 16   32 x 16 x 1    311 µs  30.4    108  memory
-      key, value               4096 x 16   32 x 16 x 1   78.5 µs  30.1    107  memory
-      gate, up                 4096 x 16   32 x 16 x 1   1.09 ms  30.4    108  memory
-      down                     14336 x 16  32 x 16 x 1   1.08 ms  30.5    109  memory
-      output                   4096 x 16   32 x 16 x 1   18.1 ms  30.9   58.1  memory
+      blocking                 mb x tb     mu x tu x nu
+      query, attention-output  4096 x 32   32 x 16 x 4
+      key, value               4096 x 16   32 x 16 x 4
+      gate, up                 4096 x 32   32 x 16 x 4
+      down                     14336 x 64  32 x 16 x 4
+      output                   4096 x 16   32 x 16 x 4
 
-      prefill, 256 tokens      mb x tb    mu x tu x nu      one   GB/s  Gop/s  limit
-      query, attention-output  4096 x 32  32 x 16 x 4   13.5 ms  0.700    637  arithmetic
-      key, value               4096 x 16  32 x 16 x 4   3.38 ms  0.698    635  arithmetic
-      gate, up                 4096 x 32  32 x 16 x 4   47.2 ms  0.700    637  arithmetic
-      down                     4096 x 64  32 x 16 x 4   48.9 ms  0.675    614  arithmetic
-      output                   1024 x 16  32 x 16 x 4    695 ms  0.803    387  arithmetic
+      decode, 1 token              one  GB/s  Gop/s  limit
+      query, attention-output   311 µs  30.4    108  memory
+      key, value               78.5 µs  30.1    107  memory
+      gate, up                 1.09 ms  30.4    108  memory
+      down                     1.08 ms  30.5    109  memory
+      output                   18.1 ms  30.9   58.2  memory
+
+      prefill, 256 tokens          one   GB/s  Gop/s  limit
+      query, attention-output  13.5 ms  0.700    637  arithmetic
+      key, value               3.38 ms  0.698    635  arithmetic
+      gate, up                 47.2 ms  0.700    637  arithmetic
+      down                     49.1 ms  0.673    613  arithmetic
+      output                    692 ms  0.807    389  arithmetic
 
       weights  4.18 GiB packed
       decode   147 ms for 1 token: 6.80 tokens/s, weights at 30.5 GB/s
-      prefill  5.68 s for 256 tokens: 45.1 tokens/s, weights at 0.789 GB/s
+      batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.8 GB/s
+               158 ms for 4 tokens: 25.2 tokens/s, weights at 28.3 GB/s
+               232 ms for 8 tokens: 34.5 tokens/s, weights at 19.4 GB/s
+               421 ms for 16 tokens: 38.0 tokens/s, weights at 10.7 GB/s
+      prefill  5.69 s for 256 tokens: 45.0 tokens/s, weights at 0.789 GB/s
       "
     `);
   });

@@ -45,16 +45,17 @@ describe("trafficOf", () => {
 
   it("counts a thread's parts, and memory for all threads", () => {
     // 128 tiles, a part each: 100 threads take one or two.
-    const { memory, memoryOfAll } = traffic({ tb: 8, tokens: 4, threads: 100 });
+    const { memory, memoryOfAll } = traffic({ tb: 8, tokens: 16, threads: 100 });
     expect([memory, memoryOfAll]).toEqual([2 * pack.tileBytes, weights]);
     // One token: 12 parts of 192 KiB for 3 threads.
     const decode = roundsOf({ mb: cols, tb: 8, mu: 32, tu: 8, nu: 1 }, pack, 1, 3);
     expect(decode).toEqual({
       share: (4 * 128) / 12,
-      rowBlocks: 4,
+      rowBlocks: 44,
       inputBlocks: 1,
+      tokens: 1,
       tokenSteps: 1,
-      blockTiles: 11,
+      blockTiles: 1,
     });
   });
 });

@@ -19,8 +19,7 @@ const entry: TunedShape = {
   isa: "avx2",
   threads: 2,
   shape: shapeKey(shape),
-  decode: { mb: 4096, tb: 16, mu: 32, tu: 16, nu: 1 },
-  prefill: { mb: 1024, tb: 64, mu: 32, tu: 16, nu: 4 },
+  blocking: { mb: 1024, tb: 64, mu: 32, tu: 16, nu: 4 },
 };
 
 describe("plans", () => {
@@ -28,21 +27,18 @@ describe("plans", () => {
     planWeights(genericMachine({ tuned }), avx2, shape, { threads });
 
   it("take what was tuned for the shape, the ISA and the threads", () => {
-    const { tuned, tile, decode, prefill } = plan([entry]);
+    const { tuned, tile, blocking, decode, prefill } = plan([entry]);
     expect([tuned, tile]).toEqual([true, 2]);
-    expect([decode.blocking, prefill.blocking]).toEqual([entry.decode, entry.prefill]);
+    for (const chosen of [blocking, decode.blocking, prefill.blocking])
+      expect(chosen).toEqual(entry.blocking);
     expect(decode.predicted.seconds).toBeGreaterThan(0);
     expect(plan([entry], 3).tuned).toBe(false);
     expect(plan([{ ...entry, isa: "avx512-vnni" }]).tuned).toBe(false);
   });
 
-  it("take nothing that is not a candidate, or two packings at once", () => {
-    for (const wrong of [
-      { ...entry, decode: { ...entry.decode, nu: 2 } },
-      { ...entry, prefill: { ...entry.prefill, tb: 17 } },
-      { ...entry, prefill: { ...entry.prefill, tu: 8, tb: 64 } },
-    ]) {
-      expect(plan([wrong]).tuned).toBe(false);
+  it("take nothing that is not a candidate", () => {
+    for (const wrong of [{ nu: 5 }, { tb: 17 }, { tu: 12 }, { mb: 100 }]) {
+      expect(plan([{ ...entry, blocking: { ...entry.blocking, ...wrong } }]).tuned).toBe(false);
     }
   });
 
@@ -58,7 +54,7 @@ describe("the record", () => {
   it("is kept per machine, one entry for a shape", async () => {
     expect(loadTuning(machine, env)).toEqual({ tuning: [] });
     await saveTuned(machine, entry, env);
-    const better = { ...entry, decode: { ...entry.decode, tu: 8, tb: 8 } };
+    const better = { ...entry, blocking: { ...entry.blocking, tu: 8, tb: 8 } };
     await saveTuned(machine, better, env);
     await saveTuned(machine, { ...entry, threads: 1 }, env);
     expect(loadTuning(machine, env)).toEqual({ tuning: [better, { ...entry, threads: 1 }] });
@@ -67,7 +63,7 @@ describe("the record", () => {
   });
 
   it("is not used when damaged, which is told, and is written anew", async () => {
-    for (const text of ["", "{", '[{"isa":"avx2"}]', JSON.stringify([{ ...entry, decode: { mb: -1 } }])]) {
+    for (const text of ["", "{", '[{"isa":"avx2"}]', JSON.stringify([{ ...entry, blocking: { mb: -1 } }])]) {
       writeFileSync(tuningPath(machine, env), text);
       const { tuning, problem } = loadTuning(machine, env);
       expect(tuning).toEqual([]);
