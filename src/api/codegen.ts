@@ -25,7 +25,7 @@ export type { Kernel } from "../ir/types.ts";
 export { ISAS, isaNamed } from "../isa/index.ts";
 export type { Isa } from "../isa/isa.ts";
 export type { Activations } from "../kernels/activations.ts";
-export type { Blocking } from "../kernels/projection.ts";
+export type { Blocking } from "../kernels/blocking.ts";
 export { defaultActivations } from "../plan/activations.ts";
 export type { Limit, Prediction } from "../plan/cost.ts";
 export { explainModel, explainProjection } from "../plan/explain.ts";

@@ -1,5 +1,5 @@
 import type { Activations } from "../kernels/activations.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import type { Linear } from "../models/model.ts";
 import type { Format } from "../quant/formats.ts";
 import type { Packing } from "../quant/packing.ts";

@@ -15,6 +15,7 @@ import { type ProjectionSpec, projection, projectionName } from "../kernels/proj
 import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
 import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
+import { scratchBytes } from "../kernels/weight-source.ts";
 import { type Linear, type ModelSpec, vectors } from "../models/model.ts";
 import { projectionParts, rowParts, STEP_ROWS, stepParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
@@ -98,6 +99,16 @@ export class ModelProgram {
     return stepParts(this.threads);
   }
 
+  /** Memory for expanded weights: that of the projection with the largest blocks, since they come one after the other. */
+  private get scratch(): number {
+    const bytes = ({ packing, blocking }: MatrixPlan) => {
+      const { format, cols } = packing;
+      const parts = projectionParts(packing, this.limits.maxRows, this.threads);
+      return parts * scratchBytes({ format, cols, blocking }, this.isa);
+    };
+    return Math.max(...[...this.matrices.values()].map(bytes));
+  }
+
   private layOutWork(): void {
     const { config, output } = this.spec;
     const { work, limits } = this;
@@ -117,6 +128,7 @@ export class ModelProgram {
     row("up", config.intermediateSize);
     work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
     work.add("scores", this.parts * scoreBytes(this.attention, limits.contextLength));
+    work.add("scratch", this.scratch);
     work.add("logits", 4 * limits.maxOutputs * paddedCols(output.rows));
   }
 
@@ -246,6 +258,7 @@ class StepWriter {
           stride,
           plan.packing.tiles,
           this.count(rows),
+          ...(plan.blocking.expand ? [this.work("scratch")] : []),
         ],
         i === targets.length - 1,
         projectionParts(plan.packing, this.rows, this.program.threads),

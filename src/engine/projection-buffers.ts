@@ -1,6 +1,11 @@
 import { Rng } from "../base/rng.ts";
+import type { Isa } from "../isa/isa.ts";
 import { activationKey, paddedCols } from "../kernels/activations.ts";
+import type { ProjectionSpec } from "../kernels/projection.ts";
+import { scratchBytes } from "../kernels/weight-source.ts";
+import { projectionParts } from "../plan/parts.ts";
 import { layoutOf } from "../plan/shape.ts";
+import { type Packing, packing } from "../quant/packing.ts";
 import type { Region } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { ProjectionCase } from "./time-projection.ts";
@@ -9,7 +14,7 @@ import type { ProjectionCase } from "./time-projection.ts";
 export class ProjectionBuffers {
   private readonly layout = new Layout();
 
-  constructor(cases: readonly ProjectionCase[]) {
+  constructor(cases: readonly ProjectionCase[], isa: Isa, threads: number) {
     const sizes = new Map<string, number>();
     const grow = (name: string, bytes: number) => sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
     for (const c of cases) {
@@ -18,6 +23,9 @@ export class ProjectionBuffers {
       grow("outputs", 4 * tokens * paddedCols(shape.rows));
       grow(preparedName(c), tokens * layoutOf(shape).rowBytes);
       grow(countName(c), 4);
+      const spec = specOf(c);
+      const parts = projectionParts(packingOf(c, isa), tokens, threads);
+      grow("scratch", parts * scratchBytes(spec, isa));
     }
     for (const [name, bytes] of sizes) this.layout.add(name, bytes);
   }
@@ -38,15 +46,25 @@ export class ProjectionBuffers {
     }
   }
 
-  offsetsOf(c: ProjectionCase): { inputs: number; prepared: number; outputs: number; count: number } {
+  offsetsOf(c: ProjectionCase) {
     const of = (name: string) => this.layout.offset(name);
     return {
       inputs: of("inputs"),
       prepared: of(preparedName(c)),
       outputs: of("outputs"),
       count: of(countName(c)),
+      scratch: of("scratch"),
     };
   }
+}
+
+export function specOf({ shape, blocking }: ProjectionCase): ProjectionSpec {
+  const { format, cols, activations } = shape;
+  return { format, cols, activations, blocking, accumulate: false };
+}
+
+export function packingOf({ shape, blocking }: ProjectionCase, isa: Isa): Packing {
+  return packing(shape.format, shape.rows, shape.cols, blocking.tu / isa.lanes, isa);
 }
 
 function preparedName({ shape }: ProjectionCase): string {

@@ -4,12 +4,13 @@ import type { Kernel } from "../ir/types.ts";
 import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
 import { paddedCols } from "../kernels/activations.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
-import { type Blocking, type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
+import { projection, projectionName } from "../kernels/projection.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import { layoutOf, type ProjectionShape } from "../plan/shape.ts";
 import { rowBytes } from "../quant/formats.ts";
-import { type Packing, packing } from "../quant/packing.ts";
+import type { Packing } from "../quant/packing.ts";
 import {
   type Backend,
   type BackendRequest,
@@ -18,7 +19,7 @@ import {
   type Region,
   type Step,
 } from "./backend.ts";
-import { fillWeights, ProjectionBuffers } from "./projection-buffers.ts";
+import { fillWeights, ProjectionBuffers, packingOf, specOf } from "./projection-buffers.ts";
 import { type Calls, type Effort, median, timeInTurns } from "./stopwatch.ts";
 
 /** A projection to time: y = W · x of this shape with this blocking, for so many tokens. */
@@ -90,7 +91,7 @@ export class ProjectionTimer {
    */
   static async create(request: TimerRequest): Promise<ProjectionTimer> {
     const { open, isa, threads, cases, effort = PROJECTION_EFFORT, signal } = request;
-    const buffers = new ProjectionBuffers(cases);
+    const buffers = new ProjectionBuffers(cases, isa, threads);
     const largest = Math.max(...cases.map((c) => slotBytes(packingOf(c, isa))));
     const bytes = Math.max(effort.bufferBytes, largest) + REGION_ALIGNMENT;
     const capacity = bytes + buffers.bytes + TABLE_BYTES * cases.length;
@@ -144,7 +145,7 @@ export class ProjectionTimer {
     const { isa, threads } = this.backend;
     const pack = packingOf(c, isa);
     const kernel = projectionName(specOf(c));
-    const { prepared, outputs, count } = this.addresses(c);
+    const { prepared, outputs, count, scratch } = this.addresses(c);
     const stride = 4 * paddedCols(c.shape.rows);
     const parts = projectionParts(pack, c.tokens, threads);
     const room = Math.floor((this.weights.bytes - REGION_ALIGNMENT) / slotBytes(pack));
@@ -152,6 +153,7 @@ export class ProjectionTimer {
     return this.repetition(slots, (slot) => {
       const weights = this.weights.address + slot * slotBytes(pack);
       const values = [weights, prepared, outputs, stride, pack.tiles, count];
+      if (c.blocking.expand) values.push(scratch);
       return { kernel, arguments: values, barrier: true, parts };
     });
   }
@@ -176,12 +178,13 @@ export class ProjectionTimer {
 
   private addresses(c: ProjectionCase): ReturnType<ProjectionBuffers["offsetsOf"]> {
     const { address } = this.memory;
-    const { inputs, prepared, outputs, count } = this.buffers.offsetsOf(c);
+    const { inputs, prepared, outputs, count, scratch } = this.buffers.offsetsOf(c);
     return {
       inputs: address + inputs,
       prepared: address + prepared,
       outputs: address + outputs,
       count: address + count,
+      scratch: address + scratch,
     };
   }
 }
@@ -195,15 +198,6 @@ function timing({ shape, tokens }: ProjectionCase, passes: readonly number[]): P
     gbs: (rows * rowBytes(format, cols)) / seconds / 1e9,
     gops: (2 * rows * cols * tokens) / seconds / 1e9,
   };
-}
-
-function specOf({ shape, blocking }: ProjectionCase): ProjectionSpec {
-  const { format, cols, activations } = shape;
-  return { format, cols, activations, blocking, accumulate: false };
-}
-
-function packingOf({ shape, blocking }: ProjectionCase, isa: Isa): Packing {
-  return packing(shape.format, shape.rows, shape.cols, blocking.tu / isa.lanes, isa);
 }
 
 /** Bytes from one copy of the weights to the next. */

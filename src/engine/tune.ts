@@ -1,6 +1,6 @@
 import { at } from "../base/assert.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { tilesOf } from "../plan/candidates.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { ShapePlan } from "../plan/model-plan.ts";
@@ -79,9 +79,10 @@ function contenders(
   const found = tilesOf(isa).flatMap((tile) => {
     const micros = new Map<string, Blocking>();
     for (const { blocking: b, seconds } of scored) {
-      const isNew = b.tu === tile * isa.lanes && !micros.has(`${b.mu} ${b.nu}`);
+      const key = `${b.mu} ${b.nu} ${b.expand}`;
+      const isNew = b.tu === tile * isa.lanes && !micros.has(key);
       if (isNew && micros.size < MICROS && (seconds <= limit || micros.size === 0)) {
-        micros.set(`${b.mu} ${b.nu}`, b);
+        micros.set(key, b);
       }
     }
     return [...micros.values()];
@@ -90,7 +91,7 @@ function contenders(
   return [planned, ...found.filter((b) => JSON.stringify(order(b)) !== JSON.stringify(order(planned)))];
 }
 
-const order = ({ mb, tb, mu, tu, nu }: Blocking) => [mb, tb, mu, tu, nu];
+const order = ({ mb, tb, mu, tu, nu, expand = false }: Blocking) => [mb, tb, mu, tu, nu, expand];
 
 /** Which of the blockings, given their times for each load, has the least for all; the first unless that is clear. */
 function fastest(timed: readonly (readonly number[])[], loads: readonly Load[]): number {

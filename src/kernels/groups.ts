@@ -27,8 +27,10 @@ export function quantizedInputs(
   const { b, format, pack, layout } = c;
   const size = groupSize(format, cols);
   const valueBytes = layout.activations.kind === "f32" ? 4 : 1;
+  // Of an expanded block, the first record is the block's.
+  const recordIndex = (g: Value<"i32">) => (pack.stored ? g : b.op.isub(g, block.start));
   const groupAt = (g: Value<"i32">): GroupCursors => ({
-    record: cursor(b.named("record", b.op.addr(w, g, { stride: pack.recordBytes, offset: 0 }))),
+    record: cursor(b.named("record", b.op.addr(w, recordIndex(g), { stride: pack.recordBytes, offset: 0 }))),
     x: xs.map((x, t) =>
       cursor(b.named(`x${t}_group`, b.op.addr(x, g, { stride: size * valueBytes, offset: 0 }))),
     ),
@@ -82,7 +84,7 @@ function group(c: Context, at: GroupCursors, inputs: number): void {
   const segment = Math.min(layout.segment, inputs);
   const whole = Math.floor(inputs / segment);
   const codes = advance(at.record, pack.headerBytes);
-  prefetch(b, at.record, 0, pack.headerBytes);
+  if (pack.stored) prefetch(b, at.record, 0, pack.headerBytes);
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [codes, chunkCount(segment) * pack.chunkBytes],
   };

@@ -1,55 +1,26 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
-import { CHUNK, type Format, groupSize } from "../quant/formats.ts";
-import { type Packing, packing } from "../quant/packing.ts";
+import { CHUNK, groupSize } from "../quant/formats.ts";
 import { type Activations, activationLayout } from "./activations.ts";
+import { type Blocking, EXPANDED_STEPS, packedSizes } from "./blocking.ts";
+import { expandTile } from "./expand.ts";
 import { floatInputs } from "./float-inputs.ts";
 import { type InputBlock, quantizedInputs } from "./groups.ts";
+import {
+  expandedSource,
+  packedSource,
+  packingOf,
+  quantized,
+  scratchBytes,
+  type WeightSource,
+  type WeightSpec,
+} from "./weight-source.ts";
 import { splitWork } from "./work.ts";
 
-/**
- * The blocking of one projection, in the paper's terms. The mini-GEMV is `mb` inputs × `tb` outputs, the micro-GEMV
- * inside it `mu` inputs × `tu` outputs × `nu` tokens, held in registers.
- */
-export interface Blocking {
-  /** Inputs of the mini-GEMV: a multiple of the group, or all of them. */
-  readonly mb: number;
-  /** Outputs of the mini-GEMV: a multiple of `tu`. */
-  readonly tb: number;
-  /** Inputs unrolled in the micro-GEMV: a multiple of CHUNK. */
-  readonly mu: number;
-  /** Outputs of the micro-GEMV: row vectors × lanes, the row tile of the packed weights. */
-  readonly tu: number;
-  /** Tokens of the micro-GEMV; what is left of the tokens goes to smaller ones (`tokenSteps`). */
-  readonly nu: number;
-}
-
-/** Tokens of the micro-GEMVs that do the rest, largest first: each costs less than one that is padded. */
-const REST = [4, 3, 2, 1];
-
-/** The micro-GEMVs of a kernel by their tokens, `nu` first. */
-function tokenSizes(nu: number): number[] {
-  return [nu, ...REST.filter((size) => size < nu)];
-}
-
-/** How a kernel goes through `tokens` tokens: so many steps of each size. */
-export function tokenSteps(nu: number, tokens: number): { readonly size: number; readonly count: number }[] {
-  let left = tokens;
-  const steps = tokenSizes(nu).map((size) => {
-    const count = Math.floor(left / size);
-    left -= count * size;
-    return { size, count };
-  });
-  return steps.filter(({ count }) => count > 0);
-}
-
 /** What a projection kernel is generated for. `rows` and the number of tokens are run-time values. */
-export interface ProjectionSpec {
-  readonly format: Format;
-  readonly cols: number;
+export interface ProjectionSpec extends WeightSpec {
   readonly activations: Activations;
-  readonly blocking: Blocking;
   /** Adds to the output (a residual connection) instead of replacing it. */
   readonly accumulate: boolean;
 }
@@ -64,7 +35,7 @@ export function projectionName({
 }: ProjectionSpec): string {
   const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
   const name = format.name.toLowerCase().replaceAll("-", "_");
-  return `project_${accumulate ? "add_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}`;
+  return `project_${accumulate ? "add_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
 }
 
 /**
@@ -80,42 +51,95 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const yStride = b.parameter("y_stride", "i32", "bytes from one token's outputs to the next");
   const tiles = b.parameter("tiles", "i32", "row tiles");
   const counts = b.parameter("counts", "ptr", "i32: number of tokens");
+  const bytes = scratchBytes(spec, target);
+  const scratch = blocking.expand
+    ? b.parameter("scratch", "ptr", `expanded weights, ${bytes} bytes per part of the step`)
+    : undefined;
   const tokens = b.named("tokens", b.op.iload(counts, { offset: 0 }));
+  const mine = scratch && b.named("block", b.op.addr(scratch, b.thread, { stride: bytes, offset: 0 }));
+  const packed = packedSource(b, spec, weights);
   splitWork(b, tiles, (first, last) => {
-    const tile = { weights, x, y, yStride };
+    const outputs = { x, y, yStride };
     rowBlocks(b, blocking, first, last, (from, to) => {
       inputBlocks(b, spec, (inputs) => {
-        tokenBlocks(b, blocking.nu, tokens, (token, nu) => {
+        const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
           b.loop("tile", from, to, 1, (index) => {
-            microGemv(b, spec, { ...tile, token, index }, nu, inputs);
+            microGemv(b, spec, source, { ...outputs, token, index }, nu, inputs);
           });
-        });
+        const done = mine
+          ? expandedTokens(b, blocking.nu, tokens, (all) => {
+              const source = expandedSource(b, spec, mine, from);
+              b.loop("expand", from, to, 1, (index) => expand(b, packed, source, index, inputs));
+              b.loop("token", 0, all, blocking.nu, (token) => step(source, blocking.nu, token));
+            })
+          : b.i(0);
+        tokenBlocks(b, packedSizes(blocking), done, tokens, (token, nu) => step(packed, nu, token));
       });
     });
   });
   return b.build(projectionName(spec), header(spec, target));
 }
 
-/** One micro-GEMV of the kernel, `nu` tokens and all inputs, on its own: for who wants to know what it takes. */
-export function microGemvAlone(spec: ProjectionSpec, target: Target): readonly Statement[] {
+/** Copies a tile's weights of a block of inputs from one source to the other, expanded. */
+function expand(
+  b: KernelBuilder,
+  from: WeightSource,
+  to: WeightSource,
+  index: Value<"i32">,
+  inputs: InputBlock,
+): void {
+  const w = b.named("w_tile", from.tileAt(index));
+  expandTile({ b, ...quantized(from.pack) }, to.pack, w, b.named("out", to.tileAt(index)), inputs);
+}
+
+/** Calls `body` with the number of tokens that are done with expanded weights, if there are any; returns it. */
+function expandedTokens(
+  b: KernelBuilder,
+  nu: number,
+  tokens: Value<"i32">,
+  body: (all: Value<"i32">) => void,
+): Value<"i32"> {
+  const { op } = b;
+  const whole = op.isub(tokens, op.irem(tokens, b.i(nu)));
+  const enough = op.ilt(b.i(EXPANDED_STEPS * nu - 1), tokens);
+  const all = b.named("expanded_tokens", op.iselect(enough, whole, b.i(0)));
+  b.if(enough, () => body(all));
+  return all;
+}
+
+/** Parts of the kernel on their own, for who wants to know what they take: all inputs of a row tile. */
+export function microGemvAlone(
+  spec: ProjectionSpec,
+  expanded: boolean,
+  target: Target,
+): readonly Statement[] {
   const b = new KernelBuilder(target);
-  const pointer = (name: string) => b.parameter(name, "ptr", name);
-  const integer = (name: string) => b.parameter(name, "i32", name);
-  const at = {
-    weights: pointer("weights"),
-    x: pointer("x"),
-    y: pointer("y"),
-    yStride: integer("y_stride"),
-    token: integer("token"),
-    index: integer("tile"),
-  };
-  microGemv(b, spec, at, spec.blocking.nu, allInputs(b, spec));
+  const { pointer, integer } = namedParameters(b);
+  const first = integer("first");
+  const source = expanded
+    ? expandedSource(b, spec, pointer("block"), first)
+    : packedSource(b, spec, pointer("weights"));
+  const at = { x: pointer("x"), y: pointer("y"), yStride: integer("y_stride"), token: integer("token") };
+  microGemv(b, spec, source, { ...at, index: integer("tile") }, spec.blocking.nu, allInputs(b, spec));
   return b.build("micro_gemv", []).body;
 }
 
-/** The packed layout as far as the kernel knows it: the rows are a run-time value. */
-function packingOf({ format, cols, blocking }: ProjectionSpec, target: Target): Packing {
-  return packing(format, blocking.tu, cols, blocking.tu / target.lanes, target);
+/** See `microGemvAlone`. */
+export function expansionAlone(spec: ProjectionSpec, target: Target): readonly Statement[] {
+  const b = new KernelBuilder(target);
+  const { pointer, integer } = namedParameters(b);
+  const first = integer("first");
+  const packed = packedSource(b, spec, pointer("weights"));
+  const to = expandedSource(b, spec, pointer("block"), first);
+  expand(b, packed, to, integer("tile"), allInputs(b, spec));
+  return b.build("expansion", []).body;
+}
+
+function namedParameters(b: KernelBuilder) {
+  return {
+    pointer: (name: string) => b.parameter(name, "ptr", name),
+    integer: (name: string) => b.parameter(name, "i32", name),
+  };
 }
 
 function header(spec: ProjectionSpec, target: Target): string[] {
@@ -131,7 +155,10 @@ function header(spec: ProjectionSpec, target: Target): string[] {
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,
     `mini     mb ${blocking.mb} inputs x tb ${blocking.tb} outputs`,
-    `micro    mu ${blocking.mu} inputs x tu ${blocking.tu} outputs x nu ${tokenSizes(blocking.nu).join(", ")} tokens, ${target.lanes} rows a register (${target.name})`,
+    ...(blocking.expand
+      ? [`         from ${EXPANDED_STEPS * blocking.nu} tokens on expanded, ${blocking.nu} tokens at a time`]
+      : []),
+    `micro    mu ${blocking.mu} inputs x tu ${blocking.tu} outputs x nu ${packedSizes(blocking).join(", ")} tokens, ${target.lanes} rows a register (${target.name})`,
   ];
 }
 
@@ -174,15 +201,16 @@ function allInputs(b: KernelBuilder, { format, cols }: ProjectionSpec): InputBlo
   return { start: b.i(0), end: b.i(groups), hasRagged: true, isFirst: true };
 }
 
-/** The tokens `nu` at a time, then the rest by smaller sizes: what `tokenSteps` counts. */
+/** The tokens from `done` on by decreasing sizes: what `tokenSteps` counts. */
 function tokenBlocks(
   b: KernelBuilder,
-  nu: number,
+  sizes: readonly number[],
+  done: Value<"i32">,
   tokens: Value<"i32">,
   body: (token: Value<"i32">, size: number) => void,
 ): void {
-  let start = b.i(0);
-  for (const size of tokenSizes(nu)) {
+  let start = done;
+  for (const size of sizes) {
     const left = b.op.irem(b.op.isub(tokens, start), b.i(size));
     const end = size === 1 ? tokens : b.named(`by_${size}`, b.op.isub(tokens, left));
     b.loop("token", start, end, size, (token) => body(token, size));
@@ -192,7 +220,6 @@ function tokenBlocks(
 
 /** Operands of the kernel, and the token and row tile that a micro-GEMV starts at. */
 interface Tile {
-  readonly weights: Value<"ptr">;
   readonly x: Value<"ptr">;
   readonly y: Value<"ptr">;
   readonly yStride: Value<"i32">;
@@ -201,12 +228,17 @@ interface Tile {
 }
 
 /** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
-function microGemv(b: KernelBuilder, spec: ProjectionSpec, at: Tile, nu: number, inputs: InputBlock): void {
-  const { format, cols, activations, blocking, accumulate } = spec;
-  const pack = packingOf(spec, b.target);
+function microGemv(
+  b: KernelBuilder,
+  { format, cols, activations, blocking, accumulate }: ProjectionSpec,
+  { pack, tileAt }: WeightSource,
+  at: Tile,
+  nu: number,
+  inputs: InputBlock,
+): void {
   const layout = activationLayout(activations, format, cols);
   const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
-  const w = b.named("w_tile", b.op.addr(at.weights, at.index, { stride: pack.tileBytes, offset: 0 }));
+  const w = b.named("w_tile", tileAt(at.index));
   const xs = tokens.map((t, n) =>
     b.named(`x${n}`, b.op.addr(at.x, t, { stride: layout.rowBytes, offset: 0 })),
   );
@@ -235,7 +267,7 @@ function microGemv(b: KernelBuilder, spec: ProjectionSpec, at: Tile, nu: number,
     floatInputs(b, format.element, cols, w, xs, acc, pack);
   } else {
     const unrolledChunks = Math.max(1, Math.floor(blocking.mu / CHUNK));
-    const context = { b, format, pack, layout, unrolledChunks, acc };
+    const context = { b, ...quantized(pack), layout, unrolledChunks, acc };
     quantizedInputs(context, cols, w, xs, inputs);
   }
   acc.forEach((row, t) =>

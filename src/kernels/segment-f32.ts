@@ -1,6 +1,14 @@
 import type { Cell } from "../ir/builder.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
-import { type Context, chunkCodes, inputOrder, type SegmentCursors, zeroPoints } from "./micro-gemv.ts";
+import {
+  type Context,
+  chunkCodes,
+  inputOrder,
+  minima,
+  type SegmentCursors,
+  scales,
+  zeroPoints,
+} from "./micro-gemv.ts";
 import { type Cursor, steps } from "./work.ts";
 
 /** acc += scale · (Σ q·x − z·Σx) over one segment, which is a group: weights dequantized in registers. */
@@ -46,15 +54,12 @@ export function floatSegment(
     }
   });
   for (let u = 0; u < pack.tile; u++) {
-    const scale = b.op.vhload(record.pointer, { offset: record.offset + 2 * u * pack.lanes });
+    const scale = scales(c, record, u);
     sums.forEach((sum, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
       const product = ((products[t] as Cell<"vf32">[])[u] as Cell<"vf32">).get();
       if (zero.kind === "minimum") {
-        const minimum = b.op.vhload(record.pointer, {
-          offset: record.offset + pack.zeroAt + 2 * u * pack.lanes,
-        });
-        cell.set(b.op.vfma(minimum, b.op.vfsplat(sum), cell.get()));
+        cell.set(b.op.vfma(minima(c, record, u), b.op.vfsplat(sum), cell.get()));
       }
       const negated = b.op.vfsplat(b.op.fsub(b.f(0), sum));
       const centred =

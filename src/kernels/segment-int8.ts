@@ -6,7 +6,9 @@ import {
   chunkCodes,
   inputOrder,
   type Matrix,
+  minima,
   type SegmentCursors,
+  scales,
   zeroPoints,
 } from "./micro-gemv.ts";
 import { advance, type Cursor, cursor } from "./work.ts";
@@ -55,16 +57,14 @@ export function int8Segment(
       ? at.sums.map((c, t) => b.op.vfsplat(b.op.fmul(xScales[t] as Value<"f32">, sum(c))))
       : undefined;
   for (let u = 0; u < pack.tile; u++) {
-    const half = (offset: number) =>
-      b.op.vhload(record.pointer, { offset: record.offset + offset + 2 * u * pack.lanes });
-    const scale = b.named(`scale${u}`, half(0));
+    const scale = b.named(`scale${u}`, scales(c, record, u));
     const zeros = negatedSums && zeroPoints(c, record, u, offset);
-    const minima = shifts && half(pack.zeroAt);
+    const lowest = shifts && minima(c, record, u);
     at.x.forEach((_, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
       const dot = b.op.vitof((totals[t] as readonly Value<"vi32">[])[u] as Value<"vi32">);
       const centred = zeros ? b.op.vfma(zeros, negatedSums?.[t] as Value<"vf32">, dot) : dot;
-      if (minima) cell.set(b.op.vfma(minima, shifts?.[t] as Value<"vf32">, cell.get()));
+      if (lowest) cell.set(b.op.vfma(lowest, shifts?.[t] as Value<"vf32">, cell.get()));
       cell.set(b.op.vfma(centred, b.op.vfmul(scale, b.op.vfsplat(xScales[t] as Value<"f32">)), cell.get()));
     });
   }

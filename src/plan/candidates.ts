@@ -1,5 +1,5 @@
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { CHUNK, groupSize } from "../quant/formats.ts";
 import type { ProjectionShape } from "./shape.ts";
 
@@ -8,13 +8,15 @@ export const TILES = [1, 2, 4] as const;
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
 /** Tokens of the micro-GEMV. */
-const TOKENS = [1, 2, 4, 8];
+const TOKENS = [1, 2, 4, 6, 8];
 /** Row tiles of a mini-GEMV. */
 const BLOCK_TILES = [1, 2, 4, 8, 16, 32];
 /** Inputs of a mini-GEMV, before rounding to whole scales. */
 const INPUTS = [1024, 4096];
 /** Accumulators of one kind, at most: more fit no register file, and the unrolled code would leave the µop cache. */
-const MAX_ACCUMULATORS = 16;
+const mostAccumulators = ({ registers }: Isa) => Math.max(16, 0.75 * registers);
+/** Row tiles of a mini-GEMV that is expanded: a few are as good as many, as the inputs stay in a cache. */
+const EXPANDED_TILES = 4;
 /** Inputs unrolled: a chunk. Unrolling the four of a group of 128 made no kernel faster (median of 106 pairs: 1.00). */
 const UNROLLED = CHUNK;
 
@@ -22,6 +24,7 @@ const UNROLLED = CHUNK;
 export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wanted?: number): Blocking[] {
   const found: Blocking[] = [];
   const mbs = inputBlocks(shape);
+  const expands = canExpand(shape);
   for (const tile of tilesOf(isa)) {
     const tu = tile * isa.lanes;
     if (wanted !== undefined && tu !== wanted) continue;
@@ -30,13 +33,22 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
       continue;
     }
     for (const nu of TOKENS) {
-      if (nu > tokens || nu * tile > MAX_ACCUMULATORS) continue;
+      if (nu > tokens || nu * tile > mostAccumulators(isa)) continue;
       for (const tb of outputBlocks(shape, tu)) {
-        for (const mb of mbs) found.push({ mb, tb, mu: UNROLLED, tu, nu });
+        for (const mb of mbs) {
+          found.push({ mb, tb, mu: UNROLLED, tu, nu });
+          if (expands && tb <= EXPANDED_TILES * tu)
+            found.push({ mb, tb, mu: UNROLLED, tu, nu, expand: true });
+        }
       }
     }
   }
   return found;
+}
+
+/** Whether there is anything to unpack, to bytes that are multiplied as they are. */
+function canExpand({ format, activations }: ProjectionShape): boolean {
+  return format.kind === "quantized" && format.bits < 8 && activations.kind === "int8";
 }
 
 /** Row vectors a tile may have on this ISA. */

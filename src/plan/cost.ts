@@ -1,8 +1,9 @@
 import type { Isa } from "../isa/isa.ts";
 import type { ActivationLayout } from "../kernels/activations.ts";
-import { type Blocking, tokenSteps } from "../kernels/projection.ts";
+import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
+import { expandedOf } from "../kernels/weight-source.ts";
 import { type Packing, packing } from "../quant/packing.ts";
-import { instructionsOf, type Region } from "./instructions.ts";
+import { instructionsOf, type Piece, type Region } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
 import { type Rounds, roundsOf } from "./rounds.ts";
 import { layoutOf, type ProjectionShape } from "./shape.ts";
@@ -86,17 +87,20 @@ export function predict(
 
 /** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
 export interface Micro {
-  /** The instructions of the micro-GEMV for so many tokens. */
-  readonly regions: (tokens: number) => readonly Region[];
+  /** The instructions of the micro-GEMV for so many tokens, and of the expansion of its weights. */
+  readonly regions: (tokens: number, piece: Piece) => readonly Region[];
   readonly pack: Packing;
+  /** How the weights of a block lie expanded, where they are. */
+  readonly expanded: Packing | undefined;
   readonly layout: ActivationLayout;
 }
 
 export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
   const { format, rows, cols } = shape;
   return {
-    regions: (nu) => instructionsOf(isa, shape, { ...blocking, nu }),
+    regions: (nu, piece) => instructionsOf(isa, shape, { ...blocking, nu }, piece),
     pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
+    expanded: blocking.expand ? expandedOf({ format, cols, blocking }, isa) : undefined,
     layout: layoutOf(shape),
   };
 }
@@ -108,13 +112,17 @@ export function predictWith(
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
-  { regions, pack, layout }: Micro,
+  { regions, pack, expanded, layout }: Micro,
 ): Prediction {
   const { rows, cols } = shape;
   const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
-  const steps = tokenSteps(blocking.nu, tokens).map(({ size, count }) => ({ regions: regions(size), count }));
-  const compute = computeCost(speeds, isa, rounds, steps);
-  const data = dataCost(speeds, layout, blocking, rounds, pack);
+  const pieces = tokenSteps(blocking, tokens).map(({ size, count, expanded }) => ({
+    regions: regions(size, expanded ? "expanded" : "packed"),
+    count,
+  }));
+  if (rounds.expandedSteps > 0) pieces.push({ regions: regions(1, "expansion"), count: 1 });
+  const compute = computeCost(speeds, isa, rounds, pieces);
+  const data = dataCost(speeds, layout, blocking, rounds, pack, expanded);
   const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
   const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
   const barrier = speeds.threads > 1 ? BARRIER_SECONDS : 0;
@@ -153,10 +161,10 @@ function computeCost(
   { ghz }: Speeds,
   isa: Isa,
   { share, inputBlocks, tokenSteps }: Rounds,
-  steps: readonly { readonly regions: readonly Region[]; readonly count: number }[],
+  pieces: readonly { readonly regions: readonly Region[]; readonly count: number }[],
 ): ComputeCost {
   const perCycle = share / ghz / 1e9;
-  const costs = steps.map(({ regions, count }) => {
+  const costs = pieces.map(({ regions, count }) => {
     const { cycles, limit } = microCycles(isa, regions);
     return { cycles: count * cycles, limit };
   });
@@ -202,8 +210,9 @@ function dataCost(
   blocking: Blocking,
   rounds: Rounds,
   pack: Packing,
+  expanded: Packing | undefined,
 ): DataCost {
-  const traffic = trafficOf(capacity, layout, blocking, rounds, pack, threads);
+  const traffic = trafficOf(capacity, layout, blocking, rounds, pack, threads, expanded);
   const { share, inputBlocks, blockTiles } = rounds;
   const jumps = inputBlocks === 1 ? 0 : share * inputBlocks * Math.min(1, blockTiles / STREAMS);
   return {

@@ -1,4 +1,4 @@
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { cachesText, speedsText } from "./explain-projection.ts";
 import type { Machine } from "./machine.ts";
 import type { ModelPlan, ShapePlan, StepTime } from "./model-plan.ts";
@@ -84,8 +84,8 @@ function stepTable(
   return table([head, ...rows], [1, 2, 3]);
 }
 
-function miniText({ mb, tb }: Blocking): string {
-  return `${mb} x ${tb}`;
+function miniText({ mb, tb, expand }: Blocking): string {
+  return `${mb} x ${tb}${expand ? " expanded" : ""}`;
 }
 
 function microText({ mu, tu, nu }: Blocking): string {

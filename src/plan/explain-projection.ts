@@ -1,4 +1,5 @@
 import type { Activations } from "../kernels/activations.ts";
+import { EXPANDED_STEPS } from "../kernels/blocking.ts";
 import { bitsPerWeight } from "../quant/formats.ts";
 import type { Limit, Prediction } from "./cost.ts";
 import type { Machine } from "./machine.ts";
@@ -29,7 +30,7 @@ export function explainProjection(plan: ProjectionPlan, machine: Machine): strin
     ["machine", `${plan.isa}, ${count(plan.threads, "thread")}`],
     ["caches", cachesText(machine)],
     ["speeds", speedsText(plan.speeds)],
-    ["mini-GEMV", `mb ${Math.min(b.mb, plan.shape.cols)} inputs x tb ${b.tb} outputs`],
+    ["mini-GEMV", miniText(plan)],
     ["micro-GEMV", `mu ${b.mu} inputs x tu ${b.tu} outputs x nu ${count(b.nu, "token")}`],
     ...labelled("loops", table(plan.order.map(loopRow), [1])),
     ...labelled("working sets", table(plan.workingSets.map(workingSetRow), [1])),
@@ -41,6 +42,11 @@ export function explainProjection(plan: ProjectionPlan, machine: Machine): strin
 
 function labelled(label: string, lines: readonly string[]): (readonly [string, string])[] {
   return lines.map((line, i) => [i === 0 ? label : "", line] as const);
+}
+
+function miniText({ blocking: { mb, tb, nu, expand }, shape }: ProjectionPlan): string {
+  const size = `mb ${Math.min(mb, shape.cols)} inputs x tb ${tb} outputs`;
+  return expand ? `${size}, from ${EXPANDED_STEPS * nu} tokens on expanded to bytes` : size;
 }
 
 function weightsText({ shape, predicted }: ProjectionPlan): string {

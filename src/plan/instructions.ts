@@ -1,7 +1,8 @@
 import { assert } from "../base/assert.ts";
 import type { Statement, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
-import { type Blocking, microGemvAlone } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
+import { expansionAlone, microGemvAlone } from "../kernels/projection.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { inputUnit } from "./candidates.ts";
 import { closeCost, costOf, isVector, linkCost, type OpCost, PRODUCT_LATENCY } from "./op-costs.ts";
@@ -23,19 +24,28 @@ export interface Region {
   readonly registers: RegisterUse;
 }
 
+/** What is counted: a micro-GEMV of `nu` tokens that reads weights as packed or expanded, or the expansion of them. */
+export type Piece = "packed" | "expanded" | "expansion";
+
 /**
- * The code of one micro-GEMV, `tu` outputs × `nu` tokens × all inputs, counted in the kernel that is generated for it:
- * what is outside the loop over groups first. Counted once in a process, for all numbers of inputs: that takes some
- * milliseconds.
+ * The code of one micro-GEMV, `tu` outputs × `nu` tokens × all inputs, or of the expansion of its weights, counted in
+ * what is generated for it: what is outside the loop over groups first. Counted once in a process, for all numbers of
+ * inputs: that takes some milliseconds.
  */
-export function instructionsOf(isa: Isa, shape: ProjectionShape, blocking: Blocking): readonly Region[] {
+export function instructionsOf(
+  isa: Isa,
+  shape: ProjectionShape,
+  blocking: Blocking,
+  piece: Piece = "packed",
+): readonly Region[] {
   const { format, activations } = shape;
   const cols = countedCols(shape);
-  const { mu, tu, nu } = blocking;
-  const key = JSON.stringify([format, cols, activations, mu, tu, nu]);
+  const { mu, tu } = blocking;
+  const nu = piece === "expansion" ? 1 : blocking.nu;
+  const key = JSON.stringify([piece, format, cols, activations, mu, tu, nu]);
   const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
   counted.set(isa, known);
-  const regions = known.get(key) ?? count(isa, { ...shape, cols }, { mb: cols, tb: tu, mu, tu, nu });
+  const regions = known.get(key) ?? count(isa, { ...shape, cols }, { mb: cols, tb: tu, mu, tu, nu }, piece);
   known.set(key, regions);
   const scale = shape.cols / cols;
   return scale === 1 ? regions : regions.map((r) => (r.times > 1 ? { ...r, times: scale * r.times } : r));
@@ -54,8 +64,15 @@ export function registersOf(regions: readonly Region[]): RegisterUse {
 
 const counted = new WeakMap<Isa, Map<string, readonly Region[]>>();
 
-function count(isa: Isa, { format, cols, activations }: ProjectionShape, blocking: Blocking): Region[] {
-  const body = microGemvAlone({ format, cols, activations, blocking, accumulate: false }, isa);
+function count(
+  isa: Isa,
+  { format, cols, activations }: ProjectionShape,
+  blocking: Blocking,
+  piece: Piece,
+): Region[] {
+  const spec = { format, cols, activations, blocking, accumulate: false };
+  const body =
+    piece === "expansion" ? expansionAlone(spec, isa) : microGemvAlone(spec, piece === "expanded", isa);
   return new Counter(isa, body).regions(body);
 }
 

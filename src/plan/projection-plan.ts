@@ -1,7 +1,7 @@
 import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { candidates } from "./candidates.ts";
 import { describeMicro, type Prediction, predictWith } from "./cost.ts";
 import { registersOf } from "./instructions.ts";
@@ -128,6 +128,7 @@ function planOf(
   blocking: Blocking,
 ): ProjectionPlan {
   const micro = describeMicro(isa, shape, blocking);
+  const rounds = roundsOf(blocking, micro.pack, tokens, speeds.threads);
   return {
     shape,
     tokens,
@@ -135,9 +136,11 @@ function planOf(
     threads: speeds.threads,
     speeds,
     blocking,
-    order: loopsOf(shape, blocking, roundsOf(blocking, micro.pack, tokens, speeds.threads)),
+    order: loopsOf(shape, blocking, rounds),
     workingSets: workingSets(speeds, isa, shape, blocking, tokens),
-    registers: registersOf(micro.regions(Math.min(blocking.nu, tokens))),
+    registers: registersOf(
+      micro.regions(Math.min(blocking.nu, tokens), rounds.expandedSteps > 0 ? "expanded" : "packed"),
+    ),
     predicted: predictWith(speeds, isa, shape, blocking, tokens, micro),
   };
 }
@@ -196,6 +199,11 @@ export function requestOf(decodeTokens: number, prefillTokens: number): [prefill
 /** Whether a blocking that comes from outside is a candidate. */
 function isLegal(isa: Isa, shape: ProjectionShape, tokens: number, b: Blocking): boolean {
   return candidates(isa, shape, tokens, b.tu).some(
-    (c) => c.mb === b.mb && c.tb === b.tb && c.mu === b.mu && c.nu === b.nu,
+    (c) =>
+      c.mb === b.mb &&
+      c.tb === b.tb &&
+      c.mu === b.mu &&
+      c.nu === b.nu &&
+      (c.expand ?? false) === (b.expand ?? false),
   );
 }

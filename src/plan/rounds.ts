@@ -1,4 +1,4 @@
-import { type Blocking, tokenSteps } from "../kernels/projection.ts";
+import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
 import type { Packing } from "../quant/packing.ts";
 import { projectionParts } from "./parts.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -14,27 +14,28 @@ export interface Rounds {
   readonly tokens: number;
   /** Steps of `nu` tokens, and of fewer at the end. */
   readonly tokenSteps: number;
+  /** Those of them that read expanded weights. */
+  readonly expandedSteps: number;
   /** Row tiles of a row block. */
   readonly blockTiles: number;
 }
 
 /** A step is split into parts of whole row tiles, and row blocks end where parts do. A thread runs part after part. */
-export function roundsOf(
-  { mb, tb, tu, nu }: Blocking,
-  pack: Packing,
-  tokens: number,
-  threads: number,
-): Rounds {
+export function roundsOf(blocking: Blocking, pack: Packing, tokens: number, threads: number): Rounds {
+  const { mb, tb, tu } = blocking;
   const parts = projectionParts(pack, tokens, threads);
   const ofThread = Math.ceil(parts / threads);
   const perPart = Math.ceil(pack.tiles / parts);
   const blockTiles = Math.min(tb / tu, perPart);
+  const steps = tokenSteps(blocking, tokens);
+  const total = (some: typeof steps) => some.reduce((sum, { count }) => sum + count, 0);
   return {
     share: (ofThread * pack.tiles) / parts,
     rowBlocks: ofThread * Math.ceil(perPart / blockTiles),
     inputBlocks: Math.ceil(pack.cols / mb),
     tokens,
-    tokenSteps: tokenSteps(nu, tokens).reduce((sum, { count }) => sum + count, 0),
+    tokenSteps: total(steps),
+    expandedSteps: total(steps.filter(({ expanded }) => expanded)),
     blockTiles,
   };
 }

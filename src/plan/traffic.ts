@@ -1,5 +1,5 @@
 import type { ActivationLayout } from "../kernels/activations.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import type { Packing } from "../quant/packing.ts";
 import type { Rounds } from "./rounds.ts";
 import type { Speeds } from "./speeds.ts";
@@ -17,6 +17,8 @@ export interface Traffic {
  *
  * - Weights come from memory once; every further step of tokens reads the row block again, between two reads all of
  *   the block and one step's inputs.
+ * - Expanded weights are stored once and read by every step that finds them, between two reads all of the block and one
+ *   step's inputs.
  * - Inputs are read by every row block, between two reads all tokens' inputs and the block; the first time they are new
  *   to the core, so not in L1. The row tiles of a block read a step's inputs again, between two reads the
  *   inputs and one tile's weights.
@@ -27,9 +29,10 @@ export function trafficOf(
   capacity: Speeds["capacity"],
   { cols, rowBytes }: ActivationLayout,
   { mb, tu, nu }: Blocking,
-  { share, rowBlocks, inputBlocks, tokens, tokenSteps, blockTiles }: Rounds,
+  { share, rowBlocks, inputBlocks, tokens, tokenSteps, expandedSteps, blockTiles }: Rounds,
   { tileBytes, tiles }: Packing,
   threads: number,
+  expanded?: Packing,
 ): Traffic {
   const traffic = { memory: share * tileBytes, L3: 0, L2: 0, memoryOfAll: tiles * tileBytes };
   const add = (unit: number, ofThread: number, ofAll: number, reach: number) => {
@@ -45,7 +48,12 @@ export function trafficOf(
   const outputs = 4 * tokens * tu;
   const firsts = Math.min(threads, tiles);
   const allRowBlocks = Math.max(firsts, Math.ceil(tiles / blockTiles));
-  add((tokenSteps - 1) * tileBytes, share, tiles, block + step);
+  const passes = tokenSteps - expandedSteps + Math.min(1, expandedSteps);
+  add((passes - 1) * tileBytes, share, tiles, block + step);
+  if (expanded !== undefined && expandedSteps > 0) {
+    const bytes = expanded.tileBytes * inputBlocks;
+    add((expandedSteps + 1) * bytes, share, tiles, blockTiles * expanded.tileBytes + step);
+  }
   add(inputs, 1, firsts, Math.max(inputs + block, capacity.L1 + 1));
   add(inputs, rowBlocks - 1, allRowBlocks - firsts, inputs + block);
   add(inputs, share - rowBlocks, tiles - allRowBlocks, step + tileBytes * part);

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { Blocking } from "../kernels/projection.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { type ProjectionShape, shapeKey } from "./shape.ts";
 
 /** A blocking that was timed to be the fastest on a machine, for one shape of matrix and one number of threads. */
@@ -24,6 +24,7 @@ const blocking: z.ZodType<Blocking> = z.strictObject({
   mu: count,
   tu: count,
   nu: count,
+  expand: z.boolean().optional(),
 });
 
 export const tuningSchema: z.ZodType<Tuning> = z

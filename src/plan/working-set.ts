@@ -1,5 +1,6 @@
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/projection.ts";
+import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
+import { scratchBytes } from "../kernels/weight-source.ts";
 import { packing } from "../quant/packing.ts";
 import { layoutOf, type ProjectionShape } from "./shape.ts";
 import type { Speeds } from "./speeds.ts";
@@ -27,7 +28,10 @@ export function workingSets(
   const { mb, tb, tu, nu } = blocking;
   const part = Math.min(1, mb / shape.cols);
   const pack = packing(shape.format, shape.rows, shape.cols, tu / isa.lanes, isa);
-  const weights = Math.ceil((tb / tu) * pack.tileBytes * part);
+  const isExpanded = tokenSteps(blocking, tokens).some(({ expanded }) => expanded);
+  const weights = isExpanded
+    ? scratchBytes({ ...shape, blocking }, isa)
+    : Math.ceil((tb / tu) * pack.tileBytes * part);
   const set = (name: string, bytes: number, level: "L1" | "L2"): WorkingSet => {
     const room = Math.floor(capacity[level] * FILL);
     return { name, bytes, level, capacity: room, fits: bytes <= room };
@@ -42,5 +46,5 @@ export function workingSets(
     const streamed = { level: "memory", capacity: pack.totalBytes, fits: true } as const;
     return [{ name: "weights mb x tb, read once", bytes: weights, ...streamed }, x, y];
   }
-  return [set("weights mb x tb", weights, "L2"), x, y];
+  return [set(`weights mb x tb${isExpanded ? ", expanded" : ""}`, weights, "L2"), x, y];
 }

@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { Target } from "../ir/types.ts";
 import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats.ts";
 
@@ -12,6 +13,8 @@ import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats
  */
 export interface Packing {
   readonly format: Format;
+  /** As it lies in memory; else expanded for some steps of a kernel (`expandedPacking`). */
+  readonly stored: boolean;
   readonly rows: number;
   readonly cols: number;
   /** Row vectors per row tile (the plan's `tu` in registers). */
@@ -44,7 +47,7 @@ export function packing(
   const { lanes } = target;
   const tileRows = tile * lanes;
   const tiles = Math.ceil(rows / tileRows);
-  const base = { format, rows, cols, tile, lanes, tiles, tileRows };
+  const base = { format, stored: true, rows, cols, tile, lanes, tiles, tileRows };
   if (format.kind === "float") {
     const tileBytes = cols * tileRows * format.bytes;
     return {
@@ -68,6 +71,31 @@ export function packing(
     zeroAt: 2 * tileRows,
     chunkBytes,
     recordBytes: headerBytes + groupChunks * chunkBytes,
+    tileBytes,
+    totalBytes: tiles * tileBytes,
+  };
+}
+
+/**
+ * A packed matrix of quantized weights with its first `cols` inputs expanded: every code a byte, scales and minima or
+ * zero points f32. What kernels make of a block that they read many times.
+ */
+export function expandedPacking(pack: Packing, cols: number): Packing {
+  const { format, tileRows, tiles } = pack;
+  assert(format.kind === "quantized", "floats have no codes");
+  const headerBytes = 4 * tileRows * (format.zero.kind === "constant" ? 1 : 2);
+  const chunkBytes = CHUNK * tileRows;
+  const recordBytes = headerBytes + Math.ceil(groupSize(format, cols) / CHUNK) * chunkBytes;
+  const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  return {
+    ...pack,
+    format: { ...format, planes: [8] },
+    stored: false,
+    cols,
+    headerBytes,
+    zeroAt: 4 * tileRows,
+    chunkBytes,
+    recordBytes,
     tileBytes,
     totalBytes: tiles * tileBytes,
   };

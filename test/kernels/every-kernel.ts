@@ -28,7 +28,14 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
     embed(packed, isa),
     ...activations.flatMap((kind, n) => {
       const mb = format.kind === "float" ? COLS : 64;
-      const blocking = { mb, tb: 2 * tu, mu: 32, tu, nu: 2 };
+      const blocking = {
+        mb,
+        tb: 2 * tu,
+        mu: 32,
+        tu,
+        nu: 2,
+        expand: kind.kind === "int8" && format.kind === "quantized" && format.bits < 8,
+      };
       return [
         prepare(activationLayout(kind, format, COLS), isa),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),

@@ -23,6 +23,7 @@ interface Choice {
   readonly tiles?: number;
   readonly mb?: number;
   readonly mu?: number;
+  readonly expand?: boolean;
   readonly accumulate?: boolean;
   readonly threads?: number;
 }
@@ -35,7 +36,7 @@ function shapeOf(isa: Isa, c: Choice): Shape {
     cols: c.cols,
     tokens: c.tokens,
     activations: c.activations,
-    blocking: { mb: c.mb ?? c.cols, tb: tu * (c.tiles ?? 1), mu: c.mu ?? 32, tu, nu: c.nu },
+    blocking: { mb: c.mb ?? c.cols, tb: tu * (c.tiles ?? 1), mu: c.mu ?? 32, tu, nu: c.nu, expand: c.expand },
     accumulate: c.accumulate ?? false,
     threads: c.threads ?? 1,
   };
@@ -87,6 +88,69 @@ const CHOICES: readonly Choice[] = [
   { format: "Q8_0", rows: 20, cols: 300, tokens: 3, activations: int8(128), tile: 2, nu: 1, tiles: 2 },
   { format: "4bit-g128-sym", rows: 20, cols: 300, tokens: 1, activations: int8("row"), tile: 1, nu: 1 },
   { format: "2bit-row", rows: 20, cols: 320, tokens: 1, activations: int8(64), tile: 2, nu: 1 },
+  // Expanded weights: of rows with a ragged group, of blocks of inputs with the ragged group in and after the last one.
+  { format: "Q4_0", rows: 40, cols: 135, tokens: 9, activations: int8(32), tile: 2, nu: 4, expand: true },
+  { format: "Q4_1", rows: 33, cols: 172, tokens: 4, activations: int8(32), tile: 1, nu: 2, expand: true },
+  {
+    format: "3bit-g32",
+    rows: 90,
+    cols: 200,
+    tokens: 6,
+    activations: int8(32),
+    tile: 2,
+    nu: 2,
+    tiles: 2,
+    mb: 96,
+    expand: true,
+  },
+  {
+    format: "2bit-g64",
+    rows: 70,
+    cols: 320,
+    tokens: 14,
+    activations: int8(64),
+    tile: 1,
+    nu: 6,
+    tiles: 3,
+    mb: 128,
+    expand: true,
+  },
+  {
+    format: "4bit-g128",
+    rows: 31,
+    cols: 520,
+    tokens: 5,
+    activations: int8(128),
+    tile: 1,
+    nu: 2,
+    mb: 256,
+    expand: true,
+  },
+  {
+    format: "4bit-g128-sym",
+    rows: 50,
+    cols: 260,
+    tokens: 8,
+    activations: int8(32),
+    tile: 2,
+    nu: 4,
+    expand: true,
+    accumulate: true,
+    threads: 3,
+  },
+  {
+    format: "3bit-row",
+    rows: 20,
+    cols: 330,
+    tokens: 7,
+    activations: int8("row"),
+    tile: 1,
+    nu: 3,
+    expand: true,
+  },
+  { format: "2bit-row", rows: 20, cols: 330, tokens: 7, activations: int8(64), tile: 1, nu: 3, expand: true },
+  // Too few tokens to expand anything.
+  { format: "Q4_0", rows: 40, cols: 64, tokens: 7, activations: int8(32), tile: 2, nu: 4, expand: true },
   // Segments that are unrolled whole, in parts, in parts with a rest, and not at all.
   { format: "4bit-row", rows: 9, cols: 172, tokens: 1, activations: int8("row"), tile: 1, nu: 1, mu: 192 },
   {

@@ -5,6 +5,7 @@ import { type ActivationLayout, activationLayout, paddedCols } from "../../src/k
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
+import { scratchBytes } from "../../src/kernels/weight-source.ts";
 import { type Packing, packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference } from "../../src/quant/reference.ts";
 import { type After, floatsOf, i32, input, type KernelCase, output, POISON, type Work } from "./bench.ts";
@@ -89,6 +90,7 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
   const y = output("y", initialOutputs(shape, data, stride));
   const counts = input("counts", i32(tokens));
   const source = input("source", given);
+  const scratch = output("scratch", shape.threads * scratchBytes(shape, isa));
   const x = input("x", paddedRows(data.x, cols));
   const checkOutputs: ProjectionWork["checkOutputs"] = (after) =>
     compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
@@ -96,7 +98,13 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
     steps: [
       { kernel: kernels.pack, arguments: [source, weights, packed.tiles, rows] },
       { kernel: kernels.prepare, arguments: [x, prepared, counts] },
-      { kernel: kernels.project, arguments: [weights, prepared, y, 4 * stride, packed.tiles, counts] },
+      {
+        kernel: kernels.project,
+        arguments: [
+          ...[weights, prepared, y, 4 * stride, packed.tiles, counts],
+          ...(shape.blocking.expand ? [scratch] : []),
+        ],
+      },
     ],
     checkOutputs,
     check: (after) => {
@@ -108,12 +116,12 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
 }
 
 function nameOf({ format, rows, cols, tokens, blocking, activations, accumulate, threads }: Shape): string {
-  const { mb, tb, mu, tu, nu } = blocking;
+  const { mb, tb, mu, tu, nu, expand } = blocking;
   const inputs = activations.kind === "f32" ? "f32" : `int8 by ${activations.block}`;
   const into = accumulate ? ", added" : "";
   return (
     `${format.name} ${rows} x ${cols}, ${tokens} tokens of ${inputs}${into}, ` +
-    `mb ${mb} tb ${tb} mu ${mu} tu ${tu} nu ${nu}, ${threads} threads`
+    `mb ${mb} tb ${tb} mu ${mu} tu ${tu} nu ${nu}${expand ? " expanded" : ""}, ${threads} threads`
   );
 }
 

@@ -42,6 +42,7 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
       mu: pick([32, 64]),
       tu,
       nu,
+      expand: format.kind === "quantized" && format.bits < 8 && kind === "int8" && pick([true, false]),
     },
     accumulate: rng.integer(3) === 0,
     rows: pick(ROWS),

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
-import type { Blocking } from "../../src/kernels/projection.ts";
+import type { Blocking } from "../../src/kernels/blocking.ts";
 import { candidates } from "../../src/plan/candidates.ts";
 import { predict } from "../../src/plan/cost.ts";
 import { instructionsOf, registersOf } from "../../src/plan/instructions.ts";

@@ -55,6 +55,7 @@ describe("trafficOf", () => {
       inputBlocks: 1,
       tokens: 1,
       tokenSteps: 1,
+      expandedSteps: 0,
       blockTiles: 1,
     });
   });

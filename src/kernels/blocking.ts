@@ -1,0 +1,53 @@
+/**
+ * The blocking of one projection, in the paper's terms. The mini-GEMV is `mb` inputs × `tb` outputs, the micro-GEMV
+ * inside it `mu` inputs × `tu` outputs × `nu` tokens, held in registers.
+ */
+export interface Blocking {
+  /** Inputs of the mini-GEMV: a multiple of the group, or all of them. */
+  readonly mb: number;
+  /** Outputs of the mini-GEMV: a multiple of `tu`. */
+  readonly tb: number;
+  /** Inputs unrolled in the micro-GEMV: a multiple of CHUNK. */
+  readonly mu: number;
+  /** Outputs of the micro-GEMV: row vectors × lanes, the row tile of the packed weights. */
+  readonly tu: number;
+  /** Tokens of the micro-GEMV; what is left of the tokens goes to smaller ones (`tokenSteps`). */
+  readonly nu: number;
+  /**
+   * Whether micro-GEMVs of `nu` tokens find the weights of the mini-GEMV expanded, a byte for each code, in a cache; else
+   * (default) each of them unpacks the codes in registers. Only where weights and activations are quantized.
+   */
+  readonly expand?: boolean | undefined;
+}
+
+/** Steps of `nu` tokens from which on weights are expanded for them: it takes about as long as what one of them saves. */
+export const EXPANDED_STEPS = 2;
+
+/** Tokens of the micro-GEMVs that do the rest, largest first: each costs less than one that is padded. */
+const REST = [4, 3, 2, 1];
+
+/** Tokens of the micro-GEMVs that read weights as they are packed, largest first. */
+export function packedSizes({ nu, expand }: Blocking): number[] {
+  return expand ? REST : [nu, ...REST.filter((size) => size < nu)];
+}
+
+/** Micro-GEMVs of one kind that a kernel runs one after the other, to go through its tokens. */
+export interface TokenSteps {
+  readonly size: number;
+  readonly count: number;
+  readonly expanded: boolean;
+}
+
+/** How a kernel goes through `tokens` tokens. */
+export function tokenSteps(blocking: Blocking, tokens: number): TokenSteps[] {
+  const { nu, expand } = blocking;
+  const whole = Math.floor(tokens / nu);
+  const expanded = expand === true && whole >= EXPANDED_STEPS ? whole : 0;
+  let left = tokens - expanded * nu;
+  const steps = packedSizes(blocking).map((size) => {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    return { size, count, expanded: false };
+  });
+  return [{ size: nu, count: expanded, expanded: true }, ...steps].filter(({ count }) => count > 0);
+}
