@@ -8,13 +8,13 @@ export const TILES = [1, 2, 4] as const;
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
 /** Tokens of the micro-GEMV. */
-const TOKENS = [1, 2, 4, 6, 8];
+const TOKENS = [1, 2, 4, 8];
 /** Row tiles of a mini-GEMV. */
 const BLOCK_TILES = [1, 2, 4, 8, 16, 32];
 /** Inputs of a mini-GEMV, before rounding to whole scales. */
 const INPUTS = [1024, 4096];
 /** Accumulators of one kind, at most: more fit no register file, and the unrolled code would leave the µop cache. */
-const mostAccumulators = ({ registers }: Isa) => Math.max(16, 0.75 * registers);
+const MAX_ACCUMULATORS = 16;
 /** Row tiles of a mini-GEMV that is expanded: a few are as good as many, as the inputs stay in a cache. */
 const EXPANDED_TILES = 4;
 /** Inputs unrolled: a chunk. Unrolling the four of a group of 128 made no kernel faster (median of 106 pairs: 1.00). */
@@ -33,7 +33,7 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
       continue;
     }
     for (const nu of TOKENS) {
-      if (nu > tokens || nu * tile > mostAccumulators(isa)) continue;
+      if (nu > tokens || nu * tile > MAX_ACCUMULATORS) continue;
       for (const tb of outputBlocks(shape, tu)) {
         for (const mb of mbs) {
           found.push({ mb, tb, mu: UNROLLED, tu, nu });
