@@ -81,22 +81,36 @@ export function predict(
   threads: number,
 ): Prediction {
   const speeds = speedsOf(machine, isa, threads);
-  return predictWith(speeds, isa, shape, blocking, tokens, describeMicro(isa, shape, blocking));
+  return predictWith(speeds, shape, blocking, tokens, describeMicro(isa, shape, blocking));
 }
 
-/** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
+/** What is the same for all blockings with one `mu` and `tu`: the packed weights, the inputs, instructions. */
 export interface Micro {
-  /** The instructions of the micro-GEMV for so many tokens. */
-  readonly regions: (tokens: number) => readonly Region[];
+  /** What the micro-GEMV for so many tokens takes. */
+  readonly cost: (tokens: number) => MicroCost;
   readonly pack: Packing;
   readonly layout: ActivationLayout;
 }
 
-export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
+interface MicroCost {
+  readonly regions: readonly Region[];
+  readonly cycles: number;
+  readonly limit: ComputeLimit;
+}
+
+export function describeMicro(
+  isa: Isa,
+  shape: ProjectionShape,
+  { mu, tu }: Pick<Blocking, "mu" | "tu">,
+): Micro {
   const { format, rows, cols } = shape;
+  const known: MicroCost[] = [];
   return {
-    regions: (nu) => instructionsOf(isa, shape, { ...blocking, nu }),
-    pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
+    cost: (nu) => {
+      known[nu] ??= microCost(isa, instructionsOf(isa, shape, { mu, tu, nu }));
+      return known[nu];
+    },
+    pack: packing(format, rows, cols, tu / isa.lanes, isa),
     layout: layoutOf(shape),
   };
 }
@@ -104,16 +118,15 @@ export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocki
 /** `predict` for a machine whose speeds are known, and a known micro-GEMV. */
 export function predictWith(
   speeds: Speeds,
-  isa: Isa,
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
-  { regions, pack, layout }: Micro,
+  { cost, pack, layout }: Micro,
 ): Prediction {
   const { rows, cols } = shape;
   const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
-  const steps = tokenSteps(blocking.nu, tokens).map(({ size, count }) => ({ regions: regions(size), count }));
-  const compute = computeCost(speeds, isa, rounds, steps);
+  const steps = tokenSteps(blocking.nu, tokens).map(({ size, count }) => ({ ...cost(size), count }));
+  const compute = computeCost(speeds, rounds, steps);
   const data = dataCost(speeds, layout, blocking, rounds, pack);
   const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
   const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
@@ -151,25 +164,20 @@ interface ComputeCost {
 
 function computeCost(
   { ghz }: Speeds,
-  isa: Isa,
   { share, inputBlocks, tokenSteps }: Rounds,
-  steps: readonly { readonly regions: readonly Region[]; readonly count: number }[],
+  steps: readonly (MicroCost & { readonly count: number })[],
 ): ComputeCost {
   const perCycle = share / ghz / 1e9;
-  const costs = steps.map(({ regions, count }) => {
-    const { cycles, limit } = microCycles(isa, regions);
-    return { cycles: count * cycles, limit };
-  });
-  const most = costs.reduce((a, b) => (b.cycles > a.cycles ? b : a));
+  const most = steps.reduce((a, b) => (b.count * b.cycles > a.count * a.cycles ? b : a));
   return {
-    seconds: perCycle * costs.reduce((sum, { cycles }) => sum + cycles, 0),
+    seconds: perCycle * steps.reduce((sum, { cycles, count }) => sum + count * cycles, 0),
     starts: perCycle * tokenSteps * inputBlocks * START_CYCLES,
     limit: most.limit,
   };
 }
 
 /** Cycles of a micro-GEMV: its loops follow one another so fast that they overlap. */
-function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; limit: ComputeLimit } {
+function microCost(isa: Isa, regions: readonly Region[]): MicroCost {
   const sum = (of: (region: Region) => number) => regions.reduce((n, r) => n + r.times * of(r), 0);
   const arithmetic = sum((r) => r.arithmetic) / isa.costs.perCycle;
   const loads = Math.max(
@@ -183,7 +191,7 @@ function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; li
     ["latency", sum((r) => r.latency)],
   ];
   const [limit, cycles] = limits.reduce((a, b) => (b[1] > a[1] ? b : a));
-  return { cycles, limit };
+  return { regions, cycles, limit };
 }
 
 interface DataCost {

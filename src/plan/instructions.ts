@@ -28,10 +28,13 @@ export interface Region {
  * what is outside the loop over groups first. Counted once in a process, for all numbers of inputs: that takes some
  * milliseconds.
  */
-export function instructionsOf(isa: Isa, shape: ProjectionShape, blocking: Blocking): readonly Region[] {
+export function instructionsOf(
+  isa: Isa,
+  shape: ProjectionShape,
+  { mu, tu, nu }: Pick<Blocking, "mu" | "tu" | "nu">,
+): readonly Region[] {
   const { format, activations } = shape;
   const cols = countedCols(shape);
-  const { mu, tu, nu } = blocking;
   const key = JSON.stringify([format, cols, activations, mu, tu, nu]);
   const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
   counted.set(isa, known);

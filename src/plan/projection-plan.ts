@@ -3,8 +3,8 @@ import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/projection.ts";
 import { candidates } from "./candidates.ts";
-import { describeMicro, type Prediction, predictWith } from "./cost.ts";
-import { registersOf } from "./instructions.ts";
+import { describeMicro, type Micro, type Prediction, predictWith } from "./cost.ts";
+import { instructionsOf, registersOf } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
 import type { RegisterUse } from "./register-allocation.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
@@ -90,14 +90,14 @@ function choose(
   if (first === undefined) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
   const isEqual = ({ predicted }: Scored) =>
     predicted.every(({ seconds }, i) => seconds <= at(first.predicted, i).seconds * MARGIN);
-  const plans = scored
-    .filter(isEqual)
-    .map(({ blocking }) => planOf(speeds, isa, shape, loads[0].tokens, blocking));
-  return plans.reduce((a, b) => (misfits(b) < misfits(a) ? b : a)).blocking;
-}
-
-function misfits({ registers, workingSets }: ProjectionPlan): number {
-  return (registers.stores > 0 ? 1 : 0) + workingSets.filter((set) => !set.fits).length;
+  const misfits = ({ nu, ...rest }: Blocking): number => {
+    const { tokens } = loads[0];
+    const registers = registersOf(instructionsOf(isa, shape, { ...rest, nu: Math.min(nu, tokens) }));
+    const sets = workingSets(speeds, isa, shape, { ...rest, nu }, tokens);
+    return (registers.stores > 0 ? 1 : 0) + sets.filter((set) => !set.fits).length;
+  };
+  const equals = scored.filter(isEqual).map(({ blocking }) => ({ blocking, misfits: misfits(blocking) }));
+  return equals.reduce((a, b) => (b.misfits < a.misfits ? b : a)).blocking;
 }
 
 /** All candidates, or those with row tiles of `tu` rows, fastest first as predicted. */
@@ -109,10 +109,12 @@ export function rank(
   tu?: number,
 ): Scored[] {
   const tokens = Math.max(...loads.map((load) => load.tokens));
+  const micros = new Map<number, Micro>();
   return candidates(isa, shape, tokens, tu)
     .map((blocking): Scored => {
-      const micro = describeMicro(isa, shape, blocking);
-      const predicted = loads.map((load) => predictWith(speeds, isa, shape, blocking, load.tokens, micro));
+      const micro = micros.get(blocking.tu) ?? describeMicro(isa, shape, blocking);
+      micros.set(blocking.tu, micro);
+      const predicted = loads.map((load) => predictWith(speeds, shape, blocking, load.tokens, micro));
       const seconds = predicted.reduce((sum, p, i) => sum + at(loads, i).times * p.seconds, 0);
       return { blocking, predicted, seconds };
     })
@@ -137,8 +139,8 @@ function planOf(
     blocking,
     order: loopsOf(shape, blocking, roundsOf(blocking, micro.pack, tokens, speeds.threads)),
     workingSets: workingSets(speeds, isa, shape, blocking, tokens),
-    registers: registersOf(micro.regions(Math.min(blocking.nu, tokens))),
-    predicted: predictWith(speeds, isa, shape, blocking, tokens, micro),
+    registers: registersOf(micro.cost(Math.min(blocking.nu, tokens)).regions),
+    predicted: predictWith(speeds, shape, blocking, tokens, micro),
   };
 }
 
