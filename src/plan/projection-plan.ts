@@ -77,7 +77,7 @@ export interface Scored {
   readonly seconds: number;
 }
 
-/** The blocking with the least time for all loads; of those that are nearly equal in each, the one with more room. */
+/** The blocking with the least time for all loads; of those that are nearly as good in each, the one with more room. */
 function choose(
   speeds: Speeds,
   isa: Isa,
@@ -86,18 +86,29 @@ function choose(
   tu?: number,
 ): Blocking {
   const scored = rank(speeds, isa, shape, loads, tu);
-  const [first] = scored;
-  if (first === undefined) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
-  const isEqual = ({ predicted }: Scored) =>
-    predicted.every(({ seconds }, i) => seconds <= at(first.predicted, i).seconds * MARGIN);
+  if (scored.length === 0) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
   const misfits = ({ nu, ...rest }: Blocking): number => {
     const { tokens } = loads[0];
     const registers = registersOf(instructionsOf(isa, shape, { ...rest, nu: Math.min(nu, tokens) }));
     const sets = workingSets(speeds, isa, shape, { ...rest, nu }, tokens);
     return (registers.stores > 0 ? 1 : 0) + sets.filter((set) => !set.fits).length;
   };
-  const equals = scored.filter(isEqual).map(({ blocking }) => ({ blocking, misfits: misfits(blocking) }));
+  const equals = nearlyBest(scored).map(({ blocking }) => ({ blocking, misfits: misfits(blocking) }));
   return equals.reduce((a, b) => (b.misfits < a.misfits ? b : a)).blocking;
+}
+
+/**
+ * Those that are nearly as good as the first in each load, and nearly as good as the best of these in each: else one that
+ * is slower in one load than the first would beat one that is faster. The first alone where there are none.
+ */
+function nearlyBest(scored: readonly Scored[]): readonly Scored[] {
+  const within = (limits: readonly number[]) => (s: Scored) =>
+    s.predicted.every(({ seconds }, i) => seconds <= at(limits, i) * MARGIN);
+  const times = ({ predicted }: Scored) => predicted.map(({ seconds }) => seconds);
+  const near = scored.filter(within(times(at(scored, 0))));
+  const least = near.map(times).reduce((a, b) => a.map((seconds, i) => Math.min(seconds, at(b, i))));
+  const best = near.filter(within(least));
+  return best.length > 0 ? best : scored.slice(0, 1);
 }
 
 /** All candidates, or those with row tiles of `tu` rows, fastest first as predicted. */
