@@ -74,7 +74,7 @@ export interface ProjectionRequest {
   readonly rows: number;
   /** Inputs. */
   readonly cols: number;
-  /** Input vectors at a time that the plan predicts for: 1 (the default) for decode, more for prefill. The kernel is the same. */
+  /** Input vectors at a time that the plan is made for: 1 (the default) as the engine plans, or more. Kernels take any. */
   readonly tokens?: number | undefined;
   /** Default `int8`; formats of float weights are always multiplied in f32. */
   readonly activations?: "int8" | "f32" | undefined;

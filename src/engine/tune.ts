@@ -1,6 +1,6 @@
 import { at } from "../base/assert.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/blocking.ts";
+import { type Blocking, sameBlocking } from "../kernels/blocking.ts";
 import { tilesOf } from "../plan/candidates.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { ShapePlan } from "../plan/model-plan.ts";
@@ -88,10 +88,8 @@ function contenders(
     return [...micros.values()];
   });
   const planned = weights.blocking;
-  return [planned, ...found.filter((b) => JSON.stringify(order(b)) !== JSON.stringify(order(planned)))];
+  return [planned, ...found.filter((b) => !sameBlocking(b, planned))];
 }
-
-const order = ({ mb, tb, mu, tu, nu, expand = false }: Blocking) => [mb, tb, mu, tu, nu, expand];
 
 /** Which of the blockings, given their times for each load, has the least for all; the first unless that is clear. */
 function fastest(timed: readonly (readonly number[])[], loads: readonly Load[]): number {

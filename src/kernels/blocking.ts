@@ -20,6 +20,13 @@ export interface Blocking {
   readonly expand?: boolean | undefined;
 }
 
+export function sameBlocking(a: Blocking, b: Blocking): boolean {
+  const isSame = (key: "mb" | "tb" | "mu" | "tu" | "nu") => a[key] === b[key];
+  return (
+    isSame("mb") && isSame("tb") && isSame("mu") && isSame("tu") && isSame("nu") && !a.expand === !b.expand
+  );
+}
+
 /** Steps of `nu` tokens from which on weights are expanded for them: it takes about as long as what one of them saves. */
 export const EXPANDED_STEPS = 2;
 

@@ -1,8 +1,7 @@
 import type { Isa } from "../isa/isa.ts";
 import type { ActivationLayout } from "../kernels/activations.ts";
 import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
-import { expandedOf } from "../kernels/weight-source.ts";
-import { type Packing, packing } from "../quant/packing.ts";
+import { expandedPacking, type Packing, packing } from "../quant/packing.ts";
 import { instructionsOf, type Piece, type Region } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
 import { type Rounds, roundsOf } from "./rounds.ts";
@@ -82,25 +81,36 @@ export function predict(
   threads: number,
 ): Prediction {
   const speeds = speedsOf(machine, isa, threads);
-  return predictWith(speeds, isa, shape, blocking, tokens, describeMicro(isa, shape, blocking));
+  return predictWith(speeds, shape, blocking, tokens, describeMicro(isa, shape, blocking));
 }
 
-/** What is the same for all blockings with one micro-GEMV: its instructions, the packed weights, the inputs. */
+/** What is the same for all blockings with one `mu` and `tu`: the packed weights, the inputs, instructions. */
 export interface Micro {
-  /** The instructions of the micro-GEMV for so many tokens, and of the expansion of its weights. */
-  readonly regions: (tokens: number, piece: Piece) => readonly Region[];
+  /** What the micro-GEMV for so many tokens takes, or the expansion of its weights. */
+  readonly cost: (tokens: number, piece: Piece) => MicroCost;
   readonly pack: Packing;
-  /** How the weights of a block lie expanded, where they are. */
-  readonly expanded: Packing | undefined;
   readonly layout: ActivationLayout;
 }
 
-export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocking): Micro {
+interface MicroCost {
+  readonly regions: readonly Region[];
+  readonly cycles: number;
+  readonly limit: ComputeLimit;
+}
+
+export function describeMicro(
+  isa: Isa,
+  shape: ProjectionShape,
+  { mu, tu }: Pick<Blocking, "mu" | "tu">,
+): Micro {
   const { format, rows, cols } = shape;
+  const known: Record<Piece, MicroCost[]> = { packed: [], expanded: [], expansion: [] };
   return {
-    regions: (nu, piece) => instructionsOf(isa, shape, { ...blocking, nu }, piece),
-    pack: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
-    expanded: blocking.expand ? expandedOf({ format, cols, blocking }, isa) : undefined,
+    cost: (nu, piece) => {
+      known[piece][nu] ??= microCost(isa, instructionsOf(isa, shape, { mu, tu, nu }, piece));
+      return known[piece][nu];
+    },
+    pack: packing(format, rows, cols, tu / isa.lanes, isa),
     layout: layoutOf(shape),
   };
 }
@@ -108,20 +118,20 @@ export function describeMicro(isa: Isa, shape: ProjectionShape, blocking: Blocki
 /** `predict` for a machine whose speeds are known, and a known micro-GEMV. */
 export function predictWith(
   speeds: Speeds,
-  isa: Isa,
   shape: ProjectionShape,
   blocking: Blocking,
   tokens: number,
-  { regions, pack, expanded, layout }: Micro,
+  { cost, pack, layout }: Micro,
 ): Prediction {
   const { rows, cols } = shape;
   const rounds = roundsOf(blocking, pack, tokens, speeds.threads);
+  const expanded = rounds.expandedSteps > 0 ? expandedPacking(pack, Math.min(blocking.mb, cols)) : undefined;
   const pieces = tokenSteps(blocking, tokens).map(({ size, count, expanded }) => ({
-    regions: regions(size, expanded ? "expanded" : "packed"),
+    ...cost(size, expanded ? "expanded" : "packed"),
     count,
   }));
-  if (rounds.expandedSteps > 0) pieces.push({ regions: regions(1, "expansion"), count: 1 });
-  const compute = computeCost(speeds, isa, rounds, pieces);
+  if (expanded !== undefined) pieces.push({ ...cost(1, "expansion"), count: 1 });
+  const compute = computeCost(speeds, rounds, pieces);
   const data = dataCost(speeds, layout, blocking, rounds, pack, expanded);
   const inCaches = overlapped(compute.seconds, data.cache, CACHE_NOT_HIDDEN);
   const busy = overlapped(inCaches, data.thread, MEMORY_NOT_HIDDEN);
@@ -159,25 +169,20 @@ interface ComputeCost {
 
 function computeCost(
   { ghz }: Speeds,
-  isa: Isa,
   { share, inputBlocks, tokenSteps }: Rounds,
-  pieces: readonly { readonly regions: readonly Region[]; readonly count: number }[],
+  pieces: readonly (MicroCost & { readonly count: number })[],
 ): ComputeCost {
   const perCycle = share / ghz / 1e9;
-  const costs = pieces.map(({ regions, count }) => {
-    const { cycles, limit } = microCycles(isa, regions);
-    return { cycles: count * cycles, limit };
-  });
-  const most = costs.reduce((a, b) => (b.cycles > a.cycles ? b : a));
+  const most = pieces.reduce((a, b) => (b.count * b.cycles > a.count * a.cycles ? b : a));
   return {
-    seconds: perCycle * costs.reduce((sum, { cycles }) => sum + cycles, 0),
+    seconds: perCycle * pieces.reduce((sum, { cycles, count }) => sum + count * cycles, 0),
     starts: perCycle * tokenSteps * inputBlocks * START_CYCLES,
     limit: most.limit,
   };
 }
 
 /** Cycles of a micro-GEMV: its loops follow one another so fast that they overlap. */
-function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; limit: ComputeLimit } {
+function microCost(isa: Isa, regions: readonly Region[]): MicroCost {
   const sum = (of: (region: Region) => number) => regions.reduce((n, r) => n + r.times * of(r), 0);
   const arithmetic = sum((r) => r.arithmetic) / isa.costs.perCycle;
   const loads = Math.max(
@@ -191,7 +196,7 @@ function microCycles(isa: Isa, regions: readonly Region[]): { cycles: number; li
     ["latency", sum((r) => r.latency)],
   ];
   const [limit, cycles] = limits.reduce((a, b) => (b[1] > a[1] ? b : a));
-  return { cycles, limit };
+  return { regions, cycles, limit };
 }
 
 interface DataCost {

@@ -24,7 +24,7 @@ export interface Region {
   readonly registers: RegisterUse;
 }
 
-/** What is counted: a micro-GEMV of `nu` tokens that reads weights as packed or expanded, or the expansion of them. */
+/** What is counted: a micro-GEMV that reads weights as packed or expanded, or the expansion of one row tile. */
 export type Piece = "packed" | "expanded" | "expansion";
 
 /**
@@ -35,13 +35,11 @@ export type Piece = "packed" | "expanded" | "expansion";
 export function instructionsOf(
   isa: Isa,
   shape: ProjectionShape,
-  blocking: Blocking,
+  { mu, tu, nu }: Pick<Blocking, "mu" | "tu" | "nu">,
   piece: Piece = "packed",
 ): readonly Region[] {
   const { format, activations } = shape;
   const cols = countedCols(shape);
-  const { mu, tu } = blocking;
-  const nu = piece === "expansion" ? 1 : blocking.nu;
   const key = JSON.stringify([piece, format, cols, activations, mu, tu, nu]);
   const known = counted.get(isa) ?? new Map<string, readonly Region[]>();
   counted.set(isa, known);
@@ -139,7 +137,7 @@ class Code {
 
   private op(s: Op): void {
     if (this.numbers.isRepeated(s)) return;
-    const cost = costOf(this.isa, s);
+    const cost = this.reloaded(s, costOf(this.isa, s));
     const emit = () => {
       const reads = this.read(s.operands);
       const writes = s.result && isVector(s.result) && !isConstant(s) ? [this.numbers.of(s.result)] : [];
@@ -149,8 +147,15 @@ class Code {
     else this.later(s.result, emit);
   }
 
+  /** What is multiplied as it is loaded costs more loads where the compiler prefers them to a register. */
+  private reloaded({ op, result }: Op, cost: OpCost): OpCost {
+    if (op !== "vu8load" || result === undefined || this.isa.syntax !== "c") return cost;
+    const uses = this.numbers.usesOf(result);
+    return uses <= RELOADED_USES ? { ...cost, loads: cost.loads * uses } : cost;
+  }
+
   private later(result: Value, emit: () => void): void {
-    if (isVector(result) && result.name === undefined && this.numbers.isUsedOnce(result))
+    if (isVector(result) && result.name === undefined && this.numbers.usesOf(result) === 1)
       this.waiting.set(this.numbers.of(result), emit);
     else emit();
   }
@@ -266,6 +271,8 @@ function microOps({ arithmetic, loads, stores, scalar }: OpCost): number {
 /** Micro-ops that the out-of-order window holds: 224 (Skylake), 256 (Zen 3), 512 (Golden Cove). */
 const WINDOW = 256;
 const isConstant = ({ op }: Op) => op === "vfconst" || op === "viconst" || op === "fconst";
+/** gcc 12 loads codes again for every product with this many tokens or fewer, and keeps them in a register for more. */
+const RELOADED_USES = 3;
 /** Costs nothing: registers are renamed. */
 const MOVE = { kind: "op", op: "vbytes", operands: [], attributes: {} } as const;
 /** Counter, comparison with branch. */

@@ -1,10 +1,10 @@
 import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { Blocking } from "../kernels/blocking.ts";
+import { type Blocking, sameBlocking, type TokenSteps, tokenSteps } from "../kernels/blocking.ts";
 import { candidates } from "./candidates.ts";
-import { describeMicro, type Prediction, predictWith } from "./cost.ts";
-import { registersOf } from "./instructions.ts";
+import { describeMicro, type Micro, type Prediction, predictWith } from "./cost.ts";
+import { instructionsOf, type Region, registersOf } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
 import type { RegisterUse } from "./register-allocation.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
@@ -77,7 +77,7 @@ export interface Scored {
   readonly seconds: number;
 }
 
-/** The blocking with the least time for all loads; of those that are nearly equal in each, the one with more room. */
+/** The blocking with the least time for all loads; of those that are nearly as good in each, the one with more room. */
 function choose(
   speeds: Speeds,
   isa: Isa,
@@ -86,18 +86,29 @@ function choose(
   tu?: number,
 ): Blocking {
   const scored = rank(speeds, isa, shape, loads, tu);
-  const [first] = scored;
-  if (first === undefined) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
-  const isEqual = ({ predicted }: Scored) =>
-    predicted.every(({ seconds }, i) => seconds <= at(first.predicted, i).seconds * MARGIN);
-  const plans = scored
-    .filter(isEqual)
-    .map(({ blocking }) => planOf(speeds, isa, shape, loads[0].tokens, blocking));
-  return plans.reduce((a, b) => (misfits(b) < misfits(a) ? b : a)).blocking;
+  if (scored.length === 0) throw new UsageError(`${isa.name} has no row tiles of ${tu} rows`);
+  const misfits = (blocking: Blocking): number => {
+    const { tokens } = loads[0];
+    const registers = registersOf(microOf(isa, shape, blocking, tokens));
+    const sets = workingSets(speeds, isa, shape, blocking, tokens);
+    return (registers.stores > 0 ? 1 : 0) + sets.filter((set) => !set.fits).length;
+  };
+  const equals = nearlyBest(scored).map(({ blocking }) => ({ blocking, misfits: misfits(blocking) }));
+  return equals.reduce((a, b) => (b.misfits < a.misfits ? b : a)).blocking;
 }
 
-function misfits({ registers, workingSets }: ProjectionPlan): number {
-  return (registers.stores > 0 ? 1 : 0) + workingSets.filter((set) => !set.fits).length;
+/**
+ * Those that are nearly as good as the first in each load, and nearly as good as the best of these in each: else one that
+ * is slower in one load than the first would beat one that is faster. The first alone where there are none.
+ */
+function nearlyBest(scored: readonly Scored[]): readonly Scored[] {
+  const within = (limits: readonly number[]) => (s: Scored) =>
+    s.predicted.every(({ seconds }, i) => seconds <= at(limits, i) * MARGIN);
+  const times = ({ predicted }: Scored) => predicted.map(({ seconds }) => seconds);
+  const near = scored.filter(within(times(at(scored, 0))));
+  const least = near.map(times).reduce((a, b) => a.map((seconds, i) => Math.min(seconds, at(b, i))));
+  const best = near.filter(within(least));
+  return best.length > 0 ? best : scored.slice(0, 1);
 }
 
 /** All candidates, or those with row tiles of `tu` rows, fastest first as predicted. */
@@ -109,14 +120,22 @@ export function rank(
   tu?: number,
 ): Scored[] {
   const tokens = Math.max(...loads.map((load) => load.tokens));
+  const micros = new Map<number, Micro>();
   return candidates(isa, shape, tokens, tu)
     .map((blocking): Scored => {
-      const micro = describeMicro(isa, shape, blocking);
-      const predicted = loads.map((load) => predictWith(speeds, isa, shape, blocking, load.tokens, micro));
+      const micro = micros.get(blocking.tu) ?? describeMicro(isa, shape, blocking);
+      micros.set(blocking.tu, micro);
+      const predicted = loads.map((load) => predictWith(speeds, shape, blocking, load.tokens, micro));
       const seconds = predicted.reduce((sum, p, i) => sum + at(loads, i).times * p.seconds, 0);
       return { blocking, predicted, seconds };
     })
     .sort((a, b) => a.seconds - b.seconds);
+}
+
+/** The micro-GEMV that most tokens pass. */
+function microOf(isa: Isa, shape: ProjectionShape, blocking: Blocking, tokens: number): readonly Region[] {
+  const [{ size, expanded }] = tokenSteps(blocking, tokens) as [TokenSteps];
+  return instructionsOf(isa, shape, { ...blocking, nu: size }, expanded ? "expanded" : "packed");
 }
 
 /** The plan with a given blocking. */
@@ -138,10 +157,8 @@ function planOf(
     blocking,
     order: loopsOf(shape, blocking, rounds),
     workingSets: workingSets(speeds, isa, shape, blocking, tokens),
-    registers: registersOf(
-      micro.regions(Math.min(blocking.nu, tokens), rounds.expandedSteps > 0 ? "expanded" : "packed"),
-    ),
-    predicted: predictWith(speeds, isa, shape, blocking, tokens, micro),
+    registers: registersOf(microOf(isa, shape, blocking, tokens)),
+    predicted: predictWith(speeds, shape, blocking, tokens, micro),
   };
 }
 
@@ -198,12 +215,5 @@ export function requestOf(decodeTokens: number, prefillTokens: number): [prefill
 
 /** Whether a blocking that comes from outside is a candidate. */
 function isLegal(isa: Isa, shape: ProjectionShape, tokens: number, b: Blocking): boolean {
-  return candidates(isa, shape, tokens, b.tu).some(
-    (c) =>
-      c.mb === b.mb &&
-      c.tb === b.tb &&
-      c.mu === b.mu &&
-      c.nu === b.nu &&
-      (c.expand ?? false) === (b.expand ?? false),
-  );
+  return candidates(isa, shape, tokens, b.tu).some((c) => sameBlocking(c, b));
 }

@@ -50,7 +50,7 @@ export function trafficOf(
   const allRowBlocks = Math.max(firsts, Math.ceil(tiles / blockTiles));
   const passes = tokenSteps - expandedSteps + Math.min(1, expandedSteps);
   add((passes - 1) * tileBytes, share, tiles, block + step);
-  if (expanded !== undefined && expandedSteps > 0) {
+  if (expanded !== undefined) {
     const bytes = expanded.tileBytes * inputBlocks;
     add((expandedSteps + 1) * bytes, share, tiles, blockTiles * expanded.tileBytes + step);
   }

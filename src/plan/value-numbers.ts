@@ -29,8 +29,9 @@ export class ValueNumbers {
     return result !== undefined && this.first.has(result.id);
   }
 
-  isUsedOnce(value: Value): boolean {
-    return this.uses.get(this.of(value)) === 1;
+  /** How often the value is read. */
+  usesOf(value: Value): number {
+    return this.uses.get(this.of(value)) ?? 0;
   }
 
   private number(body: readonly Statement[], outer: ReadonlyMap<string, number>): void {
