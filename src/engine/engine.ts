@@ -96,7 +96,7 @@ export class Engine {
     assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
     const positions = this.place(rows);
     this.writeRows(rows, positions, wanted);
-    await this.run(rows.length === 1 ? "decode" : "prefill", signal);
+    await this.run(tokensOf(rows), signal);
     this.checkAlive();
     this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
     rows.forEach(({ sequence }) => {
@@ -140,6 +140,9 @@ export class Engine {
     const counts = this.integers("counts");
     counts[COUNTS.rows / 4] = rows.length;
     counts[COUNTS.outputs / 4] = wanted.length;
+    const blocks = rowBlocks(rows, this.program.attention[tokensOf(rows)].block.rows);
+    counts[COUNTS.blocks / 4] = blocks.length;
+    this.integers("blocks").set(blocks.flat());
     this.integers("outputList").set(wanted);
     this.integers("positions").set(positions);
     this.integers("tokens").set(rows.map((row) => row.token));
@@ -204,4 +207,20 @@ export class Engine {
     await this.settled;
     await this.backend.dispose();
   }
+}
+
+/** Which of the two programs a step runs. */
+function tokensOf(rows: readonly Row[]): TokenClass {
+  return rows.length === 1 ? "decode" : "prefill";
+}
+
+/** Runs of at most `most` rows of one sequence, as [first row, number of rows]. */
+function rowBlocks(rows: readonly Row[], most: number): [number, number][] {
+  const blocks: [number, number][] = [];
+  rows.forEach(({ sequence }, i) => {
+    const open = blocks.at(-1);
+    if (open !== undefined && rows[open[0]]?.sequence === sequence && open[1] < most) open[1]++;
+    else blocks.push([i, 1]);
+  });
+  return blocks;
 }
