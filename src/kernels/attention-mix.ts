@@ -2,8 +2,8 @@ import type { Cell } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import {
   type AttentionWork,
-  blockOf,
   CHUNK_PAGES,
+  mixedBytes,
   ofQuery,
   prefetchLines,
   scratchLayout,
@@ -12,7 +12,7 @@ import {
   vectorsAtOnce,
 } from "./attention-work.ts";
 import { ELEMENT_BYTES, loadElements } from "./elements.ts";
-import { kvStrides, paddedHeadDim, scaleBlocks } from "./kv-cache.ts";
+import { BLOCK_DIMS, hasScales, kvStrides } from "./kv-cache.ts";
 
 /** V of a page, that of the page after it, which page of the chunk it is, and its positions. */
 export interface ValuePage {
@@ -22,77 +22,97 @@ export interface ValuePage {
   readonly slots: Value<"i32">;
 }
 
-/** Weights of the positions of a page: of query `h` of the tile for the dimensions of a block, from `offset` on. */
+/** f32 weights of the positions of a page, `stride` bytes from one query of the tile to the next. */
 interface Weights {
   readonly pointer: Value<"ptr">;
-  readonly offset: (h: number, block: number) => number;
+  readonly offset: number;
+  readonly stride: number;
 }
 
 /** mixed[query] += Σ weight · V over the positions of a page, for the queries of a tile. */
 export function mixTile(work: AttentionWork, tile: Tile, page: ValuePage): void {
   const { b, spec } = work;
+  const { op } = b;
+  const { headDim, pageTokens } = spec.kv;
+  const layout = scratchLayout(spec);
+  const stride = 4 * CHUNK_PAGES * pageTokens;
+  const ofChunk = ofQuery(work, tile.first, layout.scores, stride);
+  const pointer = op.addr(ofChunk, page.inChunk, { stride: 4 * pageTokens, offset: 0 });
+  const weights = { pointer: b.named("weights", pointer), offset: 0, stride };
+  const mixed = b.named("mixed_tile", ofQuery(work, tile.first, layout.mixed, mixedBytes(spec)));
+  const whole = Math.floor(headDim / BLOCK_DIMS);
+  b.loop("block", 0, whole, 1, (block) => mixBlock(work, tile, page, weights, mixed, block, BLOCK_DIMS));
+  const rest = headDim - whole * BLOCK_DIMS;
+  if (rest > 0) mixBlock(work, tile, page, weights, mixed, b.i(whole), rest);
+}
+
+/** The same for `dims` dimensions of a block. */
+function mixBlock(
+  work: AttentionWork,
+  tile: Tile,
+  page: ValuePage,
+  weights: Weights,
+  mixed: Value<"ptr">,
+  block: Value<"i32">,
+  dims: number,
+): void {
+  const { b, spec } = work;
   const { op, lanes } = b;
-  const { kv } = spec;
-  const { vRow } = kvStrides(kv);
-  const rowBytes = 4 * paddedHeadDim(kv.headDim);
-  const bytes = lanes * ELEMENT_BYTES[kv.element];
-  const mixed = b.named("mixed_tile", ofQuery(work, tile.first, scratchLayout(spec).mixed, rowBytes));
-  const weights = weightsOf(work, tile, page);
-  const vectors = Math.ceil(kv.headDim / lanes);
-  const heads = Array.from({ length: tile.count }, (_, h) => h);
+  const { element } = spec.kv;
+  const { vRow, vBlock } = kvStrides(spec.kv);
+  const bytes = lanes * ELEMENT_BYTES[element];
+  const values = b.named("v_block", op.addr(page.v, block, { stride: vBlock, offset: 0 }));
+  const next = b.named("next_block", op.addr(page.next, block, { stride: vBlock, offset: 0 }));
+  const out = b.named("mixed_block", op.addr(mixed, block, { stride: 4 * BLOCK_DIMS, offset: 0 }));
+  const { pointer, offset, stride } = hasScales(spec.kv)
+    ? scaledWeights(work, tile, page, weights, block)
+    : weights;
+  const queries = Array.from({ length: tile.count }, (_, n) => n);
+  const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
-    const at = (h: number, v: number) => ({ offset: h * rowBytes + 4 * v * lanes });
-    const sums = heads.map((h) => group.map((v) => b.variable(`o${h}_${v}`, op.vfload(mixed, at(h, v)))));
+    const at = (query: number, v: number) => ({ offset: query * mixedBytes(spec) + 4 * v * lanes });
+    const sums = queries.map((n) => group.map((v) => b.variable(`o${n}_${v}`, op.vfload(out, at(n, v)))));
     b.loop("slot", 0, page.slots, 1, (slot) => {
-      const row = op.addr(page.v, slot, { stride: vRow, offset: 0 });
-      prefetchLines(b, op.addr(page.next, slot, { stride: vRow, offset: 0 }), group, bytes);
-      const ofSlot = op.addr(weights.pointer, slot, { stride: 4, offset: 0 });
-      const splats = new Map<number, Value<"vf32">>();
-      const weight = (h: number, v: number) => {
-        const offset = weights.offset(h, blockOf(b, v));
-        const splat = splats.get(offset) ?? op.vfsplat(op.fload(ofSlot, { offset }));
-        splats.set(offset, splat);
-        return splat;
-      };
-      group.forEach((v, n) => {
-        const values = loadElements(b, kv.element, row, v * bytes);
-        for (const h of heads) {
-          const sum = (sums[h] as Cell<"vf32">[])[n] as Cell<"vf32">;
-          sum.set(op.vfma(values, weight(h, v), sum.get()));
-        }
+      const row = op.addr(values, slot, { stride: vRow, offset: 0 });
+      prefetchLines(b, op.addr(next, slot, { stride: vRow, offset: 0 }), group, bytes);
+      const ofSlot = op.addr(pointer, slot, { stride: 4, offset });
+      const splats = queries.map((n) => op.vfsplat(op.fload(ofSlot, { offset: n * stride })));
+      group.forEach((v, i) => {
+        const vector = loadElements(b, element, row, v * bytes);
+        splats.forEach((weight, n) => {
+          const sum = (sums[n] as Cell<"vf32">[])[i] as Cell<"vf32">;
+          sum.set(op.vfma(vector, weight, sum.get()));
+        });
       });
     });
-    sums.forEach((ofHead, h) => {
-      ofHead.forEach((sum, n) => op.vfstore(mixed, sum.get(), at(h, group[n] as number)));
+    sums.forEach((ofQuery, n) => {
+      ofQuery.forEach((sum, i) => op.vfstore(out, sum.get(), at(n, group[i] as number)));
     });
   }
 }
 
-/** The weights themselves, or where elements are codes their products with the scales of each block. */
-function weightsOf(work: AttentionWork, tile: Tile, page: ValuePage): Weights {
-  const { b, spec } = work;
+/** Weights times the scales of V's block, which is cheaper than scaling V. */
+function scaledWeights(
+  { b, spec, scratch }: AttentionWork,
+  { count }: Tile,
+  page: ValuePage,
+  weights: Weights,
+  block: Value<"i32">,
+): Weights {
   const { op, lanes } = b;
   const { pageTokens } = spec.kv;
-  const layout = scratchLayout(spec);
-  const chunkBytes = 4 * CHUNK_PAGES * pageTokens;
-  const first = ofQuery(work, tile.first, layout.scores, chunkBytes);
-  const pointer = b.named("weights", op.addr(first, page.inChunk, { stride: 4 * pageTokens, offset: 0 }));
-  const blocks = scaleBlocks(spec.kv);
-  if (blocks === 0) return { pointer, offset: (h) => h * chunkBytes };
   const { scaleRow, vScalesAt } = kvStrides(spec.kv);
-  const offset = (h: number, block: number) => layout.scaled + 4 * pageTokens * (h * blocks + block);
-  for (let block = 0; block < blocks; block++) {
-    const scales = { offset: vScalesAt + block * scaleRow };
-    b.op.prefetch(page.next, scales);
-    b.loop("p", 0, pageTokens, lanes, (p) => {
-      const scale = op.vhload(op.addr(page.v, p, { stride: 2, offset: 0 }), scales);
-      const from = op.addr(pointer, p, { stride: 4, offset: 0 });
-      const to = op.addr(work.scratch, p, { stride: 4, offset: 0 });
-      for (let h = 0; h < tile.count; h++) {
-        const product = op.vfmul(op.vfload(from, { offset: h * chunkBytes }), scale);
-        op.vfstore(to, product, { offset: offset(h, block) });
-      }
-    });
-  }
-  return { pointer: work.scratch, offset };
+  const { scaled } = scratchLayout(spec);
+  const scales = b.named("v_scales", op.addr(page.v, block, { stride: scaleRow, offset: vScalesAt }));
+  op.prefetch(op.addr(page.next, block, { stride: scaleRow, offset: vScalesAt }), { offset: 0 });
+  b.loop("p", 0, pageTokens, lanes, (p) => {
+    const scale = op.vhload(op.addr(scales, p, { stride: 2, offset: 0 }), { offset: 0 });
+    const from = op.addr(weights.pointer, p, { stride: 4, offset: 0 });
+    const to = op.addr(scratch, p, { stride: 4, offset: scaled });
+    for (let n = 0; n < count; n++) {
+      const weight = op.vfload(from, { offset: n * weights.stride });
+      op.vfstore(to, op.vfmul(weight, scale), { offset: 4 * n * pageTokens });
+    }
+  });
+  return { pointer: scratch, offset: scaled, stride: 4 * pageTokens };
 }

@@ -10,8 +10,8 @@ import {
   vectorGroups,
   vectorsAtOnce,
 } from "./attention-work.ts";
-import { ELEMENT_BYTES, loadElements, SCALE_BLOCK } from "./elements.ts";
-import { kvStrides, scaleBlocks } from "./kv-cache.ts";
+import { ELEMENT_BYTES, loadElements } from "./elements.ts";
+import { BLOCK_DIMS, hasScales, headBlocks, kvStrides } from "./kv-cache.ts";
 
 /** K of a page, that of the page after it, and which page of the chunk it is. */
 export interface KeyPage {
@@ -35,7 +35,7 @@ export function scoreTile(work: AttentionWork, tile: Tile, page: KeyPage): void 
   const vectors = pageTokens / lanes;
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
     const sums = zeros(work, tile, group, "s");
-    if (scaleBlocks(spec.kv) === 0) multiply(work, tile, page, q, group, sums, b.i(0), b.i(headDim));
+    if (!hasScales(spec.kv)) multiply(work, tile, page, q, group, sums, b.i(0), b.i(headDim));
     else multiplyBlocks(work, tile, page, q, group, sums);
     sums.forEach((ofHead, h) => {
       ofHead.forEach((sum, n) => {
@@ -95,9 +95,9 @@ function multiplyBlocks(
   const { b, spec } = work;
   const { op, lanes } = b;
   const { scaleRow, kScalesAt } = kvStrides(spec.kv);
-  b.loop("block", 0, scaleBlocks(spec.kv), 1, (block) => {
-    const first = b.named("first", op.imul(block, b.i(SCALE_BLOCK)));
-    const end = op.imin(op.iadd(first, b.i(SCALE_BLOCK)), b.i(spec.kv.headDim));
+  b.loop("block", 0, headBlocks(spec.kv), 1, (block) => {
+    const first = b.named("first", op.imul(block, b.i(BLOCK_DIMS)));
+    const end = op.imin(op.iadd(first, b.i(BLOCK_DIMS)), b.i(spec.kv.headDim));
     const products = zeros(work, tile, group, "c");
     multiply(work, tile, page, q, group, products, first, end);
     const scales = op.addr(page.k, block, { stride: scaleRow, offset: kScalesAt });

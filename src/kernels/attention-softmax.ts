@@ -1,6 +1,5 @@
 import type { Value } from "../ir/types.ts";
-import { type AttentionWork, CHUNK_PAGES, ofQuery, scratchLayout } from "./attention-work.ts";
-import { paddedHeadDim } from "./kv-cache.ts";
+import { type AttentionWork, CHUNK_PAGES, mixedBytes, ofQuery, scratchLayout } from "./attention-work.ts";
 import { exp } from "./math.ts";
 import { LINE_BYTES } from "./work.ts";
 
@@ -44,9 +43,8 @@ export function softmaxChunk(
     sum.set(op.vfadd(sum.get(), weight));
   });
   op.vfstore(sumAt, sum.get(), { offset: 0 });
-  const padded = paddedHeadDim(spec.kv.headDim);
-  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, 4 * padded));
-  b.loop("d", 0, padded, lanes, (d) => {
+  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
+  b.loop("d", 0, mixedBytes(spec) / 4, lanes, (d) => {
     const at = op.addr(mixed, d, { stride: 4, offset: 0 });
     op.vfstore(at, op.vfmul(op.vfload(at, { offset: 0 }), shrink), { offset: 0 });
   });

@@ -1,7 +1,6 @@
 import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { SCALE_BLOCK } from "./elements.ts";
-import { type KvLayout, kvStrides, paddedHeadDim, scaleBlocks } from "./kv-cache.ts";
+import { BLOCK_DIMS, hasScales, headBlocks, type KvLayout, kvStrides } from "./kv-cache.ts";
 import { LINE_BYTES } from "./work.ts";
 
 export interface AttentionSpec {
@@ -40,6 +39,11 @@ export function vectorGroups(count: number, size: number): number[][] {
   return starts.map((start) => Array.from({ length: Math.min(size, count - start) }, (_, n) => start + n));
 }
 
+/** Bytes from what is mixed for one query to the next. */
+export function mixedBytes({ kv }: AttentionSpec): number {
+  return 4 * headBlocks(kv) * BLOCK_DIMS;
+}
+
 /** Byte offsets in the scratch of one part of the step. */
 export function scratchLayout(spec: AttentionSpec) {
   const { kv } = spec;
@@ -54,11 +58,11 @@ export function scratchLayout(spec: AttentionSpec) {
     /** f32 [query][dimension], scaled; copied in whole registers. */
     q: add(4 * queries * kv.headDim + LINE_BYTES),
     /** f32 [query][dimension]: Σ of weight · V so far. */
-    mixed: add(4 * queries * paddedHeadDim(kv.headDim)),
+    mixed: add(mixedBytes(spec) * queries),
     /** f32 [query][position of the chunk]: scores, then weights. */
     scores: add(4 * queries * CHUNK_PAGES * kv.pageTokens),
-    /** f32 [query of a tile][block][position of a page]: weights times V's scales. */
-    scaled: add(4 * tileQueries(spec) * scaleBlocks(kv) * kv.pageTokens),
+    /** f32 [query of a tile][position of a page]: weights times V's scales of a block. */
+    scaled: add(hasScales(kv) ? 4 * tileQueries(spec) * kv.pageTokens : 0),
     /** f32 [query][lane]: Σ of weights so far. */
     sums: add(LINE_BYTES * queries),
     /** f32 [query]: the largest score so far, which weights are relative to. */
@@ -122,11 +126,6 @@ export function ofQuery(
   stride: number,
 ): Value<"ptr"> {
   return b.op.addr(scratch, query, { stride, offset });
-}
-
-/** The block of a vector of dimensions that has one scale. */
-export function blockOf(b: KernelBuilder, vector: number): number {
-  return Math.floor((vector * b.lanes) / SCALE_BLOCK);
 }
 
 /** Asks for the lines that hold these vectors of a row: pages lie apart, so that no hardware foresees the next. */

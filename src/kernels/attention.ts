@@ -9,12 +9,13 @@ import {
   type AttentionWork,
   CHUNK_PAGES,
   forEachTile,
+  mixedBytes,
   nextPage,
   ofQuery,
   pageAt,
   scratchLayout,
 } from "./attention-work.ts";
-import { kvName, paddedHeadDim } from "./kv-cache.ts";
+import { kvName } from "./kv-cache.ts";
 import { LINE_BYTES, nameOfNumber } from "./work.ts";
 
 export function attentionName({ heads, kv, scale, block }: AttentionSpec): string {
@@ -116,9 +117,8 @@ function beginRow(work: AttentionWork, row: Value<"i32">, q: Value<"ptr">, posit
     const scaled = op.vfmul(value, op.vfconst({ value: spec.scale }));
     op.vfstore(op.addr(to, d, { stride: 4, offset: 0 }), scaled, { offset: 0 });
   });
-  const padded = paddedHeadDim(headDim);
-  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, 4 * padded));
-  b.loop("d", 0, heads * padded, lanes, (d) => {
+  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
+  b.loop("d", 0, (heads * mixedBytes(spec)) / 4, lanes, (d) => {
     op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
   });
   const visible = b.named("visible", op.iadd(position, b.i(1)));
@@ -168,7 +168,7 @@ function finishRow(work: AttentionWork, row: Value<"i32">, out: Value<"ptr">): v
     const query = b.named("query", op.iadd(op.imul(row, b.i(heads)), h));
     const sum = op.vfload(ofQuery(work, query, layout.sums, LINE_BYTES), { offset: 0 });
     const inverse = b.named("inverse", op.vfsplat(op.fdiv(b.f(1), op.vfsum(sum))));
-    const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, 4 * paddedHeadDim(headDim)));
+    const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
     const to = b.named("out_head", op.addr(out, h, { stride: 4 * headDim, offset: 0 }));
     b.loop("d", 0, headDim, lanes, (d) => {
       const value = op.vfload(op.addr(mixed, d, { stride: 4, offset: 0 }), { offset: 0 });

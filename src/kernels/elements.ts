@@ -2,15 +2,12 @@ import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 
 /**
- * Element types of the KV cache. `q8_0` are int8 codes with one f16 scale per `SCALE_BLOCK` dimensions of a position:
+ * Element types of the KV cache. `q8_0` are int8 codes with one f16 scale per `BLOCK_DIMS` dimensions of a position:
  * what is loaded and stored here are the codes.
  */
 export type ElementType = "f32" | "f16" | "q8_0";
 
 export const ELEMENT_BYTES: Readonly<Record<ElementType, number>> = { f32: 4, f16: 2, q8_0: 1 };
-
-/** Dimensions that share a scale, for types that have one. */
-export const SCALE_BLOCK = 32;
 
 /** L elements as f32. */
 export function loadElements(

@@ -2,7 +2,7 @@ import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
 import { appendKey, appendScratchBytes, appendValue } from "./kv-append.ts";
-import { type KvLayout, kvName, kvStrides, paddedHeadDim } from "./kv-cache.ts";
+import { type KvLayout, kvName, kvStrides } from "./kv-cache.ts";
 import { forEachItem } from "./work.ts";
 
 /**
@@ -23,9 +23,14 @@ export function ropeName({ heads, kv, rotated, pairing }: RopeSpec): string {
   return `rope_${pairing}_h${heads}_r${rotated}_${kvName(kv)}`;
 }
 
+/** Values from a row's cosines to its sines: whole registers on every target. */
+function tablePart(rotated: number): number {
+  return Math.ceil(rotated / 16) * 16;
+}
+
 /** f32 values of the rotation table per row: cosines, then sines, each `rotated` long and padded to 16. */
 export function ropeTableCols(rotated: number): number {
-  return 2 * paddedHeadDim(rotated);
+  return 2 * tablePart(rotated);
 }
 
 /**
@@ -39,7 +44,7 @@ export function writeRopeTable(
   angle: (pair: number) => number,
   scale = 1,
 ): void {
-  const sines = paddedHeadDim(rotated);
+  const sines = tablePart(rotated);
   for (let i = 0; i < rotated / 2; i++) {
     const [cos, sin] = [scale * Math.cos(angle(i)), scale * Math.sin(angle(i))];
     if (pairing === "interleaved") {
@@ -144,7 +149,7 @@ function rotateInterleaved(
     const x = op.vfloadn(op.addr(from, d, { stride: 4, offset: 0 }), left, { offset: 0 });
     const at = op.addr(table, d, { stride: 4, offset: 0 });
     const cos = op.vfload(at, { offset: 0 });
-    const sin = op.vfload(at, { offset: 4 * paddedHeadDim(rotated) });
+    const sin = op.vfload(at, { offset: 4 * tablePart(rotated) });
     const y = op.vfma(op.vfpermute(x, { lanes: swap }), sin, op.vfmul(x, cos));
     op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, y, { offset: 0 });
   });
@@ -167,7 +172,7 @@ function rotateHalves(
     const high = op.vfloadn(source, left, { offset: 4 * half });
     const at = op.addr(table, d, { stride: 4, offset: 0 });
     const cos = op.vfload(at, { offset: 0 });
-    const sin = op.vfload(at, { offset: 4 * paddedHeadDim(rotated) });
+    const sin = op.vfload(at, { offset: 4 * tablePart(rotated) });
     const negated = op.vfsub(op.vfconst({ value: 0 }), sin);
     op.vfstoren(target, left, op.vfma(high, negated, op.vfmul(low, cos)), { offset: 0 });
     op.vfstoren(target, left, op.vfma(low, sin, op.vfmul(high, cos)), { offset: 4 * half });

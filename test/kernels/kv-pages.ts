@@ -1,6 +1,13 @@
 import { f16ToF32, f32ToF16 } from "../../src/base/float16.ts";
-import { ELEMENT_BYTES, SCALE_BLOCK } from "../../src/kernels/elements.ts";
-import { type KvLayout, kvStrides, PAGE_TOKENS, scaleBlocks } from "../../src/kernels/kv-cache.ts";
+import { ELEMENT_BYTES } from "../../src/kernels/elements.ts";
+import {
+  BLOCK_DIMS,
+  hasScales,
+  headBlocks,
+  type KvLayout,
+  kvStrides,
+  PAGE_TOKENS,
+} from "../../src/kernels/kv-cache.ts";
 
 type Part = "k" | "v";
 
@@ -20,9 +27,10 @@ export class KvPages {
   }
 
   private elementAt(part: Part, page: number, head: number, slot: number, d: number): number {
-    const { kDim, vRow } = this.strides;
+    const { kDim, vRow, vBlock } = this.strides;
     const bytes = ELEMENT_BYTES[this.layout.element];
-    const within = part === "k" ? d * kDim + slot * bytes : slot * vRow + d * bytes;
+    const [block, inBlock] = [Math.floor(d / BLOCK_DIMS), d % BLOCK_DIMS];
+    const within = part === "k" ? d * kDim + slot * bytes : block * vBlock + slot * vRow + inBlock * bytes;
     return this.headAt(part, page, head) + within;
   }
 
@@ -47,7 +55,7 @@ export class KvPages {
       case "f16":
         return f16ToF32(this.view.getUint16(p, true));
       case "q8_0": {
-        const scale = this.scaleAt(part, page, head, slot, Math.floor(d / SCALE_BLOCK));
+        const scale = this.scaleAt(part, page, head, slot, Math.floor(d / BLOCK_DIMS));
         return this.view.getInt8(p) * f16ToF32(this.view.getUint16(scale, true));
       }
     }
@@ -67,9 +75,9 @@ export class KvPages {
       if (element === "f32") view.setFloat32(at(d), x, true);
       if (element === "f16") view.setUint16(at(d), f32ToF16(x), true);
     });
-    for (let block = 0; block < scaleBlocks(this.layout); block++) {
-      const first = block * SCALE_BLOCK;
-      const xs = values.slice(first, first + SCALE_BLOCK).map(Math.fround);
+    for (let block = 0; block < (hasScales(this.layout) ? headBlocks(this.layout) : 0); block++) {
+      const first = block * BLOCK_DIMS;
+      const xs = values.slice(first, first + BLOCK_DIMS).map(Math.fround);
       const largest = Math.max(...xs.map(Math.abs));
       const scale = this.scaleAt(part, page, head, slot, block);
       view.setUint16(scale, f32ToF16(Math.fround(largest / 127)), true);
@@ -83,8 +91,9 @@ export class KvPages {
     const take = (p: number, bytes: number) => this.bytes.set(other.bytes.subarray(p, p + bytes), p);
     for (let d = 0; d < this.layout.headDim; d++)
       take(this.elementAt("k", page, head, slot, d), ELEMENT_BYTES[this.layout.element]);
-    take(this.elementAt("v", page, head, slot, 0), this.strides.vRow);
-    for (let block = 0; block < scaleBlocks(this.layout); block++) {
+    for (let block = 0; block < headBlocks(this.layout); block++) {
+      take(this.elementAt("v", page, head, slot, block * BLOCK_DIMS), this.strides.vRow);
+      if (!hasScales(this.layout)) continue;
       take(this.scaleAt("k", page, head, slot, block), 2);
       take(this.scaleAt("v", page, head, slot, block), 2);
     }
