@@ -84,7 +84,7 @@ const CHOICES = {
   backend: ["native", "wasm", "interpreter"],
   isa: ISAS.map(({ name }) => name),
   activations: ["int8", "f32"],
-  kv: ["f16", "f32", "q8_0"],
+  kv: ["f32", "f16", "q8_0"],
   placement: ["auto", "arena", "mapped"],
 } as const;
 

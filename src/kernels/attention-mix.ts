@@ -1,4 +1,3 @@
-import type { Cell } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import {
   type AttentionWork,
@@ -76,12 +75,11 @@ function mixBlock(
       const row = op.addr(values, slot, { stride: vRow, offset: 0 });
       prefetchLines(b, op.addr(next, slot, { stride: vRow, offset: 0 }), group, bytes);
       const ofSlot = op.addr(pointer, slot, { stride: 4, offset });
-      const splats = queries.map((n) => op.vfsplat(op.fload(ofSlot, { offset: n * stride })));
-      group.forEach((v, i) => {
-        const vector = loadElements(b, element, row, v * bytes);
-        splats.forEach((weight, n) => {
-          const sum = (sums[n] as Cell<"vf32">[])[i] as Cell<"vf32">;
-          sum.set(op.vfma(vector, weight, sum.get()));
+      const loaded = group.map((v) => loadElements(b, element, row, v * bytes));
+      sums.forEach((ofQuery, n) => {
+        const weight = op.vfsplat(op.fload(ofSlot, { offset: n * stride }));
+        ofQuery.forEach((sum, i) => {
+          sum.set(op.vfma(loaded[i] as Value<"vf32">, weight, sum.get()));
         });
       });
     });

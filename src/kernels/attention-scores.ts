@@ -70,16 +70,13 @@ function multiply(
     const kd = op.addr(k, d, { stride: kDim, offset: 0 });
     prefetchLines(b, op.addr(next, d, { stride: kDim, offset: 0 }), group, bytes);
     const qd = op.addr(q, d, { stride: 4, offset: 0 });
-    const qs = Array.from({ length: count }, (_, h) =>
-      op.vfsplat(op.fload(qd, { offset: 4 * h * kv.headDim })),
-    );
-    group.forEach((v, n) => {
-      const keys = loadElements(b, kv.element, kd, v * bytes);
-      qs.forEach((value, h) => {
-        const sum = (sums[h] as readonly Cell<"vf32">[])[n] as Cell<"vf32">;
-        sum.set(op.vfma(keys, value, sum.get()));
+    const keys = group.map((v) => loadElements(b, kv.element, kd, v * bytes));
+    for (let h = 0; h < count; h++) {
+      const value = op.vfsplat(op.fload(qd, { offset: 4 * h * kv.headDim }));
+      (sums[h] as readonly Cell<"vf32">[]).forEach((sum, n) => {
+        sum.set(op.vfma(keys[n] as Value<"vf32">, value, sum.get()));
       });
-    });
+    }
   });
 }
 
