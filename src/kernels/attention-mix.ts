@@ -2,11 +2,13 @@ import type { Value } from "../ir/types.ts";
 import {
   type AttentionWork,
   CHUNK_PAGES,
+  chainsOf,
   mixedBytes,
   ofQuery,
   prefetchLines,
   scratchLayout,
   type Tile,
+  total,
   vectorGroups,
   vectorsAtOnce,
 } from "./attention-work.ts";
@@ -70,21 +72,38 @@ function mixBlock(
   const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
     const at = (query: number, v: number) => ({ offset: query * mixedBytes(spec) + 4 * v * lanes });
-    const sums = queries.map((n) => group.map((v) => b.variable(`o${n}_${v}`, op.vfload(out, at(n, v)))));
-    b.loop("slot", 0, page.slots, 1, (slot) => {
-      const row = op.addr(values, slot, { stride: vRow, offset: 0 });
-      prefetchLines(b, op.addr(next, slot, { stride: vRow, offset: 0 }), group, bytes);
+    const chains = Array.from({ length: chainsOf(tile) }, (_, chain) =>
+      queries.map((n) =>
+        group.map((v) => {
+          const start = chain === 0 ? op.vfload(out, at(n, v)) : op.vfconst({ value: 0 });
+          return b.variable(`o${n}_${v}`, start);
+        }),
+      ),
+    );
+    const mixRows = (slot: Value<"i32">, rows: typeof chains) => {
+      const from = op.addr(values, slot, { stride: vRow, offset: 0 });
+      const ahead = op.addr(next, slot, { stride: vRow, offset: 0 });
+      prefetchLines(
+        b,
+        ahead,
+        rows.flatMap((_, row) => group.map((v) => row * vRow + v * bytes)),
+      );
       const ofSlot = op.addr(pointer, slot, { stride: 4, offset });
-      const loaded = group.map((v) => loadElements(b, element, row, v * bytes));
-      sums.forEach((ofQuery, n) => {
-        const weight = op.vfsplat(op.fload(ofSlot, { offset: n * stride }));
-        ofQuery.forEach((sum, i) => {
-          sum.set(op.vfma(loaded[i] as Value<"vf32">, weight, sum.get()));
+      rows.forEach((sums, row) => {
+        const loaded = group.map((v) => loadElements(b, element, from, row * vRow + v * bytes));
+        sums.forEach((ofQuery, n) => {
+          const weight = op.vfsplat(op.fload(ofSlot, { offset: n * stride + 4 * row }));
+          ofQuery.forEach((sum, i) => {
+            sum.set(op.vfma(loaded[i] as Value<"vf32">, weight, sum.get()));
+          });
         });
       });
-    });
-    sums.forEach((ofQuery, n) => {
-      ofQuery.forEach((sum, i) => op.vfstore(out, sum.get(), at(n, group[i] as number)));
+    };
+    const whole = op.isub(page.slots, op.irem(page.slots, b.i(chains.length)));
+    b.loop("slot", 0, whole, chains.length, (slot) => mixRows(slot, chains));
+    if (chains.length > 1) b.loop("slot", whole, page.slots, 1, (slot) => mixRows(slot, chains.slice(0, 1)));
+    total(b, chains).forEach((ofQuery, n) => {
+      ofQuery.forEach((sum, i) => op.vfstore(out, sum, at(n, group[i] as number)));
     });
   }
 }

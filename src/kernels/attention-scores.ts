@@ -3,10 +3,12 @@ import type { Value } from "../ir/types.ts";
 import {
   type AttentionWork,
   CHUNK_PAGES,
+  chainsOf,
   ofQuery,
   prefetchLines,
   scratchLayout,
   type Tile,
+  total,
   vectorGroups,
   vectorsAtOnce,
 } from "./attention-work.ts";
@@ -20,7 +22,8 @@ export interface KeyPage {
   readonly inChunk: Value<"i32">;
 }
 
-type Cells = readonly (readonly Cell<"vf32">[])[];
+/** Of every query of a tile, for every vector of a group. */
+type Sums = readonly (readonly Value<"vf32">[])[];
 
 /** scores[query][position] = q · K for the queries of a tile and all positions of a page. */
 export function scoreTile(work: AttentionWork, tile: Tile, page: KeyPage): void {
@@ -34,77 +37,92 @@ export function scoreTile(work: AttentionWork, tile: Tile, page: KeyPage): void 
   const scores = b.named("score_tile", op.addr(row, page.inChunk, { stride: 4 * pageTokens, offset: 0 }));
   const vectors = pageTokens / lanes;
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
-    const sums = zeros(work, tile, group, "s");
-    if (!hasScales(spec.kv)) multiply(work, tile, page, q, group, sums, b.i(0), b.i(headDim));
-    else multiplyBlocks(work, tile, page, q, group, sums);
-    sums.forEach((ofHead, h) => {
-      ofHead.forEach((sum, n) => {
-        op.vfstore(scores, sum.get(), { offset: h * chunkBytes + 4 * (group[n] as number) * lanes });
+    const sums = hasScales(spec.kv)
+      ? multiplyBlocks(work, tile, page, q, group)
+      : multiply(work, tile, page, q, group, b.i(0), b.i(headDim));
+    sums.forEach((ofQuery, n) => {
+      ofQuery.forEach((sum, i) => {
+        op.vfstore(scores, sum, { offset: n * chunkBytes + 4 * (group[i] as number) * lanes });
       });
     });
   }
 }
 
-function zeros({ b }: AttentionWork, { count }: Tile, group: readonly number[], name: string): Cells {
-  return Array.from({ length: count }, (_, h) =>
-    group.map((v) => b.variable(`${name}${h}_${v}`, b.op.vfconst({ value: 0 }))),
-  );
-}
-
-/** sums += q · K over the dimensions from `first` to `end`, of codes where elements are codes. */
+/** Σ q · K over the dimensions from `first` to `end`, per query and vector; of codes where elements are codes. */
 function multiply(
-  { b, spec }: AttentionWork,
-  { count }: Tile,
+  work: AttentionWork,
+  tile: Tile,
   { k, next }: KeyPage,
   q: Value<"ptr">,
   group: readonly number[],
-  sums: Cells,
   first: Value<"i32">,
   end: Value<"i32">,
-): void {
+): Sums {
+  const { b, spec } = work;
   const { op, lanes } = b;
   const { kv } = spec;
   const { kDim } = kvStrides(kv);
   const bytes = lanes * ELEMENT_BYTES[kv.element];
-  b.loop("d", first, end, 1, (d) => {
+  const chains = kv.headDim % 2 === 0 ? chainsOf(tile) : 1;
+  const sums = Array.from({ length: chains }, () => zeros(work, tile, group));
+  b.loop("d", first, end, chains, (d) => {
     const kd = op.addr(k, d, { stride: kDim, offset: 0 });
-    prefetchLines(b, op.addr(next, d, { stride: kDim, offset: 0 }), group, bytes);
     const qd = op.addr(q, d, { stride: 4, offset: 0 });
-    const keys = group.map((v) => loadElements(b, kv.element, kd, v * bytes));
-    for (let h = 0; h < count; h++) {
-      const value = op.vfsplat(op.fload(qd, { offset: 4 * h * kv.headDim }));
-      (sums[h] as readonly Cell<"vf32">[]).forEach((sum, n) => {
-        sum.set(op.vfma(keys[n] as Value<"vf32">, value, sum.get()));
+    const ahead = op.addr(next, d, { stride: kDim, offset: 0 });
+    prefetchLines(
+      b,
+      ahead,
+      sums.flatMap((_, row) => group.map((v) => row * kDim + v * bytes)),
+    );
+    sums.forEach((ofRow, row) => {
+      const keys = group.map((v) => loadElements(b, kv.element, kd, row * kDim + v * bytes));
+      ofRow.forEach((ofQuery, n) => {
+        const value = op.vfsplat(op.fload(qd, { offset: 4 * (n * kv.headDim + row) }));
+        ofQuery.forEach((sum, i) => {
+          sum.set(op.vfma(keys[i] as Value<"vf32">, value, sum.get()));
+        });
       });
-    }
+    });
   });
+  return total(b, sums);
 }
 
-/** sums += Σ over blocks of (q · codes) · scale. */
+/** Σ over blocks of (q · codes) · scale. */
 function multiplyBlocks(
   work: AttentionWork,
   tile: Tile,
   page: KeyPage,
   q: Value<"ptr">,
   group: readonly number[],
-  sums: Cells,
-): void {
+): Sums {
   const { b, spec } = work;
   const { op, lanes } = b;
   const { scaleRow, kScalesAt } = kvStrides(spec.kv);
+  const sums = zeros(work, tile, group);
   b.loop("block", 0, headBlocks(spec.kv), 1, (block) => {
     const first = b.named("first", op.imul(block, b.i(BLOCK_DIMS)));
     const end = op.imin(op.iadd(first, b.i(BLOCK_DIMS)), b.i(spec.kv.headDim));
-    const products = zeros(work, tile, group, "c");
-    multiply(work, tile, page, q, group, products, first, end);
     const scales = op.addr(page.k, block, { stride: scaleRow, offset: kScalesAt });
-    prefetchLines(b, op.addr(page.next, block, { stride: scaleRow, offset: kScalesAt }), group, 2 * lanes);
-    group.forEach((v, n) => {
+    const ahead = op.addr(page.next, block, { stride: scaleRow, offset: kScalesAt });
+    prefetchLines(
+      b,
+      ahead,
+      group.map((v) => 2 * v * lanes),
+    );
+    const products = multiply(work, tile, page, q, group, first, end);
+    group.forEach((v, i) => {
       const scale = op.vhload(scales, { offset: 2 * v * lanes });
-      products.forEach((ofHead, h) => {
-        const sum = (sums[h] as readonly Cell<"vf32">[])[n] as Cell<"vf32">;
-        sum.set(op.vfma((ofHead[n] as Cell<"vf32">).get(), scale, sum.get()));
+      sums.forEach((ofQuery, n) => {
+        const [sum, product] = [ofQuery[i] as Cell<"vf32">, products[n]?.[i] as Value<"vf32">];
+        sum.set(op.vfma(product, scale, sum.get()));
       });
     });
   });
+  return total(b, [sums]);
+}
+
+function zeros({ b }: AttentionWork, { count }: Tile, group: readonly number[]): Cell<"vf32">[][] {
+  return Array.from({ length: count }, (_, n) =>
+    group.map((v) => b.variable(`s${n}_${v}`, b.op.vfconst({ value: 0 }))),
+  );
 }

@@ -1,4 +1,4 @@
-import type { KernelBuilder } from "../ir/builder.ts";
+import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { BLOCK_DIMS, hasScales, headBlocks, type KvLayout, kvStrides } from "./kv-cache.ts";
 import { LINE_BYTES } from "./work.ts";
@@ -128,13 +128,30 @@ export function ofQuery(
   return b.op.addr(scratch, query, { stride, offset });
 }
 
-/** Asks for the lines that hold these vectors of a row: pages lie apart, so that no hardware foresees the next. */
-export function prefetchLines(
-  b: KernelBuilder,
-  row: Value<"ptr">,
-  vectors: readonly number[],
-  bytes: number,
-): void {
-  const lines = new Set(vectors.map((v) => Math.floor((v * bytes) / LINE_BYTES)));
-  for (const line of lines) b.op.prefetch(row, { offset: line * LINE_BYTES });
+/**
+ * Rows of K or V that are added up apart from each other: what a single query adds up in one chain would wait for
+ * itself, since an addition takes four cycles and there are only as many chains as vectors in a row.
+ */
+export function chainsOf({ count }: Tile): number {
+  return count === 1 ? 2 : 1;
+}
+
+/** Sums of a query for the vectors of a group. */
+type Cells = readonly Cell<"vf32">[];
+
+/** Sums of the chains, per query and vector. */
+export function total(b: KernelBuilder, chains: readonly (readonly Cells[])[]): Value<"vf32">[][] {
+  const [first = [], second] = chains;
+  return first.map((ofQuery, n) =>
+    ofQuery.map((cell, i) => {
+      const other = second?.[n]?.[i];
+      return other === undefined ? cell.get() : b.op.vfadd(cell.get(), other.get());
+    }),
+  );
+}
+
+/** Asks for the lines of these bytes of a page: pages lie apart, so that no hardware foresees the next. */
+export function prefetchLines(b: KernelBuilder, p: Value<"ptr">, offsets: readonly number[]): void {
+  const lines = new Set(offsets.map((offset) => Math.floor(offset / LINE_BYTES)));
+  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES });
 }
