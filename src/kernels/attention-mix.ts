@@ -72,7 +72,7 @@ function mixBlock(
   const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
     const at = (query: number, v: number) => ({ offset: query * mixedBytes(spec) + 4 * v * lanes });
-    const chains = Array.from({ length: chainsOf(tile) }, (_, chain) =>
+    const chains = Array.from({ length: chainsOf(spec) }, (_, chain) =>
       queries.map((n) =>
         group.map((v) => {
           const start = chain === 0 ? op.vfload(out, at(n, v)) : op.vfconst({ value: 0 });

@@ -63,7 +63,7 @@ function multiply(
   const { kv } = spec;
   const { kDim } = kvStrides(kv);
   const bytes = lanes * ELEMENT_BYTES[kv.element];
-  const chains = kv.headDim % 2 === 0 ? chainsOf(tile) : 1;
+  const chains = kv.headDim % 2 === 0 ? chainsOf(spec) : 1;
   const sums = Array.from({ length: chains }, () => zeros(work, tile, group));
   b.loop("d", first, end, chains, (d) => {
     const kd = op.addr(k, d, { stride: kDim, offset: 0 });

@@ -129,11 +129,12 @@ export function ofQuery(
 }
 
 /**
- * Rows of K or V that are added up apart from each other: what a single query adds up in one chain would wait for
- * itself, since an addition takes four cycles and there are only as many chains as vectors in a row.
+ * Rows of K or V that are added up apart from each other: what single queries add up in one chain would wait for itself,
+ * since an addition takes four cycles and there are only as many chains as vectors in a row. The same for all tiles of a
+ * kernel, so that a query's result does not depend on its tile.
  */
-export function chainsOf({ count }: Tile): number {
-  return count === 1 ? 2 : 1;
+export function chainsOf(spec: AttentionSpec): number {
+  return tileQueries(spec) === 1 ? 2 : 1;
 }
 
 /** Sums of a query for the vectors of a group. */
