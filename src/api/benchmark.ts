@@ -7,6 +7,7 @@ import type { Sequence } from "../engine/page-pool.ts";
 import { median } from "../engine/stopwatch.ts";
 import { openSynthetic, type SyntheticModel } from "../engine/synthetic.ts";
 import { describeMachine } from "../host/describe-machine.ts";
+import type { ElementType } from "../kernels/elements.ts";
 import type { Machine } from "../plan/machine.ts";
 import { memoryGBs } from "../plan/speeds.ts";
 import { cacheBytes, promptOperations, weightBytes } from "./benchmark-work.ts";
@@ -44,6 +45,8 @@ export interface BenchmarkResult {
   readonly backend: BackendKind;
   readonly isa: string;
   readonly threads: number;
+  /** Element type of the KV cache. */
+  readonly kv: ElementType;
   /** Positions in the context before each test. */
   readonly depth: number;
   readonly repeat: number;
@@ -212,6 +215,7 @@ function summarise(
     backend: backend.kind,
     isa: backend.isa.name,
     threads: backend.threads,
+    kv: program.kv.element,
     depth,
     prefill: { ...prefill, gops: (operations * prefill.tokensPerSecond.median) / 1e9 },
     decode: {

@@ -77,7 +77,10 @@ export function benchText(result: BenchmarkResult): string {
   const facts = [
     ["context", `${formatCount(depth)} tokens before each test`],
     ["load", secondsText(result.loadSeconds)],
-    ["read per token", `${bytesText(weights)} of weights, ${bytesText(Math.round(kvCache))} of KV cache`],
+    [
+      "read per token",
+      `${bytesText(weights)} of weights, ${bytesText(Math.round(kvCache))} of KV cache (${result.kv})`,
+    ],
   ];
   const hint = hasPeaks ? "" : "\nFor a comparison with what this machine can do: qigen doctor --measure\n";
   return `${columns(rows, [1, 2, 3, 4, 5])}\n${columns(facts)}${hint}`;

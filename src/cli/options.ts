@@ -37,9 +37,10 @@ export function addEngineOptions(command: Command): Command {
     .option("--context-length <n>", "tokens of a text (default: as trained, at most 4096)", wholeNumber)
     .addOption(activationsOption())
     .addOption(
-      new Option("--kv <type>", "precision of the KV cache: f16 or f32 (default: f16)").choices([
-        "f16",
+      new Option("--kv <type>", "precision of the KV cache: f32, f16 or q8_0 (default: f16)").choices([
         "f32",
+        "f16",
+        "q8_0",
       ]),
     )
     .addOption(

@@ -139,6 +139,9 @@ export class Engine {
     const counts = this.integers("counts");
     counts[COUNTS.rows / 4] = rows.length;
     counts[COUNTS.outputs / 4] = wanted.length;
+    const blocks = rowBlocks(rows, this.program.attention(rows.length).block.rows);
+    counts[COUNTS.blocks / 4] = blocks.length;
+    this.integers("blocks").set(blocks.flat());
     this.integers("outputList").set(wanted);
     this.integers("positions").set(positions);
     this.integers("tokens").set(rows.map((row) => row.token));
@@ -203,4 +206,15 @@ export class Engine {
     await this.settled;
     await this.backend.dispose();
   }
+}
+
+/** Runs of at most `most` rows of one sequence, as [first row, number of rows]. */
+function rowBlocks(rows: readonly Row[], most: number): [number, number][] {
+  const blocks: [number, number][] = [];
+  rows.forEach(({ sequence }, i) => {
+    const open = blocks.at(-1);
+    if (open !== undefined && rows[open[0]]?.sequence === sequence && open[1] < most) open[1]++;
+    else blocks.push([i, 1]);
+  });
+  return blocks;
 }

@@ -7,6 +7,7 @@ import { type FileSource, openFile } from "../host/node-files.ts";
 import { verify } from "../ir/verify.ts";
 import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
+import type { ElementType } from "../kernels/elements.ts";
 import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
 import { modelSpec } from "../models/index.ts";
 import type { ModelSpec } from "../models/model.ts";
@@ -34,8 +35,8 @@ export interface EngineOptions {
   readonly contextLength?: number | undefined;
   /** `int8` (default) quantizes activations; `f32` is slower and exact up to rounding. */
   readonly activations?: "int8" | "f32" | undefined;
-  /** Element type of the KV cache. Default `f16`. */
-  readonly kv?: "f16" | "f32" | undefined;
+  /** Element type of the KV cache. Default `f16`; `q8_0` (8.5 bits) is half as large, and nearly as exact. */
+  readonly kv?: ElementType | undefined;
   /**
    * Where packed weights live. `arena`: in memory of this process, on huge pages. `mapped`: in a file in the cache, as
    * large as the model, which starts map at once and processes share; native backend only. `auto` (default): in an arena,
@@ -82,7 +83,7 @@ const CHOICES = {
   backend: ["native", "wasm", "interpreter"],
   isa: ISAS.map(({ name }) => name),
   activations: ["int8", "f32"],
-  kv: ["f16", "f32"],
+  kv: ["f32", "f16", "q8_0"],
   placement: ["auto", "arena", "mapped"],
 } as const;
 

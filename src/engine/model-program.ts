@@ -7,9 +7,11 @@ import {
   activationLayout,
   paddedCols,
 } from "../kernels/activations.ts";
-import { type AttentionSpec, attention, attentionName, scoreBytes } from "../kernels/attention.ts";
+import { attention, attentionName, attentionScratchBytes, ROW_BLOCK_BYTES } from "../kernels/attention.ts";
+import type { AttentionSpec } from "../kernels/attention-work.ts";
 import { embed, embedName } from "../kernels/embed.ts";
-import { type KvLayout, kvStrides, paddedHeadDim } from "../kernels/kv-cache.ts";
+import { appendScratchBytes } from "../kernels/kv-append.ts";
+import { type KvLayout, kvStrides } from "../kernels/kv-cache.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
 import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
@@ -17,7 +19,7 @@ import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
 import { scratchBytes } from "../kernels/weight-source.ts";
 import { type Linear, type ModelSpec, vectors } from "../models/model.ts";
-import { projectionParts, rowParts, STEP_ROWS, stepParts } from "../plan/parts.ts";
+import { attentionBlock, projectionParts, rowParts, STEP_ROWS, stepParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
@@ -43,7 +45,7 @@ export interface Bases {
 }
 
 /** Byte offsets of the counters in the part `counts`, on cache lines of their own. */
-export const COUNTS = { rows: 0, outputs: 64, bytes: 128 } as const;
+export const COUNTS = { rows: 0, outputs: 64, blocks: 128, bytes: 192 } as const;
 
 /**
  * A model compiled to data: the kernels it needs, where everything lies in memory, and the table of steps of a forward
@@ -57,7 +59,6 @@ export class ModelProgram {
   readonly pagesPerSequence: number;
   readonly pages: number;
   readonly rope: RopeSpec;
-  readonly attention: AttentionSpec;
   /** Bytes of the step tables for all of `STEP_ROWS`. */
   readonly tableBytes: number;
 
@@ -73,11 +74,21 @@ export class ModelProgram {
     this.pagesPerSequence = Math.ceil(limits.contextLength / kv.pageTokens);
     this.pages = limits.sequences * this.pagesPerSequence;
     this.rope = { heads: config.heads, kv, rotated: config.rope.rotated, pairing: config.rope.pairing };
-    this.attention = { heads: config.heads, kv, scale: Math.fround(1 / Math.sqrt(config.headDim)) };
     this.layOutWeights();
     this.layOutWork();
     const dry = { weights: 0, cache: 0, work: 0 };
     this.tableBytes = STEP_ROWS.length * stepTableBytes(this.steps(1, dry));
+  }
+
+  /** The attention of a step of so many rows. */
+  attention(rows: number): AttentionSpec {
+    const { config } = this.spec;
+    return {
+      heads: config.heads,
+      kv: this.kv,
+      scale: Math.fround(1 / Math.sqrt(config.headDim)),
+      block: attentionBlock(config, rows, this.threads),
+    };
   }
 
   matrix(linear: Linear): MatrixPlan {
@@ -114,6 +125,7 @@ export class ModelProgram {
     const { work, limits } = this;
     work.add("counts", COUNTS.bytes);
     for (const list of ["tokens", "positions", "pageOf", "tableOf"]) work.add(list, 4 * limits.maxRows);
+    work.add("blocks", ROW_BLOCK_BYTES * limits.maxRows);
     work.add("outputList", 4 * limits.maxOutputs);
     work.add("tables", 4 * this.pages);
     work.add("ropeTable", 4 * limits.maxRows * ropeTableCols(config.rope.rotated));
@@ -126,8 +138,9 @@ export class ModelProgram {
     row("mixed", config.heads * config.headDim);
     row("gate", config.intermediateSize);
     row("up", config.intermediateSize);
-    work.add("kScratch", 4 * limits.maxRows * config.kvHeads * paddedHeadDim(config.headDim));
-    work.add("scores", this.parts * scoreBytes(this.attention, limits.contextLength));
+    work.add("kvScratch", limits.maxRows * config.kvHeads * appendScratchBytes(this.kv));
+    const scratch = STEP_ROWS.map((rows) => attentionScratchBytes(this.attention(rows)));
+    work.add("attentionScratch", this.parts * Math.max(...scratch));
     work.add("scratch", this.scratch);
     work.add("logits", 4 * limits.maxOutputs * paddedCols(output.rows));
   }
@@ -209,7 +222,7 @@ class StepWriter {
     return this.bases.weights + this.program.weights.offset(tensor);
   }
 
-  private count(of: "rows" | "outputs"): number {
+  private count(of: "rows" | "outputs" | "blocks"): number {
     return this.work("counts") + COUNTS[of];
   }
 
@@ -284,14 +297,11 @@ class StepWriter {
       this.work("ropeTable"),
       this.work("positions"),
       this.work("pageOf"),
-      this.work("kScratch"),
+      this.work("kvScratch"),
       this.count("rows"),
     ]);
-    const scores = scoreBytes(program.attention, program.limits.contextLength);
-    const pagePositions = program.pagesPerSequence * program.kv.pageTokens;
-    const attend = program.kernel(attentionName(program.attention), () =>
-      attention(program.attention, program.isa),
-    );
+    const spec = program.attention(this.rows);
+    const attend = program.kernel(attentionName(spec), () => attention(spec, program.isa));
     const attendArguments = [
       this.work("q"),
       this.work("mixed"),
@@ -299,10 +309,9 @@ class StepWriter {
       this.work("positions"),
       this.work("tables"),
       this.work("tableOf"),
-      this.work("scores"),
-      scores,
-      4 * pagePositions,
-      this.count("rows"),
+      this.work("blocks"),
+      this.work("attentionScratch"),
+      this.count("blocks"),
     ];
     this.add(attend, attendArguments, true, this.program.parts);
   }

@@ -121,6 +121,7 @@ export const VECTOR_OPS = {
   viload: effect(["ptr"], "vi32", ["offset"], "L i32"),
   vistore: effect(["ptr", "vi32"], null, ["offset"], "L i32"),
   vu8loadlanes: effect(["ptr"], "vi32", ["offset"], "L bytes, zero-extended, one per lane"),
+  vi8loadlanes: effect(["ptr"], "vi32", ["offset"], "L bytes, sign-extended, one per lane"),
   vi8storelanes: effect(["ptr", "vi32"], null, ["offset"], "L bytes: each lane, which is in −128 … 127"),
   vu16storelanes: effect(["ptr", "vi32"], null, ["offset"], "L 16-bit words: the low 16 bits of each lane"),
   vu8load: effect(["ptr"], "vu8", ["offset", "bits"], "4L bytes, each below 2^bits"),

@@ -85,6 +85,7 @@ export const avx2: Isa = {
     viload: "_mm256_loadu_si256((const __m256i *)(@))",
     vistore: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vu8loadlanes: "_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
+    vi8loadlanes: "_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
     vi8storelanes: "store_lanes_i8(@, $1)",
     vu16storelanes: "store_lanes_u16(@, $1)",
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",

@@ -70,6 +70,7 @@ export const avx512Vnni: Isa = {
     viload: "_mm512_loadu_si512(@)",
     vistore: "_mm512_storeu_si512(@, $1)",
     vu8loadlanes: "_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
+    vi8loadlanes: "_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
     vi8storelanes: "_mm_storeu_si128((__m128i *)(@), _mm512_cvtepi32_epi8($1))",
     vu16storelanes: "_mm256_storeu_si256((__m256i *)(@), _mm512_cvtepi32_epi16($1))",
     vu8load: "_mm512_loadu_si512(@)",

@@ -184,6 +184,7 @@ export const wasmSimd128: Isa = {
     viload: "$0 v128.load offset=@",
     vistore: "$0 $1 v128.store offset=@",
     vu8loadlanes: "$0 v128.load32_zero offset=@ i16x8.extend_low_i8x16_u i32x4.extend_low_i16x8_u",
+    vi8loadlanes: "$0 v128.load32_zero offset=@ i16x8.extend_low_i8x16_s i32x4.extend_low_i16x8_s",
     vi8storelanes: "$0 $1 #low_bytes i8x16.swizzle v128.store32_lane offset=@ 0",
     vu16storelanes: "$0 $1 #low_words i8x16.swizzle v128.store64_lane offset=@ 0",
     vu8load: "$0 v128.load offset=@",

@@ -2,8 +2,10 @@ import { ELEMENT_BYTES, type ElementType } from "./elements.ts";
 
 /**
  * The paged KV cache of one layer. A page holds `pageTokens` consecutive positions of one sequence:
- *   K  [kv head][dimension][position]   positions in lanes: scores need no horizontal sums
- *   V  [kv head][position][dimension]   dimensions in lanes, padded to a whole register
+ *   K  [kv head]{ [dimension][position], scales [block][position] }         positions in lanes: no horizontal sums
+ *   V  [kv head]{ [block][position][dimension], scales [block][position] }  dimensions in lanes
+ * A block is `BLOCK_DIMS` dimensions of a head, the last one perhaps fewer. What an inner loop of attention reads is
+ * consecutive in memory: a block of V, a head of K. Scales (f16) are there only where elements are codes.
  * A sequence's page table lists its pages; the same page number is valid in every layer.
  */
 export interface KvLayout {
@@ -22,25 +24,47 @@ export function kvName({ kvHeads, headDim, element, pageTokens }: KvLayout): str
 /** Positions per page: two AVX-512 registers, and at most 31 unused positions per sequence. */
 export const PAGE_TOKENS = 32;
 
-/** Dimensions of a stored V row: whole registers on every target. */
-export function paddedHeadDim(headDim: number): number {
-  return Math.ceil(headDim / 16) * 16;
+/** Dimensions of a block: what shares a scale, and whole registers on every target. */
+export const BLOCK_DIMS = 32;
+
+/** Blocks of a head. */
+export function headBlocks({ headDim }: KvLayout): number {
+  return Math.ceil(headDim / BLOCK_DIMS);
+}
+
+/** Whether elements are codes, with a scale for each block. */
+export function hasScales({ element }: KvLayout): boolean {
+  return element === "q8_0";
 }
 
 /** Byte strides and offsets within a page. */
 export function kvStrides(layout: KvLayout) {
+  const { headDim, pageTokens, kvHeads } = layout;
   const bytes = ELEMENT_BYTES[layout.element];
-  const kHead = layout.headDim * layout.pageTokens * bytes;
-  const vRow = paddedHeadDim(layout.headDim) * bytes;
-  const vHead = layout.pageTokens * vRow;
+  const scaleRow = 2 * pageTokens;
+  const scales = hasScales(layout) ? headBlocks(layout) * scaleRow : 0;
+  const kScalesAt = headDim * pageTokens * bytes;
+  const kHead = kScalesAt + scales;
+  const vRow = BLOCK_DIMS * bytes;
+  const vBlock = pageTokens * vRow;
+  const vScalesAt = headBlocks(layout) * vBlock;
+  const vHead = vScalesAt + scales;
   return {
     /** K: one dimension to the next. */
-    kDim: layout.pageTokens * bytes,
+    kDim: pageTokens * bytes,
     kHead,
+    /** Where the scales start in a head's K. */
+    kScalesAt,
+    /** V: one position of a block to the next. */
     vRow,
+    vBlock,
     vHead,
+    /** Where the scales start in a head's V. */
+    vScalesAt,
+    /** One block's scales to the next. */
+    scaleRow,
     /** Where V starts in a page. */
-    vAt: layout.kvHeads * kHead,
-    page: layout.kvHeads * (kHead + vHead),
+    vAt: kvHeads * kHead,
+    page: kvHeads * (kHead + vHead),
   };
 }

@@ -2,10 +2,8 @@ import { type Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { type ActivationLayout, activationKey, paddedCols } from "./activations.ts";
+import { int8Codes, int8Factor } from "./int8.ts";
 import { forEachItem } from "./work.ts";
-
-/** Largest finite f32: keeps 127 / max|x| finite for subnormal inputs. */
-const LARGEST = (2 - 2 ** -23) * 2 ** 127;
 
 export function prepareName(layout: ActivationLayout): string {
   return `prepare_${activationKey(layout)}`;
@@ -67,8 +65,7 @@ function quantizeBlock(
   op.fstore(op.addr(out, block, { stride: 4, offset: layout.scalesAt }), op.fdiv(amax, b.f(127)), {
     offset: 0,
   });
-  const inverse = op.fselect(op.flt(b.f(0), amax), op.fmin(op.fdiv(b.f(127), amax), b.f(LARGEST)), b.f(0));
-  const factor = b.named("factor", op.vfsplat(inverse));
+  const factor = b.named("factor", op.vfsplat(int8Factor(b, amax)));
   const perBlock = Math.ceil(layout.block / layout.segment);
   const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
   // Whole chunks of each segment: the padding of the last one is zero and adds nothing.
@@ -92,9 +89,7 @@ function quantizeVector(
 ): void {
   const { op } = b;
   const v = op.vfload(op.addr(x, i, { stride: 4, offset: 0 }), { offset: 0 });
-  const q = op.vftoi(
-    op.vfmax(op.vfmin(op.vfmul(v, factor), op.vfconst({ value: 127 })), op.vfconst({ value: -127 })),
-  );
+  const q = int8Codes(b, v, factor);
   op.vi8storelanes(op.addr(codes, i, { stride: 1, offset: 0 }), q, { offset: 0 });
   sum.set(op.viadd(sum.get(), q));
 }

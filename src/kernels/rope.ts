@@ -1,8 +1,8 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
-import { copyElement, ELEMENT_BYTES, storeElements } from "./elements.ts";
-import { type KvLayout, kvName, kvStrides, paddedHeadDim } from "./kv-cache.ts";
+import { appendKey, appendScratchBytes, appendValue } from "./kv-append.ts";
+import { type KvLayout, kvName, kvStrides } from "./kv-cache.ts";
 import { forEachItem } from "./work.ts";
 
 /**
@@ -23,9 +23,14 @@ export function ropeName({ heads, kv, rotated, pairing }: RopeSpec): string {
   return `rope_${pairing}_h${heads}_r${rotated}_${kvName(kv)}`;
 }
 
+/** Values from a row's cosines to its sines: whole registers on every target. */
+function tablePart(rotated: number): number {
+  return Math.ceil(rotated / 16) * 16;
+}
+
 /** f32 values of the rotation table per row: cosines, then sines, each `rotated` long and padded to 16. */
 export function ropeTableCols(rotated: number): number {
-  return 2 * paddedHeadDim(rotated);
+  return 2 * tablePart(rotated);
 }
 
 /**
@@ -39,7 +44,7 @@ export function writeRopeTable(
   angle: (pair: number) => number,
   scale = 1,
 ): void {
-  const sines = paddedHeadDim(rotated);
+  const sines = tablePart(rotated);
   for (let i = 0; i < rotated / 2; i++) {
     const [cos, sin] = [scale * Math.cos(angle(i)), scale * Math.sin(angle(i))];
     if (pairing === "interleaved") {
@@ -68,11 +73,9 @@ export function rope(spec: RopeSpec, target: Target): Kernel {
   const table = b.parameter("table", "ptr", "f32 cosines and sines of every row");
   const positions = b.parameter("positions", "ptr", "i32 position of every row");
   const pageOf = b.parameter("pages", "ptr", "i32 page that holds the row's position");
-  const scratch = b.parameter("scratch", "ptr", "f32 rows of padded kv heads");
+  const scratch = b.parameter("scratch", "ptr", "rows of kv heads on their way to the cache");
   const counts = b.parameter("counts", "ptr", "i32: number of rows");
   const strides = kvStrides(kv);
-  const bytes = ELEMENT_BYTES[kv.element];
-  const padded = paddedHeadDim(headDim);
   forEachItem(b, op.imul(op.iload(counts, { offset: 0 }), b.i(kvHeads)), (item) => {
     const row = b.named("row", op.idiv(item, b.i(kvHeads)));
     const head = b.named("head", op.irem(item, b.i(kvHeads)));
@@ -94,28 +97,14 @@ export function rope(spec: RopeSpec, target: Target): Kernel {
     const page = b.named("page", op.addr(cache, entry, { stride: strides.page, offset: 0 }));
     const position = op.iload(op.addr(positions, row, { stride: 4, offset: 0 }), { offset: 0 });
     const slot = b.named("slot", op.irem(position, b.i(kv.pageTokens)));
-    const temporary = b.named("k_rotated", op.addr(scratch, item, { stride: 4 * padded, offset: 0 }));
+    const temporary = b.named(
+      "k_rotated",
+      op.addr(scratch, item, { stride: appendScratchBytes(kv), offset: 0 }),
+    );
     rotate(b, spec, b.named("k_head", kvRow(k)), temporary, rotation, true);
-    const kPage = op.addr(op.addr(page, head, { stride: strides.kHead, offset: 0 }), slot, {
-      stride: bytes,
-      offset: 0,
-    });
-    // Converted in place (reads run ahead of writes), then scattered: consecutive dimensions are a page row apart.
-    b.loop("d", 0, headDim, b.lanes, (d) => {
-      const value = op.vfload(op.addr(temporary, d, { stride: 4, offset: 0 }), { offset: 0 });
-      storeElements(b, kv.element, op.addr(temporary, d, { stride: bytes, offset: 0 }), value, 0);
-    });
-    b.loop("d", 0, headDim, 1, (d) => {
-      const from = op.addr(temporary, d, { stride: bytes, offset: 0 });
-      copyElement(b, kv.element, from, op.addr(kPage, d, { stride: strides.kDim, offset: 0 }));
-    });
-    const vHead = op.addr(page, head, { stride: strides.vHead, offset: strides.vAt });
-    const vPage = b.named("v_row", op.addr(vHead, slot, { stride: strides.vRow, offset: 0 }));
-    const vFrom = b.named("v_head", kvRow(v));
-    b.loop("d", 0, headDim, b.lanes, (d) => {
-      const value = op.vfload(op.addr(vFrom, d, { stride: 4, offset: 0 }), { offset: 0 });
-      storeElements(b, kv.element, op.addr(vPage, d, { stride: bytes, offset: 0 }), value, 0);
-    });
+    const place = { page, head, slot };
+    appendKey(b, kv, temporary, place);
+    appendValue(b, kv, b.named("v_head", kvRow(v)), temporary, place);
   });
   return b.build(ropeName(spec), [
     `rotary embedding (${spec.pairing}, ${spec.rotated} of ${headDim} dimensions) of ${heads} q heads and ${kvHeads} kv heads;`,
@@ -160,7 +149,7 @@ function rotateInterleaved(
     const x = op.vfloadn(op.addr(from, d, { stride: 4, offset: 0 }), left, { offset: 0 });
     const at = op.addr(table, d, { stride: 4, offset: 0 });
     const cos = op.vfload(at, { offset: 0 });
-    const sin = op.vfload(at, { offset: 4 * paddedHeadDim(rotated) });
+    const sin = op.vfload(at, { offset: 4 * tablePart(rotated) });
     const y = op.vfma(op.vfpermute(x, { lanes: swap }), sin, op.vfmul(x, cos));
     op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, y, { offset: 0 });
   });
@@ -183,7 +172,7 @@ function rotateHalves(
     const high = op.vfloadn(source, left, { offset: 4 * half });
     const at = op.addr(table, d, { stride: 4, offset: 0 });
     const cos = op.vfload(at, { offset: 0 });
-    const sin = op.vfload(at, { offset: 4 * paddedHeadDim(rotated) });
+    const sin = op.vfload(at, { offset: 4 * tablePart(rotated) });
     const negated = op.vfsub(op.vfconst({ value: 0 }), sin);
     op.vfstoren(target, left, op.vfma(high, negated, op.vfmul(low, cos)), { offset: 0 });
     op.vfstoren(target, left, op.vfma(low, sin, op.vfmul(high, cos)), { offset: 4 * half });

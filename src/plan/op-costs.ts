@@ -50,6 +50,7 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vbfload":
       return load(2 * costs.simple);
     case "vu8loadlanes":
+    case "vi8loadlanes":
       return load(costs.simple);
     case "vfstore":
     case "vistore":

@@ -49,3 +49,27 @@ export function projectionParts(
   const worthwhile = Math.floor(totalBytes / Math.max(tileBytes, PART_BYTES / leastRows(tokens)));
   return Math.max(1, Math.min(tiles, worthwhile, PROJECTION_PARTS * stepParts(threads)));
 }
+
+/** Queries that share a pass over K and V in prefill: enough that loading and converting them costs little. */
+const PREFILL_QUERIES = 16;
+/** Rows of a block of prefill come in multiples of this, so that its queries fill tiles. */
+const ROW_STEP = 4;
+
+/**
+ * Rows and heads that share a pass over K and V, in a step of so many rows. Of one row the heads of a kv head share it as far as there are kv heads
+ * for all threads; with more threads they are split.
+ */
+export function attentionBlock(
+  { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },
+  rows: number,
+  threads: number,
+): { readonly rows: number; readonly heads: number } {
+  const perKv = heads / kvHeads;
+  if (rows > 1) {
+    const whole = Math.floor(PREFILL_QUERIES / perKv / ROW_STEP) * ROW_STEP;
+    return { rows: Math.max(ROW_STEP, whole), heads: perKv };
+  }
+  const splits = Array.from({ length: perKv }, (_, i) => i + 1).filter((n) => perKv % n === 0);
+  const split = splits.find((n) => kvHeads * n >= threads) ?? perKv;
+  return { rows: 1, heads: perKv / split };
+}

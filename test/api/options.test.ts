@@ -51,7 +51,7 @@ describe("an option that cannot be is a UsageError with its name and what it may
     ["isa", "mmx", `isa must be one of ${isas}, not "mmx"`],
     ["isa", 2, `isa must be one of ${isas}, not 2`],
     ["activations", "int4", 'activations must be one of int8, f32, not "int4"'],
-    ["kv", "f64", 'kv must be one of f16, f32, not "f64"'],
+    ["kv", "f64", 'kv must be one of f32, f16, q8_0, not "f64"'],
     ["placement", "cloud", 'placement must be one of auto, arena, mapped, not "cloud"'],
     ["quantize", "5bit-g7", formats],
     ["quantize", 4, formats],

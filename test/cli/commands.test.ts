@@ -324,6 +324,7 @@ describe("bench", () => {
     backend: z.literal("wasm"),
     isa: z.string(),
     threads: z.literal(1),
+    kv: z.literal("f16"),
     depth: z.literal(36),
     repeat: z.literal(2),
     loadSeconds: positive,

@@ -111,13 +111,16 @@ describe.each(CHOSEN)("steps on $name", (target) => {
 const QUICK = CHOSEN.filter(({ isa }) => ISAS.includes(isa));
 
 describe.each(QUICK)("precision on $name", (target) => {
-  test("a KV cache of f16 is close to one of f32", async (context) => {
+  /** Differences of logits of up to 20. */
+  test.for([
+    ["f16", 0.05],
+    ["q8_0", 1],
+  ] as const)("a KV cache of %s is close to one of f32", async ([kv, most], context) => {
     const ids = tokens(7, 40);
     const exact = await alone(await load(context, target, EXACT), [ids]);
-    const half = await alone(await load(context, target, { ...EXACT, kv: "f16" }), [ids]);
-    const differences = exact.map((logits, i) => difference(logits, half[i] as Float32Array));
-    // Of logits of up to 20.
-    expect(Math.max(...differences)).toBeLessThan(0.05);
+    const rounded = await alone(await load(context, target, { ...EXACT, kv }), [ids]);
+    const differences = exact.map((logits, i) => difference(logits, rounded[i] as Float32Array));
+    expect(Math.max(...differences)).toBeLessThan(most);
     expect(Math.max(...differences)).toBeGreaterThan(0);
   });
 });

@@ -93,14 +93,21 @@ describe("16-bit floats", () => {
 });
 
 describe("lanes of bytes and words", () => {
-  test("vu8loadlanes, vi8storelanes, vu16storelanes", () => {
-    const s = new Scratch(four, 129).setBytes(0, [0, 1, 127, 255]).setI32(16, [-128, 127, -1, 0]);
+  test("vu8loadlanes, vi8loadlanes", () => {
+    const s = new Scratch(four).setBytes(0, [0, 1, 127, 255, 128]);
     s.run((b, p) => {
       b.op.vistore(p, b.op.vu8loadlanes(p, at(0)), at(32));
+      b.op.vistore(p, b.op.vi8loadlanes(p, at(1)), at(48));
+    });
+    expect(s.i32s(8, 12)).toEqual([0, 1, 127, 255]);
+    expect(s.i32s(12, 16)).toEqual([1, 127, -1, -128]);
+  });
+  test("vi8storelanes, vu16storelanes", () => {
+    const s = new Scratch(four, 129).setI32(16, [-128, 127, -1, 0]);
+    s.run((b, p) => {
       b.op.vi8storelanes(p, b.op.viload(p, at(16)), at(48));
       b.op.vu16storelanes(p, b.op.viload(p, at(16)), at(56));
     });
-    expect(s.i32s(8, 12)).toEqual([0, 1, 127, 255]);
     expect([...s.bytes.slice(129 + 48, 129 + 53)]).toEqual([128, 127, 255, 0, 0xa5]);
     expect(s.i32s(14, 17)).toEqual([0x007fff80, 0x0000ffff, POISON]);
   });

@@ -2,7 +2,8 @@ import { expect } from "vitest";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { paddedCols } from "../../src/kernels/activations.ts";
-import { type AttentionSpec, attention, scoreBytes } from "../../src/kernels/attention.ts";
+import { attention, attentionScratchBytes } from "../../src/kernels/attention.ts";
+import type { AttentionSpec } from "../../src/kernels/attention-work.ts";
 import type { ElementType } from "../../src/kernels/elements.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
 import { KvPages, kvLayout, pageBytes } from "./kv-pages.ts";
@@ -13,49 +14,72 @@ interface Choice {
   readonly kvHeads: number;
   readonly headDim: number;
   readonly element: ElementType;
+  readonly block: AttentionSpec["block"];
   readonly threads: number;
   /** What the queries are multiplied by: a large one makes the softmax a choice of the largest score. */
   readonly size?: number;
 }
 
+/** One row at a time, and with as many heads as share keys. */
+const ROW = { rows: 1, heads: 1 };
+
 const CHOICES: readonly Choice[] = [
-  { heads: 1, kvHeads: 1, headDim: 8, element: "f32", threads: 1 },
-  { heads: 2, kvHeads: 1, headDim: 10, element: "f16", threads: 1 },
-  { heads: 3, kvHeads: 1, headDim: 32, element: "f32", threads: 3 },
-  { heads: 8, kvHeads: 2, headDim: 64, element: "f16", threads: 3 },
-  { heads: 8, kvHeads: 1, headDim: 80, element: "f32", threads: 1 },
-  { heads: 6, kvHeads: 1, headDim: 128, element: "f16", threads: 1 },
-  { heads: 4, kvHeads: 4, headDim: 64, element: "f32", threads: 3 },
-  { heads: 4, kvHeads: 2, headDim: 10, element: "f32", threads: 1 },
-  { heads: 6, kvHeads: 2, headDim: 128, element: "f32", threads: 3 },
-  { heads: 16, kvHeads: 2, headDim: 8, element: "f16", threads: 1 },
-  { heads: 8, kvHeads: 2, headDim: 32, element: "f32", threads: 1, size: 40 },
+  { heads: 1, kvHeads: 1, headDim: 8, element: "f32", block: ROW, threads: 1 },
+  { heads: 2, kvHeads: 1, headDim: 10, element: "f16", block: { rows: 1, heads: 2 }, threads: 1 },
+  { heads: 3, kvHeads: 1, headDim: 32, element: "f32", block: { rows: 1, heads: 3 }, threads: 3 },
+  { heads: 8, kvHeads: 2, headDim: 64, element: "f16", block: { rows: 1, heads: 4 }, threads: 3 },
+  { heads: 8, kvHeads: 1, headDim: 80, element: "f32", block: { rows: 1, heads: 4 }, threads: 1 },
+  { heads: 6, kvHeads: 1, headDim: 128, element: "f16", block: { rows: 1, heads: 6 }, threads: 1 },
+  { heads: 4, kvHeads: 2, headDim: 10, element: "f32", block: ROW, threads: 1 },
+  { heads: 8, kvHeads: 2, headDim: 32, element: "f32", block: { rows: 4, heads: 4 }, threads: 1, size: 40 },
+  { heads: 4, kvHeads: 4, headDim: 64, element: "f32", block: { rows: 16, heads: 1 }, threads: 3 },
+  { heads: 3, kvHeads: 3, headDim: 128, element: "f16", block: { rows: 16, heads: 1 }, threads: 1 },
+  { heads: 6, kvHeads: 2, headDim: 20, element: "f16", block: { rows: 4, heads: 3 }, threads: 3 },
+  { heads: 16, kvHeads: 2, headDim: 8, element: "f16", block: { rows: 4, heads: 8 }, threads: 1 },
+  { heads: 10, kvHeads: 2, headDim: 12, element: "f32", block: { rows: 3, heads: 5 }, threads: 1 },
+  { heads: 2, kvHeads: 2, headDim: 128, element: "q8_0", block: ROW, threads: 1 },
+  { heads: 8, kvHeads: 1, headDim: 64, element: "q8_0", block: { rows: 1, heads: 8 }, threads: 3 },
+  { heads: 2, kvHeads: 2, headDim: 80, element: "q8_0", block: { rows: 16, heads: 1 }, threads: 1 },
+  { heads: 6, kvHeads: 2, headDim: 10, element: "q8_0", block: { rows: 4, heads: 3 }, threads: 3 },
+  { heads: 4, kvHeads: 2, headDim: 40, element: "q8_0", block: { rows: 8, heads: 2 }, threads: 1 },
+  { heads: 16, kvHeads: 2, headDim: 32, element: "q8_0", block: { rows: 4, heads: 8 }, threads: 1, size: 40 },
 ];
 
-/** Sequences: their pages in order, and their lengths, the last page partly unused. */
+/** Sequences: their pages in order, and their lengths, the last page partly unused; the first is of two chunks. */
 const SEQUENCES = [
-  { pages: [4, 1, 6], length: 71 },
+  { pages: [4, 1, 6, 9, 3, 8], length: 171 },
   { pages: [2], length: 32 },
   { pages: [0, 5], length: 33 },
 ];
-const PAGE_COUNT = 7;
-/** Prefill rows and decode rows of several sequences: [sequence, position]. */
+const PAGE_COUNT = 10;
+/** Prefill rows and decode rows of several sequences: [sequence, position]; some runs cross pages and chunks. */
 const ROWS = [
-  [0, 70],
+  [0, 170],
   [1, 0],
   [1, 31],
   [2, 32],
-  [0, 31],
-  [0, 32],
+  ...[28, 29, 30, 31, 32, 33, 34].map((position) => [0, position] as const),
   [2, 5],
+  ...[126, 127, 128, 129].map((position) => [0, position] as const),
 ] as const;
 
+/** Runs of at most `most` rows of one sequence: [first row, rows]. */
+function rowBlocks(most: number): number[][] {
+  const blocks: number[][] = [];
+  ROWS.forEach(([sequence], r) => {
+    const open = blocks.at(-1);
+    if (open !== undefined && ROWS[open[0]!]![0] === sequence && open[1]! < most) open[1]!++;
+    else blocks.push([r, 1]);
+  });
+  return blocks;
+}
+
 function attentionCase(isa: Isa, choice: Choice): KernelCase {
-  const { heads, kvHeads, headDim, element, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
   return {
     name:
       `${heads} heads of ${headDim}, ${kvHeads} kv heads, ${element} cache, ` +
-      `queries around ${size}, ${threads} threads`,
+      `queries around ${size}, blocks of ${block.rows} rows and ${block.heads} heads, ${threads} threads`,
     threads,
     make: () => attentionWork(isa, choice),
   };
@@ -68,24 +92,22 @@ function filledPages(layout: ReturnType<typeof kvLayout>, rng: Rng): KvPages {
     for (let p = 0; p < length; p++) {
       const [page, slot] = [table[Math.floor(p / layout.pageTokens)]!, p % layout.pageTokens];
       for (let h = 0; h < layout.kvHeads; h++)
-        for (let d = 0; d < layout.headDim; d++) {
-          pages.setK(page, h, slot, d, rng.normal());
-          pages.setV(page, h, slot, d, rng.normal());
-        }
+        for (const part of ["k", "v"] as const)
+          pages.setRow(part, page, h, slot, [...normals(rng, layout.headDim)]);
     }
   return pages;
 }
 
 function attentionWork(isa: Isa, choice: Choice): Work {
-  const { heads, kvHeads, headDim, element, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
   const rng = new Rng(heads * headDim);
   const kv = kvLayout(kvHeads, headDim, element);
-  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim) };
+  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim), block };
   const pages = filledPages(kv, rng);
   const qs = normals(rng, ROWS.length * heads * headDim, size);
   const starts = SEQUENCES.map((_, s) => SEQUENCES.slice(0, s).flatMap((before) => before.pages).length);
   const out = output("out", new Float32Array(ROWS.length * paddedCols(heads * headDim)));
-  const threadBytes = scoreBytes(spec, 71);
+  const blocks = rowBlocks(block.rows);
   const parts = [
     input("q", paddedRows(qs, heads * headDim)),
     out,
@@ -93,10 +115,9 @@ function attentionWork(isa: Isa, choice: Choice): Work {
     input("positions", i32(...ROWS.map(([, position]) => position))),
     input("tables", i32(...SEQUENCES.flatMap((sequence) => sequence.pages))),
     input("table_of", i32(...ROWS.map(([sequence]) => starts[sequence]!))),
-    output("scratch", threads * threadBytes),
-    threadBytes,
-    4 * 3 * kv.pageTokens,
-    input("counts", i32(ROWS.length)),
+    input("blocks", i32(...blocks.flat())),
+    output("scratch", threads * attentionScratchBytes(spec)),
+    input("counts", i32(blocks.length)),
   ];
   return {
     steps: [{ kernel: attention(spec, isa), arguments: parts }],
@@ -131,19 +152,13 @@ function mixedRow(
   return Array.from({ length: heads }, (_, h) => {
     const kvHead = Math.floor(h / (heads / kv.kvHeads));
     const q = qs.subarray((row * heads + h) * headDim, (row * heads + h + 1) * headDim);
-    const scores = places.map(
-      ({ page, slot }) =>
-        scale * dimensions.reduce((sum, d) => sum + q[d]! * pages.k(page, kvHead, slot, d), 0),
-    );
+    const ks = places.map(({ page, slot }) => pages.row("k", page, kvHead, slot));
+    const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
+    const scores = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
     const largest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - largest));
     const total = weights.reduce((sum, w) => sum + w, 0);
-    return dimensions.map((d) =>
-      places.reduce(
-        (sum, { page, slot }, p) => sum + (weights[p]! / total) * pages.v(page, kvHead, slot, d),
-        0,
-      ),
-    );
+    return dimensions.map((d) => vs.reduce((sum, v, p) => sum + (weights[p]! / total) * v[d]!, 0));
   }).flat();
 }
 

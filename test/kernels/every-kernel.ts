@@ -47,6 +47,7 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
 /** One kernel or two of every kind. */
 export function everyKernel(isa: Isa): Kernel[] {
   const kv = kvLayout(2, 10, "f16");
+  const coded = kvLayout(2, 40, "q8_0");
   const kernels = [
     ...FORMATS.flatMap((format) => ofFormat(format, isa)),
     rmsNorm({ cols: COLS, epsilon: 1e-5, gather: false }, isa),
@@ -54,7 +55,10 @@ export function everyKernel(isa: Isa): Kernel[] {
     swiglu(COLS, isa),
     rope({ heads: 4, kv, rotated: 10, pairing: "halves" }, isa),
     rope({ heads: 4, kv, rotated: 6, pairing: "interleaved" }, isa),
-    attention({ heads: 6, kv, scale: 0.3 }, isa),
+    attention({ heads: 6, kv, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),
+    attention({ heads: 6, kv, scale: 0.3, block: { rows: 4, heads: 3 } }, isa),
+    rope({ heads: 4, kv: coded, rotated: 40, pairing: "halves" }, isa),
+    attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),
   ];
   return [...new Map(kernels.map((kernel) => [kernel.name, kernel])).values()];
 }

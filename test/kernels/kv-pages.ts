@@ -1,6 +1,15 @@
 import { f16ToF32, f32ToF16 } from "../../src/base/float16.ts";
 import { ELEMENT_BYTES } from "../../src/kernels/elements.ts";
-import { type KvLayout, kvStrides, PAGE_TOKENS } from "../../src/kernels/kv-cache.ts";
+import {
+  BLOCK_DIMS,
+  hasScales,
+  headBlocks,
+  type KvLayout,
+  kvStrides,
+  PAGE_TOKENS,
+} from "../../src/kernels/kv-cache.ts";
+
+type Part = "k" | "v";
 
 /** KV pages, element by element: the layout that `KvLayout` describes. */
 export class KvPages {
@@ -17,55 +26,85 @@ export class KvPages {
     this.strides = kvStrides(layout);
   }
 
-  private read(p: number): number {
-    return this.layout.element === "f32"
-      ? this.view.getFloat32(p, true)
-      : f16ToF32(this.view.getUint16(p, true));
-  }
-
-  private write(p: number, value: number): void {
-    if (this.layout.element === "f32") this.view.setFloat32(p, value, true);
-    else this.view.setUint16(p, f32ToF16(value), true);
-  }
-
-  private kAt(page: number, head: number, slot: number, d: number): number {
-    const { strides } = this;
+  private elementAt(part: Part, page: number, head: number, slot: number, d: number): number {
+    const { kDim, vRow, vBlock } = this.strides;
     const bytes = ELEMENT_BYTES[this.layout.element];
-    return page * strides.page + head * strides.kHead + d * strides.kDim + slot * bytes;
+    const [block, inBlock] = [Math.floor(d / BLOCK_DIMS), d % BLOCK_DIMS];
+    const within = part === "k" ? d * kDim + slot * bytes : block * vBlock + slot * vRow + inBlock * bytes;
+    return this.headAt(part, page, head) + within;
   }
 
-  private vAt(page: number, head: number, slot: number, d: number): number {
+  private headAt(part: Part, page: number, head: number): number {
     const { strides } = this;
-    const row = page * strides.page + strides.vAt + head * strides.vHead + slot * strides.vRow;
-    return row + d * ELEMENT_BYTES[this.layout.element];
+    const start = page * strides.page;
+    return part === "k" ? start + head * strides.kHead : start + strides.vAt + head * strides.vHead;
   }
 
-  k(page: number, head: number, slot: number, d: number): number {
-    return this.read(this.kAt(page, head, slot, d));
+  private scaleAt(part: Part, page: number, head: number, slot: number, block: number): number {
+    const { kScalesAt, vScalesAt, scaleRow } = this.strides;
+    const at = part === "k" ? kScalesAt : vScalesAt;
+    return this.headAt(part, page, head) + at + block * scaleRow + 2 * slot;
   }
 
-  v(page: number, head: number, slot: number, d: number): number {
-    return this.read(this.vAt(page, head, slot, d));
+  /** An element as the number it stands for. */
+  get(part: Part, page: number, head: number, slot: number, d: number): number {
+    const p = this.elementAt(part, page, head, slot, d);
+    switch (this.layout.element) {
+      case "f32":
+        return this.view.getFloat32(p, true);
+      case "f16":
+        return f16ToF32(this.view.getUint16(p, true));
+      case "q8_0": {
+        const scale = this.scaleAt(part, page, head, slot, Math.floor(d / BLOCK_DIMS));
+        return this.view.getInt8(p) * f16ToF32(this.view.getUint16(scale, true));
+      }
+    }
   }
 
-  setK(page: number, head: number, slot: number, d: number, value: number): void {
-    this.write(this.kAt(page, head, slot, d), value);
+  /** The dimensions of a position. */
+  row(part: Part, page: number, head: number, slot: number): number[] {
+    return Array.from({ length: this.layout.headDim }, (_, d) => this.get(part, page, head, slot, d));
   }
 
-  setV(page: number, head: number, slot: number, d: number, value: number): void {
-    this.write(this.vAt(page, head, slot, d), value);
+  /** Stores the dimensions of a position, rounded as the cache rounds them. */
+  setRow(part: Part, page: number, head: number, slot: number, values: readonly number[]): void {
+    const { view } = this;
+    const at = (d: number) => this.elementAt(part, page, head, slot, d);
+    const { element } = this.layout;
+    values.forEach((x, d) => {
+      if (element === "f32") view.setFloat32(at(d), x, true);
+      if (element === "f16") view.setUint16(at(d), f32ToF16(x), true);
+    });
+    for (let block = 0; block < (hasScales(this.layout) ? headBlocks(this.layout) : 0); block++) {
+      const first = block * BLOCK_DIMS;
+      const xs = values.slice(first, first + BLOCK_DIMS).map(Math.fround);
+      const largest = Math.max(...xs.map(Math.abs));
+      const scale = this.scaleAt(part, page, head, slot, block);
+      view.setUint16(scale, f32ToF16(Math.fround(largest / 127)), true);
+      const factor = largest === 0 ? 0 : Math.fround(127 / largest);
+      xs.forEach((x, i) => view.setInt8(at(first + i), roundEven(Math.fround(x * factor))));
+    }
   }
 
   /** Makes what a position may write what it is in `other`: its k, and its v with the padding of the row. */
   takePosition(other: KvPages, page: number, head: number, slot: number): void {
-    for (let d = 0; d < this.layout.headDim; d++) {
-      const p = this.kAt(page, head, slot, d);
-      const bytes = ELEMENT_BYTES[this.layout.element];
-      this.bytes.set(other.bytes.subarray(p, p + bytes), p);
+    const take = (p: number, bytes: number) => this.bytes.set(other.bytes.subarray(p, p + bytes), p);
+    for (let d = 0; d < this.layout.headDim; d++)
+      take(this.elementAt("k", page, head, slot, d), ELEMENT_BYTES[this.layout.element]);
+    for (let block = 0; block < headBlocks(this.layout); block++) {
+      take(this.elementAt("v", page, head, slot, block * BLOCK_DIMS), this.strides.vRow);
+      if (!hasScales(this.layout)) continue;
+      take(this.scaleAt("k", page, head, slot, block), 2);
+      take(this.scaleAt("v", page, head, slot, block), 2);
     }
-    const row = this.vAt(page, head, slot, 0);
-    this.bytes.set(other.bytes.subarray(row, row + this.strides.vRow), row);
   }
+}
+
+/** To the nearest integer, ties to even. */
+function roundEven(x: number): number {
+  const down = Math.floor(x);
+  if (x - down !== 0.5) return Math.round(x);
+  return down % 2 === 0 ? down : down + 1;
 }
 
 export function pageBytes(layout: KvLayout): number {

@@ -90,6 +90,18 @@ test.for(["Q8_0", "Q4_0", "Q4_1"] as const)(
   },
 );
 
+test("a q8_0 cache is as near to the f32 model as llama.cpp's", { timeout: 300_000 }, async (context) => {
+  const path = shared(context, TALES);
+  const text = readFileSync(shared(context, "models/tales/val.txt"), "utf8").slice(0, 1500);
+  const texts = [await encode(path, text)];
+  const truth = await comparison.theirs(await comparison.dequantized(path), EXACT_THEIRS, texts);
+  const ours = await comparison.ours(path, { kv: "q8_0" }, texts);
+  const theirs = meanKl(truth, await comparison.theirs(path, { kv: "q8_0" }, texts));
+  console.log(`q8_0 cache: ${meanKl(truth, ours).toExponential(2)}, llama.cpp ${theirs.toExponential(2)}`);
+  expect(meanKl(truth, ours)).toBeLessThanOrEqual(AS_GOOD * theirs);
+  expect(disagreements(truth, ours, MARGIN)).toEqual([]);
+});
+
 /** The first tokens of a text, as many as fit. */
 async function encode(path: string, text: string): Promise<number[]> {
   const { source, file } = await openModel(path);

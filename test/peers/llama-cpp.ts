@@ -50,7 +50,7 @@ interface NativeSequence {
 export interface PeerOptions {
   readonly contextLength: number;
   /** Element type of the KV cache. Default, as llama.cpp's: f16. */
-  readonly kv?: "f16" | "f32";
+  readonly kv?: "f16" | "f32" | "q8_0";
   /** Default, as llama.cpp's: on (its CPU kernel sums values in f16). */
   readonly flashAttention?: boolean;
 }
@@ -73,7 +73,7 @@ export class LlamaCpp {
 
   async load(path: string, options: PeerOptions): Promise<PeerModel> {
     const model = await this.llama.loadModel({ modelPath: path, gpuLayers: 0 });
-    const element = options.kv === "f32" ? "F32" : "F16";
+    const element = (options.kv ?? "f16").toUpperCase();
     const context = await model.createContext({
       contextSize: options.contextLength + SPARE_POSITIONS,
       batchSize: options.contextLength,

@@ -1,0 +1,135 @@
+import type { Value } from "../ir/types.ts";
+import {
+  type AttentionWork,
+  CHUNK_PAGES,
+  chainsOf,
+  mixedBytes,
+  ofQuery,
+  prefetchLines,
+  scratchLayout,
+  type Tile,
+  total,
+  vectorGroups,
+  vectorsAtOnce,
+} from "./attention-work.ts";
+import { ELEMENT_BYTES, loadElements } from "./elements.ts";
+import { BLOCK_DIMS, hasScales, kvStrides } from "./kv-cache.ts";
+
+/** V of a page, that of the page after it, which page of the chunk it is, and its positions. */
+export interface ValuePage {
+  readonly v: Value<"ptr">;
+  readonly next: Value<"ptr">;
+  readonly inChunk: Value<"i32">;
+  readonly slots: Value<"i32">;
+}
+
+/** f32 weights of the positions of a page, `stride` bytes from one query of the tile to the next. */
+interface Weights {
+  readonly pointer: Value<"ptr">;
+  readonly offset: number;
+  readonly stride: number;
+}
+
+/** mixed[query] += Σ weight · V over the positions of a page, for the queries of a tile. */
+export function mixTile(work: AttentionWork, tile: Tile, page: ValuePage): void {
+  const { b, spec } = work;
+  const { op } = b;
+  const { headDim, pageTokens } = spec.kv;
+  const layout = scratchLayout(spec);
+  const stride = 4 * CHUNK_PAGES * pageTokens;
+  const ofChunk = ofQuery(work, tile.first, layout.scores, stride);
+  const pointer = op.addr(ofChunk, page.inChunk, { stride: 4 * pageTokens, offset: 0 });
+  const weights = { pointer: b.named("weights", pointer), offset: 0, stride };
+  const mixed = b.named("mixed_tile", ofQuery(work, tile.first, layout.mixed, mixedBytes(spec)));
+  const whole = Math.floor(headDim / BLOCK_DIMS);
+  b.loop("block", 0, whole, 1, (block) => mixBlock(work, tile, page, weights, mixed, block, BLOCK_DIMS));
+  const rest = headDim - whole * BLOCK_DIMS;
+  if (rest > 0) mixBlock(work, tile, page, weights, mixed, b.i(whole), rest);
+}
+
+/** The same for `dims` dimensions of a block. */
+function mixBlock(
+  work: AttentionWork,
+  tile: Tile,
+  page: ValuePage,
+  weights: Weights,
+  mixed: Value<"ptr">,
+  block: Value<"i32">,
+  dims: number,
+): void {
+  const { b, spec } = work;
+  const { op, lanes } = b;
+  const { element } = spec.kv;
+  const { vRow, vBlock } = kvStrides(spec.kv);
+  const bytes = lanes * ELEMENT_BYTES[element];
+  const values = b.named("v_block", op.addr(page.v, block, { stride: vBlock, offset: 0 }));
+  const next = b.named("next_block", op.addr(page.next, block, { stride: vBlock, offset: 0 }));
+  const out = b.named("mixed_block", op.addr(mixed, block, { stride: 4 * BLOCK_DIMS, offset: 0 }));
+  const { pointer, offset, stride } = hasScales(spec.kv)
+    ? scaledWeights(work, tile, page, weights, block)
+    : weights;
+  const queries = Array.from({ length: tile.count }, (_, n) => n);
+  const vectors = Math.ceil(dims / lanes);
+  for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
+    const at = (query: number, v: number) => ({ offset: query * mixedBytes(spec) + 4 * v * lanes });
+    const chains = Array.from({ length: chainsOf(spec) }, (_, chain) =>
+      queries.map((n) =>
+        group.map((v) => {
+          const start = chain === 0 ? op.vfload(out, at(n, v)) : op.vfconst({ value: 0 });
+          return b.variable(`o${n}_${v}`, start);
+        }),
+      ),
+    );
+    const mixRows = (slot: Value<"i32">, rows: typeof chains) => {
+      const from = op.addr(values, slot, { stride: vRow, offset: 0 });
+      const ahead = op.addr(next, slot, { stride: vRow, offset: 0 });
+      prefetchLines(
+        b,
+        ahead,
+        rows.flatMap((_, row) => group.map((v) => row * vRow + v * bytes)),
+      );
+      const ofSlot = op.addr(pointer, slot, { stride: 4, offset });
+      rows.forEach((sums, row) => {
+        const loaded = group.map((v) => loadElements(b, element, from, row * vRow + v * bytes));
+        sums.forEach((ofQuery, n) => {
+          const weight = op.vfsplat(op.fload(ofSlot, { offset: n * stride + 4 * row }));
+          ofQuery.forEach((sum, i) => {
+            sum.set(op.vfma(loaded[i] as Value<"vf32">, weight, sum.get()));
+          });
+        });
+      });
+    };
+    const whole = op.isub(page.slots, op.irem(page.slots, b.i(chains.length)));
+    b.loop("slot", 0, whole, chains.length, (slot) => mixRows(slot, chains));
+    if (chains.length > 1) b.loop("slot", whole, page.slots, 1, (slot) => mixRows(slot, chains.slice(0, 1)));
+    total(b, chains).forEach((ofQuery, n) => {
+      ofQuery.forEach((sum, i) => op.vfstore(out, sum, at(n, group[i] as number)));
+    });
+  }
+}
+
+/** Weights times the scales of V's block, which is cheaper than scaling V. */
+function scaledWeights(
+  { b, spec, scratch }: AttentionWork,
+  { count }: Tile,
+  page: ValuePage,
+  weights: Weights,
+  block: Value<"i32">,
+): Weights {
+  const { op, lanes } = b;
+  const { pageTokens } = spec.kv;
+  const { scaleRow, vScalesAt } = kvStrides(spec.kv);
+  const { scaled } = scratchLayout(spec);
+  const scales = b.named("v_scales", op.addr(page.v, block, { stride: scaleRow, offset: vScalesAt }));
+  op.prefetch(op.addr(page.next, block, { stride: scaleRow, offset: vScalesAt }), { offset: 0 });
+  b.loop("p", 0, pageTokens, lanes, (p) => {
+    const scale = op.vhload(op.addr(scales, p, { stride: 2, offset: 0 }), { offset: 0 });
+    const from = op.addr(weights.pointer, p, { stride: 4, offset: 0 });
+    const to = op.addr(scratch, p, { stride: 4, offset: scaled });
+    for (let n = 0; n < count; n++) {
+      const weight = op.vfload(from, { offset: n * weights.stride });
+      op.vfstore(to, op.vfmul(weight, scale), { offset: 4 * n * pageTokens });
+    }
+  });
+  return { pointer: scratch, offset: scaled, stride: 4 * pageTokens };
+}

@@ -1,0 +1,158 @@
+import type { Cell, KernelBuilder } from "../ir/builder.ts";
+import type { Value } from "../ir/types.ts";
+import { BLOCK_DIMS, hasScales, headBlocks, type KvLayout, kvStrides } from "./kv-cache.ts";
+import { LINE_BYTES } from "./work.ts";
+
+export interface AttentionSpec {
+  readonly heads: number;
+  readonly kv: KvLayout;
+  /** Scores are multiplied by this before the softmax, 1/sqrt(headDim) for Llama. */
+  readonly scale: number;
+  /** What shares one pass over K and V: up to so many rows of a sequence, with so many of the heads of a kv head. */
+  readonly block: { readonly rows: number; readonly heads: number };
+}
+
+/** Pages whose scores are held at a time; the softmax is rescaled from one such chunk to the next. */
+export const CHUNK_PAGES = 4;
+
+/** Accumulators held in registers at once. */
+const ACCUMULATORS = 8;
+
+/** Queries of an item, at most. */
+export function mostQueries({ block }: AttentionSpec): number {
+  return block.rows * block.heads;
+}
+
+/** Queries that share the vectors of K or V that are in registers. */
+export function tileQueries(spec: AttentionSpec): number {
+  return [4, 3, 2, 1].find((n) => mostQueries(spec) % n === 0) as number;
+}
+
+/** Vectors of K or V that `queries` queries are multiplied with at once, of `vectors`. */
+export function vectorsAtOnce(queries: number, vectors: number): number {
+  return Math.max(1, Math.min(vectors, Math.floor(ACCUMULATORS / queries)));
+}
+
+/** The vectors 0 … count − 1 in groups of at most `size`. */
+export function vectorGroups(count: number, size: number): number[][] {
+  const starts = Array.from({ length: Math.ceil(count / size) }, (_, i) => i * size);
+  return starts.map((start) => Array.from({ length: Math.min(size, count - start) }, (_, n) => start + n));
+}
+
+/** Bytes from what is mixed for one query to the next. */
+export function mixedBytes({ kv }: AttentionSpec): number {
+  return 4 * headBlocks(kv) * BLOCK_DIMS;
+}
+
+/** Byte offsets in the scratch of one part of the step. */
+export function scratchLayout(spec: AttentionSpec) {
+  const { kv } = spec;
+  const queries = mostQueries(spec);
+  let end = 0;
+  const add = (bytes: number) => {
+    const offset = end;
+    end += Math.ceil(bytes / LINE_BYTES) * LINE_BYTES;
+    return offset;
+  };
+  return {
+    /** f32 [query][dimension], scaled; copied in whole registers. */
+    q: add(4 * queries * kv.headDim + LINE_BYTES),
+    /** f32 [query][dimension]: Σ of weight · V so far. */
+    mixed: add(mixedBytes(spec) * queries),
+    /** f32 [query][position of the chunk]: scores, then weights. */
+    scores: add(4 * queries * CHUNK_PAGES * kv.pageTokens),
+    /** f32 [query of a tile][position of a page]: weights times V's scales of a block. */
+    scaled: add(hasScales(kv) ? 4 * tileQueries(spec) * kv.pageTokens : 0),
+    /** f32 [query][lane]: Σ of weights so far. */
+    sums: add(LINE_BYTES * queries),
+    /** f32 [query]: the largest score so far, which weights are relative to. */
+    largest: add(4 * queries),
+    /** i32 [query]: positions that it sees. */
+    visible: add(4 * queries),
+    bytes: end,
+  };
+}
+
+/** An item of work: its queries, and where things are. */
+export interface AttentionWork {
+  readonly b: KernelBuilder;
+  readonly spec: AttentionSpec;
+  readonly queries: Value<"i32">;
+  readonly kvHead: Value<"i32">;
+  readonly cache: Value<"ptr">;
+  /** Page numbers of the sequence. */
+  readonly pages: Value<"ptr">;
+  readonly lastPage: Value<"i32">;
+  readonly scratch: Value<"ptr">;
+}
+
+/** Consecutive queries, from `first` on. */
+export interface Tile {
+  readonly first: Value<"i32">;
+  readonly count: number;
+}
+
+/** Does something for all queries of an item: whole tiles, then what is left one by one. */
+export function forEachTile({ b, spec, queries }: AttentionWork, body: (tile: Tile) => void): void {
+  const { op } = b;
+  const count = tileQueries(spec);
+  const whole = op.isub(queries, op.irem(queries, b.i(count)));
+  b.loop("query", 0, whole, count, (first) => body({ first, count }));
+  if (count > 1 && spec.block.rows > 1)
+    b.loop("query", whole, queries, 1, (first) => body({ first, count: 1 }));
+}
+
+/** K or V of a page of the sequence, for the item's kv head. */
+export function pageAt(work: AttentionWork, page: Value<"i32">, part: "k" | "v"): Value<"ptr"> {
+  const { b, spec, cache, pages, kvHead } = work;
+  const strides = kvStrides(spec.kv);
+  const number = b.op.iload(b.op.addr(pages, page, { stride: 4, offset: 0 }), { offset: 0 });
+  const base = b.op.addr(cache, number, { stride: strides.page, offset: 0 });
+  return part === "k"
+    ? b.op.addr(base, kvHead, { stride: strides.kHead, offset: 0 })
+    : b.op.addr(base, kvHead, { stride: strides.vHead, offset: strides.vAt });
+}
+
+/** The page after this one, or the last again: what is asked for ahead while a page is worked on. */
+export function nextPage({ b, lastPage }: AttentionWork, page: Value<"i32">): Value<"i32"> {
+  return b.op.imin(b.op.iadd(page, b.i(1)), lastPage);
+}
+
+/** The address of what a query has in the scratch. */
+export function ofQuery(
+  { b, scratch }: AttentionWork,
+  query: Value<"i32">,
+  offset: number,
+  stride: number,
+): Value<"ptr"> {
+  return b.op.addr(scratch, query, { stride, offset });
+}
+
+/**
+ * Rows of K or V that are added up apart from each other: what single queries add up in one chain would wait for itself,
+ * since an addition takes four cycles and there are only as many chains as vectors in a row. The same for all tiles of a
+ * kernel, so that a query's result does not depend on its tile.
+ */
+export function chainsOf(spec: AttentionSpec): number {
+  return tileQueries(spec) === 1 ? 2 : 1;
+}
+
+/** Sums of a query for the vectors of a group. */
+type Cells = readonly Cell<"vf32">[];
+
+/** Sums of the chains, per query and vector. */
+export function total(b: KernelBuilder, chains: readonly (readonly Cells[])[]): Value<"vf32">[][] {
+  const [first = [], second] = chains;
+  return first.map((ofQuery, n) =>
+    ofQuery.map((cell, i) => {
+      const other = second?.[n]?.[i];
+      return other === undefined ? cell.get() : b.op.vfadd(cell.get(), other.get());
+    }),
+  );
+}
+
+/** Asks for the lines of these bytes of a page: pages lie apart, so that no hardware foresees the next. */
+export function prefetchLines(b: KernelBuilder, p: Value<"ptr">, offsets: readonly number[]): void {
+  const lines = new Set(offsets.map((offset) => Math.floor(offset / LINE_BYTES)));
+  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES });
+}
