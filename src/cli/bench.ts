@@ -65,7 +65,7 @@ async function bench(path: string | undefined, flags: BenchFlags, io: Io): Promi
 
 /** What `qigen bench` prints for people. */
 export function benchText(result: BenchmarkResult): string {
-  const { depth, prefill, decode, machine } = result;
+  const { depth, prefill, decode, memory, machine } = result;
   const { int8Gops, readGBs } = machine;
   const hasPeaks = int8Gops !== undefined || readGBs !== undefined;
   const rows = [
@@ -78,6 +78,10 @@ export function benchText(result: BenchmarkResult): string {
     ["context", `${formatCount(depth)} tokens before each test`],
     ["load", secondsText(result.loadSeconds)],
     ["read per token", `${bytesText(weights)} of weights, ${bytesText(Math.round(kvCache))} of KV cache`],
+    [
+      "memory",
+      `${bytesText(memory.weights)} of weights, ${bytesText(memory.kvCache)} of KV cache, peak ${bytesText(memory.peak)}`,
+    ],
   ];
   const hint = hasPeaks ? "" : "\nFor a comparison with what this machine can do: qigen doctor --measure\n";
   return `${columns(rows, [1, 2, 3, 4, 5])}\n${columns(facts)}${hint}`;
