@@ -37,12 +37,19 @@ const STYLE = `
   .s0 { stroke: #1a7f64 } .d0 { fill: #1a7f64 }
   .s1 { stroke: #3f72c0 } .d1 { fill: #3f72c0 }
   .s2 { stroke: #b4602a } .d2 { fill: #b4602a }
+  .s3 { stroke: #7d55b8 } .d3 { fill: #7d55b8 }
+  .s4 { stroke: #bf3f74 } .d4 { fill: #bf3f74 }
   @media (prefers-color-scheme: dark) {
     .s0 { stroke: #2fb38e } .d0 { fill: #2fb38e }
     .s1 { stroke: #6f9fe8 } .d1 { fill: #6f9fe8 }
     .s2 { stroke: #e0935c } .d2 { fill: #e0935c }
+    .s3 { stroke: #b090e8 } .d3 { fill: #b090e8 }
+    .s4 { stroke: #ee7fab } .d4 { fill: #ee7fab }
   }
 `;
+
+/** Formats have the others. */
+const TEST_COLOURS = { decode: 0, prefill: 1 };
 
 /**
  * @typedef {object} Point
@@ -85,8 +92,7 @@ function seriesOf({ name, tests, value }, rows) {
       : tests.toReversed().map((test) => ({ name: test, test, has: () => true }));
   return lines.map(({ name: title, test, has }, colour) => ({
     name: title,
-    // Prefill has the same colour where it is alone.
-    colour: title === "prefill" ? 1 : colour,
+    colour: test === title ? TEST_COLOURS[test] : 2 + colour,
     points: rows.flatMap((row) =>
       row.found !== undefined && has(row)
         ? [{ value: value(row), figures: figuresOf(row, row.found, test) }]
