@@ -1,6 +1,6 @@
 /**
  * What speed depends on: length of the context, tokens at a time, threads, model size and format, on random weights, with
- * what the machine was probed to do just before each run. Progress goes to stderr, tables to stdout, everything to
+ * what the machine was probed to do before each run. Progress goes to stderr, tables to stdout, everything to
  * curves.json, curves.md and curves.svg. Runs that curves.json has already are not timed again.
  *
  *     npm run bench:curves -- --sweeps context,batch,threads
@@ -134,7 +134,7 @@ async function timeRow(setting) {
 
 function rates(row) {
   const texts = ["prefill", "decode"].map((test) => {
-    const { tokensPerSecond, ofLimit, limit } = figuresOf(row, row.found, test);
+    const { tokensPerSecond, ofLimit, limit } = figuresOf(results.rows, row, row.found, test);
     return `${test} ${digits(tokensPerSecond.median)} tokens/s, ${Math.round(100 * ofLimit)} % of ${limit}`;
   });
   return texts.join("; ");

@@ -64,15 +64,14 @@ const TEST_COLOURS = { decode: 0, prefill: 1 };
  * @returns {string} an SVG document
  */
 export function chart({ machine, started, finished, versions, rows }) {
-  const sweeps = SWEEPS.map((sweep) => ({ sweep, rows: rows.filter((row) => row.sweep === sweep.name) }));
-  const shown = sweeps.filter((entry) => entry.rows.some(({ found }) => found !== undefined));
+  const shown = SWEEPS.filter(({ name }) => rows.some(({ sweep, found }) => sweep === name && found));
   const width = 2 * SIZE.margin + Math.max(2, shown.length) * COLUMN;
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const date = `${started.slice(0, 10)}${finished === null ? ", partial results" : ""}`;
   return svgDocument({ width, height: HEIGHT, title: `What speed depends on, ${machine}`, style: STYLE }, [
     text(SIZE.margin, 36, "What speed depends on: tokens/s, and the part of the nearer limit", "title"),
     text(SIZE.margin, 56, [machine, date, ...list].join(" · "), "quiet small"),
-    ...shown.flatMap((entry, i) => column(SIZE.margin + i * COLUMN, entry.sweep, entry.rows)),
+    ...shown.flatMap((sweep, i) => column(SIZE.margin + i * COLUMN, sweep, rows)),
   ]);
 }
 
@@ -80,11 +79,12 @@ export function chart({ machine, started, finished, versions, rows }) {
  * A line for each test; for sizes, for each format, of decode alone.
  *
  * @param {Sweep} sweep
- * @param {readonly Row[]} rows
+ * @param {readonly Row[]} rows of all sweeps
  * @returns {Series[]}
  */
 function seriesOf({ name, tests, value }, rows) {
-  const formats = [...new Set(rows.map(({ format }) => format))];
+  const own = rows.filter(({ sweep }) => sweep === name);
+  const formats = [...new Set(own.map(({ format }) => format))];
   /** @type {{ name: string, test: import("../compare/results.mjs").TestName, has: (row: Row) => boolean }[]} */
   const lines =
     name === "size"
@@ -93,9 +93,9 @@ function seriesOf({ name, tests, value }, rows) {
   return lines.map(({ name: title, test, has }, colour) => ({
     name: title,
     colour: test === title ? TEST_COLOURS[test] : 2 + colour,
-    points: rows.flatMap((row) =>
+    points: own.flatMap((row) =>
       row.found !== undefined && has(row)
-        ? [{ value: value(row), figures: figuresOf(row, row.found, test) }]
+        ? [{ value: value(row), figures: figuresOf(rows, row, row.found, test) }]
         : [],
     ),
   }));
@@ -104,19 +104,20 @@ function seriesOf({ name, tests, value }, rows) {
 /**
  * @param {number} start
  * @param {Sweep} sweep
- * @param {readonly Row[]} rows
+ * @param {readonly Row[]} rows of all sweeps
  * @returns {string[]}
  */
 function column(start, sweep, rows) {
   const left = start + SIZE.axis;
   const series = seriesOf(sweep, rows).filter(({ points }) => points.length > 0);
-  const values = [...new Set(rows.map(sweep.value))];
+  const own = rows.filter(({ sweep: name }) => name === sweep.name);
+  const values = [...new Set(own.map(sweep.value))];
   const x = horizontal(left, sweep, values);
   const rates = logarithmic(
     series.flatMap(({ points }) => points.map(({ figures }) => figures.tokensPerSecond)),
   );
   const shares = linear(Math.max(1, ...series.flatMap(({ points }) => points.map((p) => p.figures.ofLimit))));
-  const [first] = rows;
+  const [first] = own;
   const subject = sweep.name === "size" ? "decode" : `${first?.shape} ${first?.format}`;
   return [
     text(left, SIZE.head - 26, sweep.title, "panel"),

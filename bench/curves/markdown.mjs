@@ -28,8 +28,8 @@ export function markdown({ machine, started, finished, versions, command, rows }
 
 ${started.slice(0, 10)}; ${list.join(", ")}.${state}
 
-Tokens/s: median (least–most) of the repetitions of a run. Limit: the nearer one, of those that were probed just before
-the run. Memory: the peak of the process.
+Tokens/s: median (least–most) of the repetitions of a run. Limit: the nearer one, the median of what was probed
+before all runs with as many threads. Memory: the peak of the process.
 
 ${sections.filter((text) => text !== "").join("\n")}
 \`\`\`sh
@@ -40,11 +40,12 @@ ${command}
 
 /**
  * @param {Sweep} sweep
- * @param {readonly Row[]} rows
+ * @param {readonly Row[]} rows of all sweeps
  * @returns {string}
  */
 function section({ title, axis, tests, name, value }, rows) {
-  const [first] = rows;
+  const own = rows.filter(({ sweep }) => sweep === name);
+  const [first] = own;
   if (first === undefined) return "";
   const isSize = name === "size";
   const head = [
@@ -53,23 +54,28 @@ function section({ title, axis, tests, name, value }, rows) {
     ...tests.flatMap((test) => [`${test} tokens/s`, "of the limit"]),
     "memory",
   ];
-  const lines = rows.map((row) => [`${value(row)}`, ...(isSize ? [row.format] : []), ...cells(row, tests)]);
+  const lines = own.map((row) => [
+    `${value(row)}`,
+    ...(isSize ? [row.format] : []),
+    ...cells(rows, row, tests),
+  ]);
   const what = isSize ? "" : ` (${first.shape} ${first.format})`;
   return `## ${title}${what}\n\n${table(head, lines, isSize ? 2 : 1)}`;
 }
 
 /**
+ * @param {readonly Row[]} rows
  * @param {Row} row
  * @param {readonly TestName[]} tests
  * @returns {string[]}
  */
-function cells(row, tests) {
+function cells(rows, row, tests) {
   const { found } = row;
   if (found === undefined)
     return [row.error.replaceAll(/\s*[|\n]\s*/g, " "), ...Array(2 * tests.length).fill("")];
   return [
     ...tests.flatMap((test) => {
-      const { tokensPerSecond, gbs, gops, limit, ofLimit } = figuresOf(row, found, test);
+      const { tokensPerSecond, gbs, gops, limit, ofLimit } = figuresOf(rows, row, found, test);
       const amount = limit === "reads" ? `${digits(gbs)} GB/s` : `${digits(gops)} GOPS`;
       return [spreadText(tokensPerSecond), `${amount}, ${percent(ofLimit)}`];
     }),

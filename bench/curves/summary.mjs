@@ -1,6 +1,6 @@
 // @ts-check
 /** From runs to figures: rates, and what part of the nearer limit they reach. */
-import { limitsOf } from "../compare/summary.mjs";
+import { limitsOf as limitsOfRounds } from "../compare/summary.mjs";
 import { spread } from "../statistics.mjs";
 
 /**
@@ -44,15 +44,33 @@ import { spread } from "../statistics.mjs";
  */
 
 /**
+ * The median of all probes with so many threads: one alone may have been disturbed.
+ *
+ * @param {readonly Row[]} rows
+ * @param {number} threads
+ * @returns {import("../compare/summary.mjs").Summary["limits"]}
+ */
+function limitsOf(rows, threads) {
+  const found = rows.flatMap((row) => (row.threads === threads && row.found ? [row.found] : []));
+  return limitsOfRounds(
+    found.map(({ probe }) => ({ probe, runs: [] })),
+    threads,
+  );
+}
+
+/**
+ * What one run reached, with the limits that were probed before all of them.
+ *
  * Keys and values are counted in decode only, since many tokens of a prompt read them together; their products never.
  *
+ * @param {readonly Row[]} rows all of them
  * @param {Setting} setting
  * @param {Measured} found
  * @param {TestName} test
  * @returns {Figures}
  */
-export function figuresOf({ threads, promptTokens }, found, test) {
-  const { readGBs, int8Gops } = limitsOf([{ probe: found.probe, runs: [] }], threads);
+export function figuresOf(rows, { threads, promptTokens }, found, test) {
+  const { readGBs, int8Gops } = limitsOf(rows, threads);
   const tokensPerSecond = spread(found.tokensPerSecond[test]);
   const rate = tokensPerSecond.median / 1e9;
   const { weights, kvCache } = found.bytesPerToken;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { chart } from "../../bench/curves/chart.mjs";
 import { markdown } from "../../bench/curves/markdown.mjs";
-import { type Curves, figuresOf, type Measured } from "../../bench/curves/summary.mjs";
+import { type Curves, figuresOf, type Measured, type Row } from "../../bench/curves/summary.mjs";
 import { type Choices, inOrder, type Setting, settingKey, settingsOf } from "../../bench/curves/sweeps.mjs";
 import { at } from "../../src/base/assert.ts";
 import { probe } from "./comparison.ts";
@@ -63,26 +63,34 @@ describe("settings", () => {
 
 describe("figures", () => {
   const usual = at(settingsOf(CHOICES), 0);
+  const rows: Row[] = [{ ...usual, found: measured() }];
 
   test("of the nearer limit", () => {
-    expect(figuresOf(usual, measured(), "prefill")).toEqual({
+    expect(figuresOf(rows, usual, measured(), "prefill")).toEqual({
       tokensPerSecond: { median: 200, min: 100, max: 220 },
       gbs: expect.closeTo((200 * 0.5) / 256, 9),
       gops: expect.closeTo(400, 9),
       limit: "int8",
       ofLimit: expect.closeTo(0.4, 9),
     });
-    expect(figuresOf(usual, measured(), "decode")).toMatchObject({ limit: "reads", ofLimit: 0.75 });
+    expect(figuresOf(rows, usual, measured(), "decode")).toMatchObject({ limit: "reads", ofLimit: 0.75 });
+  });
+
+  test("of limits that no single probe decides", () => {
+    const probed = (speed: number): Row => ({ ...usual, found: measured({ probe: probe(speed) }) });
+    const alone: Row = { ...usual, threads: 1, found: measured({ probe: probe(9) }) };
+    const all = [probed(1), probed(0.1), probed(1), alone];
+    expect(figuresOf(all, usual, measured(), "decode").ofLimit).toBeCloseTo(0.75, 9);
   });
 
   test("few tokens read all weights", () => {
     const slow = measured({ tokensPerSecond: { prefill: [60], decode: [60] } });
-    expect(figuresOf({ ...usual, promptTokens: 1 }, slow, "prefill")).toMatchObject({
+    expect(figuresOf(rows, { ...usual, promptTokens: 1 }, slow, "prefill")).toMatchObject({
       gbs: expect.closeTo(30, 9),
       limit: "reads",
     });
     // Two steps.
-    expect(figuresOf({ ...usual, promptTokens: 300 }, slow, "prefill").gbs).toBeCloseTo(
+    expect(figuresOf(rows, { ...usual, promptTokens: 300 }, slow, "prefill").gbs).toBeCloseTo(
       (60 * 2 * 0.5) / 300,
       9,
     );
