@@ -18,12 +18,7 @@ import { SWEEPS } from "./sweeps.mjs";
 export function markdown({ machine, started, finished, versions, command, rows }) {
   const list = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   const state = finished === null ? " **Interrupted: these are partial results.**" : "";
-  const sections = SWEEPS.map((sweep) =>
-    section(
-      sweep,
-      rows.filter((row) => row.sweep === sweep.name),
-    ),
-  );
+  const sections = SWEEPS.map((sweep) => section(sweep, rows));
   return `# Curves on ${machine}
 
 ${started.slice(0, 10)}; ${list.join(", ")}.${state}

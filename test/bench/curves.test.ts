@@ -128,6 +128,14 @@ describe("reports", () => {
     }
   });
 
+  test("limits are those of all sweeps", () => {
+    const slow = rows.map((row) =>
+      row.found && row.sweep !== "batch" ? { ...row, found: measured({ probe: probe(0.5) }) } : row,
+    );
+    const [, row] = markdown({ ...curves, rows: slow }).match(/\| (512 .*) \|/) ?? [];
+    expect(row).toBe("512 | 200 (100–220) | 400 GOPS, 80 % | 0.6 GB");
+  });
+
   test("a column of the chart for every sweep that was timed", () => {
     const picture = chart(curves);
     expect(picture).toContain("Some CPU &lt;A&amp;B>");
