@@ -98,7 +98,7 @@ describe("figures", () => {
 });
 
 describe("reports", () => {
-  const rows = settingsOf(CHOICES).map((setting) =>
+  const rows: Row[] = settingsOf(CHOICES).map((setting) =>
     setting.shape === "llama-2-7b" && setting.format === "4bit-g128"
       ? { ...setting, error: "needs 4.9 GB of memory, 2.1 GB are free" }
       : { ...setting, found: measured() },
