@@ -5,46 +5,37 @@
  *     npm run bench:compare -- --llama-bench PATH --node-llama-cpp
  */
 import { existsSync } from "node:fs";
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { GGML_TYPES } from "../dist/files/gguf-types.js";
 import { describeMachine } from "../dist/host/describe-machine.js";
 import { formatNamed } from "../dist/quant/formats.js";
+import { choices, commandLine, parsedOrExit } from "./arguments.mjs";
+import { ownVersions, probeMachine, ROOT } from "./children.mjs";
 import { runChild } from "./compare/child.mjs";
 import { llamaBench, nodeLlamaCpp, qigen } from "./compare/engines.mjs";
 import { markdown } from "./compare/markdown.mjs";
 import { parseOptions, USAGE } from "./compare/options.mjs";
 import { saveResults } from "./compare/results.mjs";
 import { limitsOf, TESTS } from "./compare/summary.mjs";
+import { interruptSignal } from "./interrupt.mjs";
 import { SHAPES, writeModel } from "./model-file.mjs";
 import { digits, median } from "./statistics.mjs";
 
-const root = fileURLToPath(new URL("..", import.meta.url));
-const peer = join(root, "peers/node_modules/node-llama-cpp");
+const peer = join(ROOT, "peers/node_modules/node-llama-cpp");
 
 const machine = await describeMachine();
-const options = optionsOrExit();
-const interrupt = new AbortController();
-const { signal } = interrupt;
-for (const [name, number] of [
-  ["SIGINT", 2],
-  ["SIGTERM", 15],
-]) {
-  process.on(name, () => {
-    process.exitCode = 128 + number;
-    interrupt.abort();
-  });
-}
+const options = parsedOrExit(USAGE, parsedOptions);
+const signal = interruptSignal();
 
 const engines = chosenEngines();
 const results = {
   started: new Date().toISOString(),
   finished: null,
-  command: ["npm run bench:compare --", ...process.argv.slice(2).map(quoted)].join(" "),
+  command: `npm run bench:compare -- ${commandLine(process.argv.slice(2))}`.trimEnd(),
   machine: machine.name,
   description: machine,
-  versions: await versions(),
+  versions: await ownVersions(signal),
   tests: { promptTokens: options.promptTokens, genTokens: options.genTokens },
   engines: engines.map(({ name }) => name),
   cases: [],
@@ -60,23 +51,17 @@ try {
 }
 console.log(markdown(results));
 
-function optionsOrExit() {
-  try {
-    const parsed = parseOptions(process.argv.slice(2), {
-      cwd: process.cwd(),
-      root,
-      threads: machine.threads,
-    });
-    const unknown = parsed.shapes.find((shape) => !SHAPES.includes(shape));
-    if (unknown !== undefined) throw new RangeError(`no shape ${unknown}; known: ${SHAPES.join(", ")}`);
-    if (parsed.llamaBench !== undefined && !existsSync(parsed.llamaBench)) {
-      throw new RangeError(`--llama-bench: there is no ${parsed.llamaBench}`);
-    }
-    return { ...parsed, formats: parsed.formats.map((name) => formatNamed(name).name) };
-  } catch (error) {
-    console.error(`${error.message}\n\n${USAGE}`);
-    process.exit(2);
+function parsedOptions() {
+  const parsed = parseOptions(process.argv.slice(2), {
+    cwd: process.cwd(),
+    root: ROOT,
+    threads: machine.threads,
+  });
+  choices("shapes", parsed.shapes.join(), SHAPES);
+  if (parsed.llamaBench !== undefined && !existsSync(parsed.llamaBench)) {
+    throw new RangeError(`--llama-bench: there is no ${parsed.llamaBench}`);
   }
+  return { ...parsed, formats: parsed.formats.map((name) => formatNamed(name).name) };
 }
 
 function chosenEngines() {
@@ -87,15 +72,6 @@ function chosenEngines() {
     else note("without node-llama-cpp, which is not installed: npm ci --prefix peers --ignore-scripts");
   }
   return all;
-}
-
-async function versions() {
-  const git = await runChild(["git", "rev-parse", "--short", "HEAD"], { cwd: root, signal }).catch(
-    () => undefined,
-  );
-  const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  const commit = git === undefined ? "" : ` (${git.stdout.trim()})`;
-  return { qigen: `${version}${commit}`, node: process.version };
 }
 
 function casesOf({ shapes, formats, threads, depths }) {
@@ -139,10 +115,8 @@ async function modelFor({ shape, format }) {
 /** What the machine can do now; a failure is part of the results. */
 async function probe({ threads }, name) {
   const passes = options.quick ? 2 : 5;
-  const command = ["node", "bench/compare/probe.mjs", "--threads", `${threads}`, "--passes", `${passes}`];
   try {
-    const { stdout } = await runChild([...options.prefix, ...command], { cwd: root, signal });
-    const found = JSON.parse(stdout);
+    const found = await probeMachine({ threads, passes, prefix: options.prefix, signal });
     const { readGBs, int8Gops } = limitsOf([{ probe: found, runs: [] }], threads);
     note(`${name}: reads ${digits(readGBs.best)} GB/s, int8 ${digits(int8Gops.best)} GOPS`);
     return { probe: found };
@@ -158,7 +132,7 @@ async function run(engine, { settings, command }, name) {
   const about = { engine: engine.name, settings, command: words.join(" ") };
   const label = `${name}: ${engine.name}${settings === "" ? "" : ` ${settings}`}`;
   try {
-    const { stdout, seconds } = await runChild(words, { cwd: root, signal });
+    const { stdout, seconds } = await runChild(words, { cwd: ROOT, signal });
     const found = { ...about, seconds, ...engine.parse(stdout) };
     if (found.version) results.versions[engine.name] = found.version;
     const rates = TESTS.flatMap((test) => {
@@ -172,10 +146,6 @@ async function run(engine, { settings, command }, name) {
     note(`${label} failed: ${error.message}`);
     return { ...about, seconds: 0, tokensPerSecond: {}, error: error.message };
   }
-}
-
-function quoted(word) {
-  return /^[\w./,=-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
 function save() {

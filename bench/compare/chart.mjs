@@ -4,7 +4,7 @@
 import { digits } from "../statistics.mjs";
 import { percent } from "./markdown.mjs";
 import { OURS, summarise, TESTS } from "./summary.mjs";
-import { element, escaped, text } from "./svg.mjs";
+import { element, svgDocument, text } from "./svg.mjs";
 
 /**
  * @import { Results, TestName } from "./results.mjs"
@@ -31,17 +31,8 @@ const WIDTH = 2 * SIZE.margin + SIZE.labels + TESTS.length * SIZE.panel + (TESTS
 /** Classes of the engines' bars, in their order. */
 const BARS = ["ours", "first", "second"];
 
-/** Colours on a background of the chart's own, light or dark as the reader's system is. */
+/** Colours, light or dark as the reader's system is. */
 const STYLE = `
-  text { font: 13px ui-sans-serif, system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; fill: #24292f;
-    paint-order: stroke; stroke: #ffffff; stroke-width: 3px; stroke-linejoin: round }
-  .ground { fill: #ffffff; stroke: #d8dee4 }
-  .title { font-size: 19px; font-weight: 600 }
-  .panel { font-size: 15px; font-weight: 600 }
-  .strong { font-weight: 600 }
-  .quiet { fill: #57606a }
-  .small { font-size: 12px }
-  .grid { stroke: #eaeef2 }
   .reference { stroke: #8c959f; stroke-dasharray: 4 3 }
   .band { fill: #f6f8fa }
   .spread { stroke: #24292f; stroke-opacity: 0.55; stroke-width: 1.5 }
@@ -49,10 +40,6 @@ const STYLE = `
   .first { fill: #9aa7b8 }
   .second { fill: #c9d1db }
   @media (prefers-color-scheme: dark) {
-    text { fill: #e6edf3; stroke: #0d1117 }
-    .ground { fill: #0d1117; stroke: #30363d }
-    .quiet { fill: #9da7b3 }
-    .grid { stroke: #21262d }
     .reference { stroke: #768390 }
     .band { fill: #161b22 }
     .spread { stroke: #e6edf3 }
@@ -82,17 +69,13 @@ export function chart(results) {
   const last = groups.at(-1);
   const bottom = last === undefined ? SIZE.head : last.top + last.height;
   const height = bottom + SIZE.foot;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img">`,
-    element("title", {}, escaped(`Speed of ${engines.join(", ")} on ${results.machine}`)),
-    `<style>${STYLE}</style>`,
-    element("rect", { class: "ground", x: 0.5, y: 0.5, width: WIDTH - 1, height: height - 1, rx: 8 }),
+  const title = `Speed of ${engines.join(", ")} on ${results.machine}`;
+  return svgDocument({ width: WIDTH, height, title, style: STYLE }, [
     ...header(results, reference),
     ...groups.filter((_, i) => i % 2 === 0).map(band),
     ...groups.flatMap(groupLabel),
     ...TESTS.flatMap((test, i) => panel(test, i, results, reference, groups, bottom)),
-    "</svg>\n",
-  ].join("\n");
+  ]);
 }
 
 /**

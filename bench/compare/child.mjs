@@ -10,14 +10,19 @@ const GRACE_MS = 3000;
  * to. Rejects with the last lines of its stderr when it fails.
  *
  * @param {readonly string[]} command "node" stands for this Node
- * @param {{ cwd: string, signal: AbortSignal }} options
+ * @param {{ cwd: string, signal: AbortSignal, env?: Record<string, string> }} options `env`: besides our own
  * @returns {Promise<{ stdout: string, seconds: number }>}
  */
-export async function runChild(command, { cwd, signal }) {
+export async function runChild(command, { cwd, signal, env = {} }) {
   signal.throwIfAborted();
   const [program = "", ...args] = command.map((word) => (word === "node" ? process.execPath : word));
   const started = performance.now();
-  const child = spawn(program, args, { cwd, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(program, args, {
+    cwd,
+    env: { ...process.env, ...env },
+    detached: true,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   const kill = (/** @type {NodeJS.Signals} */ name) => {
     try {
       if (child.pid !== undefined) process.kill(-child.pid, name);

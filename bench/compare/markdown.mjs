@@ -104,9 +104,15 @@ function caseCells({ shape, format, threads, depth }) {
 function rateText(figures) {
   if (figures?.error !== undefined) return "failed";
   const rates = figures?.tokensPerSecond;
-  if (rates === undefined) return "–";
-  const range = rates.min === rates.max ? "" : ` (${digits(rates.min)}–${digits(rates.max)})`;
-  return `${digits(rates.median)}${range}`;
+  return rates === undefined ? "–" : spreadText(rates);
+}
+
+/**
+ * @param {import("../statistics.mjs").Spread} spread
+ * @returns {string} "150 (100–220)"
+ */
+export function spreadText({ median, min, max }) {
+  return min === max ? digits(median) : `${digits(median)} (${digits(min)}–${digits(max)})`;
 }
 
 /**

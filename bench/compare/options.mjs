@@ -2,6 +2,7 @@
 /** The command line of the comparison. */
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { list, wholeNumber, words } from "../arguments.mjs";
 
 export const USAGE = `usage: npm run bench:compare -- [options]
   --shapes LIST          shapes of published models (default: tinyllama-1.1b,llama-2-7b)
@@ -102,31 +103,9 @@ export function parseOptions(args, { cwd, root, threads }) {
     llamaBench: values["llama-bench"] === undefined ? undefined : resolve(cwd, values["llama-bench"]),
     nodeLlamaCpp: values["node-llama-cpp"],
     isa: values.isa,
-    prefix: values.prefix?.split(" ").filter((word) => word !== "") ?? [],
+    prefix: words(values.prefix),
     models: resolve(cwd, values.models ?? resolve(root, "bench/results/models")),
     out: resolve(cwd, values.out ?? resolve(root, "bench/results")),
     quick: values.quick,
   };
-}
-
-/**
- * @param {string} text
- * @returns {string[]}
- */
-function list(text) {
-  const items = text.split(",").map((item) => item.trim());
-  if (items.includes("")) throw new RangeError(`"${text}" is no list`);
-  return items;
-}
-
-/**
- * @param {string} name
- * @param {string} text
- * @param {number} least
- * @returns {number}
- */
-function wholeNumber(name, text, least) {
-  const value = Number(text);
-  if (/^\d{1,9}$/.test(text) && value >= least) return value;
-  throw new RangeError(`--${name}: ${text} is no whole number from ${least}`);
 }

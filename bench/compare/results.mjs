@@ -1,7 +1,6 @@
 // @ts-check
 /** What a comparison finds: the types of its JSON file, and how it is saved. */
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { saveFiles } from "../save.mjs";
 import { chart } from "./chart.mjs";
 import { markdown } from "./markdown.mjs";
 import { summarise } from "./summary.mjs";
@@ -68,23 +67,16 @@ import { summarise } from "./summary.mjs";
  */
 
 /**
- * Writes results.json (all of it, with the summaries that the others show), results.md and results.svg. Each takes its name when it is complete, so that an interrupt leaves
- * valid files.
+ * Writes results.json (all of it, with the summaries that the others show), results.md and results.svg.
  *
  * @param {string} folder
  * @param {Results} results
  */
 export async function saveResults(folder, results) {
-  await mkdir(folder, { recursive: true });
   const summaries = results.cases.map((found) => summarise(found, results.engines));
-  const files = {
+  await saveFiles(folder, {
     "results.json": `${JSON.stringify({ ...results, summaries }, null, 2)}\n`,
     "results.md": markdown(results),
     "results.svg": chart(results),
-  };
-  for (const [name, text] of Object.entries(files)) {
-    const path = join(folder, name);
-    await writeFile(`${path}.tmp`, text);
-    await rename(`${path}.tmp`, path);
-  }
+  });
 }

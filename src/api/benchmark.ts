@@ -40,7 +40,7 @@ export interface BenchmarkTest {
   readonly tokensPerSecond: Spread;
 }
 
-/** What a benchmark found. Bytes are nominal: what the formats define, without padding. */
+/** What a benchmark found. The bytes that tests read are nominal: what the formats define, without padding. */
 export interface BenchmarkResult {
   readonly backend: BackendKind;
   readonly isa: string;
@@ -63,6 +63,13 @@ export interface BenchmarkResult {
     readonly bytesPerToken: { readonly weights: number; readonly kvCache: number };
     /** At the median: 10⁹ bytes a second. */
     readonly gbs: number;
+  };
+  /** Bytes: packed weights, the KV cache and the work space of this context, and what the process held at most. */
+  readonly memory: {
+    readonly weights: number;
+    readonly kvCache: number;
+    readonly work: number;
+    readonly peak: number;
   };
   /** What the machine was measured to do with these threads (and this ISA), as far as it was. */
   readonly machine: { readonly readGBs?: number; readonly int8Gops?: number };
@@ -222,6 +229,13 @@ function summarise(
       ...decode,
       bytesPerToken,
       gbs: ((bytesPerToken.weights + bytesPerToken.kvCache) * decode.tokensPerSecond.median) / 1e9,
+    },
+    memory: {
+      weights: program.weights.bytes,
+      kvCache: program.cache.bytes,
+      work: program.work.bytes,
+      // Of the whole process so far; libuv gives KiB on every system.
+      peak: process.resourceUsage().maxRSS * 1024,
     },
     machine: peaks(machine, backend.isa.name, backend.threads),
   };

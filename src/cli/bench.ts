@@ -65,7 +65,7 @@ async function bench(path: string | undefined, flags: BenchFlags, io: Io): Promi
 
 /** What `qigen bench` prints for people. */
 export function benchText(result: BenchmarkResult): string {
-  const { depth, prefill, decode, machine } = result;
+  const { depth, prefill, decode, memory, machine } = result;
   const { int8Gops, readGBs } = machine;
   const hasPeaks = int8Gops !== undefined || readGBs !== undefined;
   const rows = [
@@ -80,6 +80,10 @@ export function benchText(result: BenchmarkResult): string {
     [
       "read per token",
       `${bytesText(weights)} of weights, ${bytesText(Math.round(kvCache))} of KV cache (${result.kv})`,
+    ],
+    [
+      "memory",
+      `${bytesText(memory.weights)} of weights, ${bytesText(memory.kvCache)} of KV cache, peak ${bytesText(memory.peak)}`,
     ],
   ];
   const hint = hasPeaks ? "" : "\nFor a comparison with what this machine can do: qigen doctor --measure\n";

@@ -335,6 +335,9 @@ describe("bench", () => {
       bytesPerToken: z.strictObject({ weights: positive, kvCache: positive }),
       gbs: positive,
     }),
+    memory: z
+      .strictObject({ weights: positive, kvCache: positive, work: positive, peak: positive })
+      .refine(({ weights, peak }) => weights < peak),
     machine: z.strictObject({ readGBs: positive.optional(), int8Gops: positive.optional() }),
   });
   const sizes = ["--prompt-tokens", "40", "--gen-tokens", "5", "--depth", "36", "--repeat", "2"];
@@ -352,6 +355,7 @@ describe("bench", () => {
     expect(stdout).toMatch(/^prefill +40 tokens .* GOPS/m);
     expect(stdout).toMatch(/^decode +5 tokens .* GB\/s/m);
     expect(stdout).toMatch(/^context +36 tokens/m);
+    expect(stdout).toMatch(/^memory +.* of weights, .* of KV cache, peak /m);
   });
 
   test("explain of a shape in a format that files lack", async () => {
