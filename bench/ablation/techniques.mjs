@@ -69,6 +69,17 @@ export const TECHNIQUES = [
     edits: [...SMALL_REGISTER_BLOCKS, ...NO_CACHE_BLOCKS],
   },
   {
+    name: "expansion",
+    what: "codes of many tokens expanded to bytes once; unpacked for every step of tokens instead",
+    edits: [
+      {
+        file: "plan/candidates.js",
+        find: /const expands = canExpand\(shape\);/,
+        replace: "const expands = false;",
+      },
+    ],
+  },
+  {
     name: "register-blocks",
     what: "micro-GEMVs of several row vectors and tokens",
     edits: SMALL_REGISTER_BLOCKS,
@@ -146,7 +157,7 @@ export const TECHNIQUES = [
     name: "page-prefetch",
     what: "the next page of keys and values prefetched",
     depth: 2048,
-    edits: [nothing("kernels/attention.js", /function prefetchLines\(b, row, vectors, bytes\)/)],
+    edits: [nothing("kernels/attention-work.js", /export function prefetchLines\(b, p, offsets\)/)],
   },
   {
     name: "f16-cache",

@@ -77,7 +77,7 @@ export class ModelProgram {
     this.layOutWeights();
     this.layOutWork();
     const dry = { weights: 0, cache: 0, work: 0 };
-    this.tableBytes = STEP_ROWS.length * stepTableBytes(this.steps(1, dry));
+    this.tableBytes = STEP_ROWS.reduce((sum, rows) => sum + stepTableBytes(this.steps(rows, dry)), 0);
   }
 
   /** The attention of a step of so many rows. */

@@ -210,7 +210,14 @@ describe("generate", () => {
 describe("explain", () => {
   const prediction = z.looseObject({ seconds: positive, limit: z.string(), gbs: positive });
   const plan = z.looseObject({
-    blocking: z.strictObject({ mb: count, tb: count, mu: count, tu: count, nu: count }),
+    blocking: z.strictObject({
+      mb: count,
+      tb: count,
+      mu: count,
+      tu: count,
+      nu: count,
+      expand: z.boolean().optional(),
+    }),
     workingSets: z.array(z.looseObject({ name: z.string(), bytes: count, fits: z.boolean() })),
     predicted: prediction,
   });

@@ -34,9 +34,9 @@ describe("explainProjection", () => {
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
                     outputs nu x tu               64.0 B  in 16.0 KiB of L1
       registers     10 values alive, 16 registers
-      predicted     773 µs, limited by memory bandwidth
-                    30.5 GB/s of weights, 117 Gop/s
-                    computing   169 µs
+      predicted     774 µs, limited by memory bandwidth
+                    30.5 GB/s of weights, 116 Gop/s
+                    computing   175 µs
                     memory      743 µs
                     L2 and L3  7.81 µs
                     overhead   2.92 µs
@@ -72,34 +72,34 @@ describe("explainModel", () => {
       down                     32 x     4096   14336  Q4_0     int8 per 32  1008 MiB
       output                    1 x   128256    4096  Q8_0     int8 per 32   532 MiB
 
-      blocking                 mb x tb     mu x tu x nu
-      query, attention-output  4096 x 32   32 x 16 x 4
-      key, value               4096 x 16   32 x 16 x 4
-      gate, up                 4096 x 32   32 x 16 x 4
-      down                     14336 x 64  32 x 16 x 4
-      output                   4096 x 16   32 x 16 x 4
+      blocking                 mb x tb              mu x tu x nu
+      query, attention-output  4096 x 16 expanded   32 x 16 x 4
+      key, value               4096 x 16 expanded   32 x 16 x 4
+      gate, up                 4096 x 16 expanded   32 x 16 x 4
+      down                     14336 x 64 expanded  32 x 16 x 4
+      output                   4096 x 16            32 x 16 x 4
 
       decode, 1 token              one  GB/s  Gop/s  limit
-      query, attention-output   311 µs  30.4    108  memory
-      key, value               78.5 µs  30.1    107  memory
+      query, attention-output   311 µs  30.3    108  memory
+      key, value               78.6 µs  30.0    107  memory
       gate, up                 1.09 ms  30.4    108  memory
-      down                     1.08 ms  30.5    109  memory
+      down                     1.08 ms  30.5    108  memory
       output                   18.1 ms  30.9   58.2  memory
 
       prefill, 256 tokens          one   GB/s  Gop/s  limit
-      query, attention-output  13.5 ms  0.700    637  arithmetic
-      key, value               3.38 ms  0.698    635  arithmetic
-      gate, up                 47.2 ms  0.700    637  arithmetic
-      down                     49.1 ms  0.673    613  arithmetic
+      query, attention-output  12.2 ms  0.774    705  arithmetic
+      key, value               3.05 ms  0.774    705  arithmetic
+      gate, up                 42.7 ms  0.774    705  arithmetic
+      down                     45.0 ms  0.734    668  arithmetic
       output                    692 ms  0.807    389  arithmetic
 
       weights  4.18 GiB packed
-      decode   147 ms for 1 token: 6.80 tokens/s, weights at 30.5 GB/s
-      batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.8 GB/s
-               158 ms for 4 tokens: 25.2 tokens/s, weights at 28.3 GB/s
-               232 ms for 8 tokens: 34.5 tokens/s, weights at 19.4 GB/s
-               421 ms for 16 tokens: 38.0 tokens/s, weights at 10.7 GB/s
-      prefill  5.69 s for 256 tokens: 45.0 tokens/s, weights at 0.789 GB/s
+      decode   147 ms for 1 token: 6.79 tokens/s, weights at 30.5 GB/s
+      batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.7 GB/s
+               159 ms for 4 tokens: 25.2 tokens/s, weights at 28.3 GB/s
+               240 ms for 8 tokens: 33.4 tokens/s, weights at 18.7 GB/s
+               412 ms for 16 tokens: 38.8 tokens/s, weights at 10.9 GB/s
+      prefill  5.16 s for 256 tokens: 49.6 tokens/s, weights at 0.868 GB/s
       "
     `);
   });

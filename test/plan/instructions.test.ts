@@ -16,8 +16,9 @@ describe("a micro-GEMV counted by hand", () => {
   it("has these instructions", () => {
     expect(others).toEqual([]);
     expect(start).toMatchObject({ times: 1, arithmetic: 0, loads: 0, stores: 1 });
-    // Chunk: low fields 4 · 1, high fields 4 · 2; 8 links of 2, one close of 2. Chunk: 4 loads, 8 broadcasts.
-    const chunk = { arithmetic: 4 + 8 + 16 + 2, loads: 4 + 8 };
+    // Chunk: low fields 4 · 1, high fields 4 · 2; 8 links of 2, one close of 2; 4 words, each
+    // loaded for both of its fields, and 8 broadcasts.
+    const chunk = { arithmetic: 4 + 8 + 16 + 2, loads: 2 * 4 + 8 };
     // Group: −8 · Σx into all lanes 2, f16 scale to f32 1, sum to f32, scale · scale, multiply-add; scales of W and x.
     const end = { arithmetic: 2 + 1 + 3, loads: 2 };
     const { stores, reloads } = group?.registers ?? { stores: 0, reloads: 0 };
