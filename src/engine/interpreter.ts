@@ -2,6 +2,7 @@ import { alignUp } from "../base/bytes.ts";
 import { AbortedError, MachineError, UsageError } from "../base/errors.ts";
 import { STEP_BYTES } from "../emit/step-layout.ts";
 import { Interpreter } from "../ir/interp.ts";
+import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
 import {
   type Backend,
@@ -37,6 +38,7 @@ export class InterpreterBackend implements Backend {
     this.threads = threads;
     this.kernels = kernels;
     this.description = `interpreter of ${isa.name}`;
+    kernels.forEach(verify);
     this.interpreters = new Map(kernels.map((kernel) => [kernel.name, new Interpreter(kernel)]));
     try {
       this.memory = new ArrayBuffer(capacity + REGION_ALIGNMENT);

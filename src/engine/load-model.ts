@@ -4,7 +4,7 @@ import { quoted } from "../files/quoted.ts";
 import type { ByteSource } from "../files/source.ts";
 import { findCompilers } from "../host/compilers.ts";
 import { type FileSource, openFile } from "../host/node-files.ts";
-import { verify } from "../ir/verify.ts";
+import { loadPlans, savePlans } from "../host/plans.ts";
 import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { ElementType } from "../kernels/elements.ts";
@@ -13,6 +13,7 @@ import { modelSpec } from "../models/index.ts";
 import type { ModelSpec } from "../models/model.ts";
 import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
+import type { TunedShape, Tuning } from "../plan/tuning.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
 import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
@@ -20,7 +21,7 @@ import { Engine } from "./engine.ts";
 import { ModelProgram } from "./model-program.ts";
 import { opener } from "./open-backend.ts";
 import { type PackedPolicy, placeWeights } from "./place-weights.ts";
-import { planMatrices } from "./plan-matrices.ts";
+import { planMatrices, tuningOf } from "./plan-matrices.ts";
 import { packKernels, readVector, stagingBytes } from "./weights.ts";
 
 /** How a model is to be run. Everything has a default. */
@@ -170,8 +171,10 @@ async function build(
   options: EngineOptions,
   packed: PackedPolicy | undefined,
 ): Promise<Engine> {
-  const program = compileModel(model, machine, choice.isa, choice.kind, options);
+  const remembered = loadPlans(machine);
+  const program = compileModel(model, machine, choice.isa, choice.kind, options, remembered);
   checkMemory(program, machine);
+  await rememberPlans(machine, program, remembered);
   const backend = await createBackend(choice, program, options);
   try {
     options.onNotice?.(
@@ -187,6 +190,19 @@ async function build(
   }
 }
 
+/** Leaves what had to be planned anew for later starts. */
+async function rememberPlans(
+  machine: Machine,
+  { matrices, isa, threads }: ModelProgram,
+  remembered: Tuning,
+): Promise<void> {
+  const plans = tuningOf(matrices, isa, threads);
+  const isKnown = ({ shape }: TunedShape) =>
+    remembered.some((r) => r.shape === shape && r.isa === isa.name && r.threads === threads);
+  const missing = plans.filter((plan) => !isKnown(plan));
+  if (missing.length > 0) await savePlans(machine, missing);
+}
+
 /** Fails early where the system would start to swap, or kill the process, half way. */
 function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): void {
   const needed = weights.bytes + cache.bytes + work.bytes;
@@ -198,13 +214,14 @@ function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): 
   );
 }
 
-/** The pure half: plan and kernels for a model on a machine. */
+/** The pure half: plan and kernels for a model on a machine; `remembered` saves planning where it knows a shape. */
 export function compileModel(
   { spec, file }: OpenModel,
   machine: Machine,
   isa: Isa,
   kind: BackendKind,
   options: EngineOptions,
+  remembered: Tuning = [],
 ): ModelProgram {
   checkOptions(options);
   const threads = kind === "wasm" ? 1 : (options.threads ?? machine.threads);
@@ -213,6 +230,7 @@ export function compileModel(
     prefillTokens: MAX_ROWS[kind],
     activations: options.activations ?? "int8",
     quantize: options.quantize === undefined ? undefined : formatNamed(options.quantize),
+    remembered,
   });
   const { config } = spec;
   const kv = {
@@ -237,7 +255,6 @@ async function createBackend(
 ): Promise<Backend> {
   const matrices = [...program.matrices.values()];
   const kernels = [...program.kernels.values(), ...packKernels(matrices, program.isa).values()];
-  for (const kernel of kernels) verify(kernel);
   const capacity =
     program.weights.bytes +
     program.cache.bytes +

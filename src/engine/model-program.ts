@@ -110,14 +110,21 @@ export class ModelProgram {
     return stepParts(this.threads);
   }
 
-  /** Memory for expanded weights: that of the projection with the largest blocks, since they come one after the other. */
+  /** Bytes of scratch of a projection, all parts. */
+  scratchOf(linear: Linear): number {
+    const { packing, blocking } = this.matrix(linear);
+    const { format, cols } = packing;
+    const parts = projectionParts(packing, this.limits.maxRows, this.threads);
+    return parts * scratchBytes({ format, cols, blocking }, this.isa);
+  }
+
+  /** Scratch of the projections that run at the same time, as there is no barrier between them. */
   private get scratch(): number {
-    const bytes = ({ packing, blocking }: MatrixPlan) => {
-      const { format, cols } = packing;
-      const parts = projectionParts(packing, this.limits.maxRows, this.threads);
-      return parts * scratchBytes({ format, cols, blocking }, this.isa);
-    };
-    return Math.max(...[...this.matrices.values()].map(bytes));
+    const { layers, output } = this.spec;
+    const together = layers.flatMap(({ q, k, v, o, gate, up, down }) => [[q, k, v], [o], [gate, up], [down]]);
+    const bytes = (group: readonly Linear[]) =>
+      group.reduce((sum, linear) => sum + this.scratchOf(linear), 0);
+    return Math.max(...[...together, [output]].map(bytes));
   }
 
   private layOutWork(): void {
@@ -250,6 +257,7 @@ class StepWriter {
       const to = this.program.prepared(layout);
       this.add(name, [this.work(input), this.work(to), this.count(rows)], i === distinct.length - 1);
     });
+    let scratch = this.work("scratch");
     targets.forEach(([linear, output, accumulate], i) => {
       const plan = this.program.matrix(linear);
       const spec: ProjectionSpec = {
@@ -271,11 +279,12 @@ class StepWriter {
           stride,
           plan.packing.tiles,
           this.count(rows),
-          ...(plan.blocking.expand ? [this.work("scratch")] : []),
+          ...(plan.blocking.expand ? [scratch] : []),
         ],
         i === targets.length - 1,
         projectionParts(plan.packing, this.rows, this.program.threads),
       );
+      scratch += this.program.scratchOf(linear);
     });
   }
 

@@ -7,6 +7,7 @@ import { compileShared, type Unit } from "../host/compile.ts";
 import type { Compiler } from "../host/compilers.ts";
 import { NativeLibrary } from "../host/native-library.ts";
 import type { Kernel, Statement } from "../ir/types.ts";
+import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Backend, BackendRequest, MemoryUse, Move, Program, Region, Step } from "./backend.ts";
 import { stepTableBytes, writeStepTable } from "./step-table.ts";
@@ -30,12 +31,13 @@ const ORDER_FLAGS: Readonly<Record<Compiler["kind"], readonly string[]>> = {
 /** Translation units that the kernels are spread over, so that they compile in parallel. */
 const UNITS = 4;
 
-/** Compiles (or finds in the cache) and loads the kernels; `compiler` builds for the machine it runs on. */
+/** Verifies and compiles (or finds in the cache) and loads the kernels; `compiler` builds for the machine it runs on. */
 export async function createNativeBackend(request: BackendRequest, compiler: Compiler): Promise<Backend> {
   const { isa, kernels, threads, signal } = request;
   const units = splitUnits(kernels, isa);
   const flags = [...FLAGS, ...ORDER_FLAGS[compiler.kind], ...isa.flags];
-  const compiled = await compileShared(compiler, units, flags, openCacheDir().path, { signal });
+  const onMiss = () => kernels.forEach(verify);
+  const compiled = await compileShared(compiler, units, flags, openCacheDir().path, { signal, onMiss });
   const library = new NativeLibrary(compiled.path);
   const how = compiled.cached ? "from cache" : `compiled in ${(compiled.milliseconds / 1000).toFixed(1)} s`;
   return new NativeBackend(library, isa, threads, kernels, `native ${isa.name}, ${compiler.version}, ${how}`);

@@ -2,11 +2,13 @@ import { assert } from "../base/assert.ts";
 import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile } from "../files/gguf.ts";
 import type { Isa } from "../isa/isa.ts";
+import type { Blocking } from "../kernels/blocking.ts";
 import { type Linear, linears, type ModelSpec } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
 import type { Machine } from "../plan/machine.ts";
-import { planWeights, type WeightsPlan } from "../plan/projection-plan.ts";
+import { chooseBlocking } from "../plan/projection-plan.ts";
 import { type ProjectionShape, shapeKey } from "../plan/shape.ts";
+import type { Tuning } from "../plan/tuning.ts";
 import { FORMATS, type Format } from "../quant/formats.ts";
 import { packing } from "../quant/packing.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
@@ -19,6 +21,8 @@ export interface PlanChoices {
   readonly activations: "int8" | "f32";
   /** Quantizes float matrices to this format on load. */
   readonly quantize?: Format | undefined;
+  /** What was planned on this machine before. */
+  readonly remembered?: Tuning | undefined;
 }
 
 /** Decides packing and blocking of every weight matrix; equal shapes are planned once. */
@@ -29,8 +33,8 @@ export function planMatrices(
   isa: Isa,
   choices: PlanChoices,
 ): Map<string, MatrixPlan> {
-  const { threads, prefillTokens } = choices;
-  const plans = new Map<string, WeightsPlan>();
+  const { threads, prefillTokens, remembered } = choices;
+  const blockings = new Map<string, Blocking>();
   const plan = (linear: Linear): MatrixPlan => {
     const source = sourceFormat(linear, file);
     const format = choices.quantize !== undefined && source.kind === "float" ? choices.quantize : source;
@@ -39,17 +43,27 @@ export function planMatrices(
       choices.activations === "f32" ? ({ kind: "f32" } as const) : defaultActivations(format, cols);
     const shape: ProjectionShape = { format, rows, cols, activations };
     const key = shapeKey(shape);
-    const known = plans.get(key) ?? planWeights(machine, isa, shape, { prefillTokens, threads });
-    plans.set(key, known);
+    const blocking =
+      blockings.get(key) ?? chooseBlocking(machine, isa, shape, { prefillTokens, threads }, remembered);
+    blockings.set(key, blocking);
     return {
       linear,
       source,
-      packing: packing(format, rows, cols, known.tile, isa),
+      packing: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
       activations,
-      blocking: known.blocking,
+      blocking,
     };
   };
   return new Map(linears(spec).map((linear) => [linear.tensor, plan(linear)]));
+}
+
+/** The blockings of the matrices, for who plans the same again. */
+export function tuningOf(matrices: ReadonlyMap<string, MatrixPlan>, isa: Isa, threads: number): Tuning {
+  const entries = [...matrices.values()].map(({ packing: { format, rows, cols }, activations, blocking }) => {
+    const shape = shapeKey({ format, rows, cols, activations });
+    return [shape, { isa: isa.name, threads, shape, blocking }] as const;
+  });
+  return [...new Map(entries).values()];
 }
 
 function sourceFormat({ tensor }: Linear, file: ModelFile): Format {

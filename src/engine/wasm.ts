@@ -6,6 +6,7 @@ import type { WasmThread } from "../host/wasm-thread.ts";
 import { WASM_MAX_PAGES, type WasmModuleObject, webAssembly } from "../host/wasm-types.ts";
 import { startWasmThread } from "../host/wasm-worker.ts";
 import type { Kernel } from "../ir/types.ts";
+import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Backend, BackendRequest, Program, Region, Step } from "./backend.ts";
 import { stepTableBytes, writeStepTable } from "./step-table.ts";
@@ -36,6 +37,7 @@ export async function createWasmBackend(request: BackendRequest): Promise<Backen
 
 async function compile(kernels: readonly Kernel[], isa: Isa): Promise<WasmModuleObject> {
   assert(isa.syntax === "wasm", `${isa.name} is not for WebAssembly`);
+  kernels.forEach(verify);
   const bytes = assembleWasm(emitWasm(kernels, isa, MEMORY));
   try {
     return await webAssembly.compile(bytes);

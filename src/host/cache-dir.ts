@@ -20,7 +20,8 @@ export interface CacheDir {
   readonly note?: string;
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
+/** The variables of a process. */
+export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * The folder of compiled kernels: $QIGEN_CACHE, else $XDG_CACHE_HOME/qigen, else ~/.cache/qigen; where that cannot

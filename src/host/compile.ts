@@ -23,6 +23,8 @@ export interface CompileOptions {
   readonly timeoutMs?: number;
   /** What the cache may grow to, checked after each build; 1 GiB. */
   readonly cacheBytes?: number;
+  /** Called when the cache has nothing, before anything is compiled: a last chance to refuse. */
+  readonly onMiss?: () => void;
 }
 
 export interface Compiled {
@@ -56,6 +58,7 @@ export async function compileShared(
   prepareCacheDir(cacheDir);
   const key = keyOf(compiler, units, flags);
   const found = await findEntry(cacheDir, key);
+  if (found === undefined) options.onMiss?.();
   const path = found ?? (await build(compiler, units, flags, cacheDir, key, options));
   if (found === undefined) await pruneCache(cacheDir, options.cacheBytes ?? 2 ** 30);
   return { path, cached: found !== undefined, milliseconds: performance.now() - start };

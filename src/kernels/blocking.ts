@@ -20,6 +20,7 @@ export interface Blocking {
   readonly expand?: boolean | undefined;
 }
 
+/** Whether two blockings give the same kernel. */
 export function sameBlocking(a: Blocking, b: Blocking): boolean {
   const isSame = (key: "mb" | "tb" | "mu" | "tu" | "nu") => a[key] === b[key];
   return (

@@ -10,7 +10,7 @@ import type { RegisterUse } from "./register-allocation.ts";
 import { type Loop, loopsOf, roundsOf } from "./rounds.ts";
 import type { ProjectionShape } from "./shape.ts";
 import { type Speeds, speedsOf } from "./speeds.ts";
-import { tunedFor } from "./tuning.ts";
+import { type Tuning, tunedFor } from "./tuning.ts";
 import { type WorkingSet, workingSets } from "./working-set.ts";
 
 /** How one projection is computed: the choice and what it was based on. */
@@ -181,6 +181,43 @@ export interface WeightsOptions {
   readonly threads?: number;
 }
 
+/** How a matrix is packed and read: as timed on the machine, if it was; else with the least predicted time. */
+interface Choice {
+  readonly blocking: Blocking;
+  /** Whether the blocking was timed on the machine, not predicted to be the best. */
+  readonly tuned: boolean;
+}
+
+function chooseFor(
+  machine: Machine,
+  isa: Isa,
+  shape: ProjectionShape,
+  { decodeTokens, prefillTokens, threads }: Required<WeightsOptions>,
+  remembered?: Tuning,
+): Choice {
+  checkCounts({ rows: shape.rows, cols: shape.cols, decodeTokens, prefillTokens, threads });
+  const legal = (tuning: Tuning | undefined): Blocking | undefined => {
+    const known = tunedFor(tuning, isa.name, threads, shape)?.blocking;
+    return known && isLegal(isa, shape, prefillTokens, known) ? known : undefined;
+  };
+  const tuned = legal(machine.tuned);
+  if (tuned !== undefined) return { blocking: tuned, tuned: true };
+  const speeds = speedsOf(machine, isa, threads);
+  const blocking = legal(remembered) ?? choose(speeds, isa, shape, requestOf(decodeTokens, prefillTokens));
+  return { blocking, tuned: false };
+}
+
+/** The blocking of `planWeights` alone; `remembered` are those that were chosen for the same before. */
+export function chooseBlocking(
+  machine: Machine,
+  isa: Isa,
+  shape: ProjectionShape,
+  { decodeTokens = 1, prefillTokens = 256, threads = machine.threads }: WeightsOptions = {},
+  remembered?: Tuning,
+): Blocking {
+  return chooseFor(machine, isa, shape, { decodeTokens, prefillTokens, threads }, remembered).blocking;
+}
+
 /**
  * Plans the packing of one matrix and the kernel that reads it: as timed on the machine, if it was. Else the blocking is
  * the one with the least time for a request that generates as many tokens as it reads.
@@ -191,11 +228,9 @@ export function planWeights(
   shape: ProjectionShape,
   { decodeTokens = 1, prefillTokens = 256, threads = machine.threads }: WeightsOptions = {},
 ): WeightsPlan {
-  checkCounts({ rows: shape.rows, cols: shape.cols, decodeTokens, prefillTokens, threads });
+  const choice = chooseFor(machine, isa, shape, { decodeTokens, prefillTokens, threads });
+  const { blocking, tuned } = choice;
   const speeds = speedsOf(machine, isa, threads);
-  const known = tunedFor(machine.tuned, isa.name, threads, shape)?.blocking;
-  const tuned = known !== undefined && isLegal(isa, shape, prefillTokens, known);
-  const blocking = tuned ? known : choose(speeds, isa, shape, requestOf(decodeTokens, prefillTokens));
   return {
     tile: blocking.tu / isa.lanes,
     blocking,
