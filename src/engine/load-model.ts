@@ -13,7 +13,7 @@ import { modelSpec } from "../models/index.ts";
 import type { ModelSpec } from "../models/model.ts";
 import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
-import type { TunedShape, Tuning } from "../plan/tuning.ts";
+import { type Tuning, unknownTo } from "../plan/tuning.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
 import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
@@ -190,17 +190,14 @@ async function build(
   }
 }
 
-/** Leaves what had to be planned anew for later starts. */
+/** Leaves what had to be planned anew for later starts; what was tuned is on record already. */
 async function rememberPlans(
   machine: Machine,
   { matrices, isa, threads }: ModelProgram,
   remembered: Tuning,
 ): Promise<void> {
-  const plans = tuningOf(matrices, isa, threads);
-  const isKnown = ({ shape }: TunedShape) =>
-    remembered.some((r) => r.shape === shape && r.isa === isa.name && r.threads === threads);
-  const missing = plans.filter((plan) => !isKnown(plan));
-  if (missing.length > 0) await savePlans(machine, missing);
+  const plans = unknownTo([...remembered, ...(machine.tuned ?? [])], tuningOf(matrices, isa, threads));
+  if (plans.length > 0) await savePlans(machine, plans);
 }
 
 /** Fails early where the system would start to swap, or kill the process, half way. */

@@ -93,7 +93,6 @@ export interface Micro {
 }
 
 interface MicroCost {
-  readonly regions: readonly Region[];
   readonly cycles: number;
   readonly limit: ComputeLimit;
 }
@@ -196,7 +195,7 @@ function microCost(isa: Isa, regions: readonly Region[]): MicroCost {
     ["latency", sum((r) => r.latency)],
   ];
   const [limit, cycles] = limits.reduce((a, b) => (b[1] > a[1] ? b : a));
-  return { regions, cycles, limit };
+  return { cycles, limit };
 }
 
 interface DataCost {

@@ -56,8 +56,8 @@ const PREFILL_QUERIES = 16;
 const ROW_STEP = 4;
 
 /**
- * Rows and heads that share a pass over K and V, in a step of so many rows. Of one row the heads of a kv head share it as far as there are kv heads
- * for all threads; with more threads they are split.
+ * Rows and heads that share a pass over K and V, in a step of so many rows. Of one row the heads of a kv head share it
+ * as far as there are kv heads for all threads; with more threads they are split.
  */
 export function attentionBlock(
   { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },

@@ -1,7 +1,7 @@
 import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
-import { type Blocking, sameBlocking, type TokenSteps, tokenSteps } from "../kernels/blocking.ts";
+import { type Blocking, sameBlocking, tokenSteps } from "../kernels/blocking.ts";
 import { candidates } from "./candidates.ts";
 import { describeMicro, type Micro, type Prediction, predictWith } from "./cost.ts";
 import { instructionsOf, type Region, registersOf } from "./instructions.ts";
@@ -134,7 +134,7 @@ export function rank(
 
 /** The micro-GEMV that most tokens pass. */
 function microOf(isa: Isa, shape: ProjectionShape, blocking: Blocking, tokens: number): readonly Region[] {
-  const [{ size, expanded }] = tokenSteps(blocking, tokens) as [TokenSteps];
+  const { size, expanded } = at(tokenSteps(blocking, tokens), 0);
   return instructionsOf(isa, shape, { ...blocking, nu: size }, expanded ? "expanded" : "packed");
 }
 
@@ -162,15 +162,19 @@ function planOf(
   };
 }
 
-/** One packing, one kernel that reads it for any number of tokens, and what it is predicted to take. */
-export interface WeightsPlan {
-  /** Row vectors of a packed tile: tu / lanes. */
-  readonly tile: number;
+/** How a matrix is packed and read: as timed on the machine, if it was; else with the least predicted time. */
+interface Choice {
   readonly blocking: Blocking;
-  readonly decode: ProjectionPlan;
-  readonly prefill: ProjectionPlan;
   /** Whether the blocking was timed on the machine, not predicted to be the best. */
   readonly tuned: boolean;
+}
+
+/** One packing, one kernel that reads it for any number of tokens, and what it is predicted to take. */
+export interface WeightsPlan extends Choice {
+  /** Row vectors of a packed tile: tu / lanes. */
+  readonly tile: number;
+  readonly decode: ProjectionPlan;
+  readonly prefill: ProjectionPlan;
 }
 
 export interface WeightsOptions {
@@ -179,13 +183,6 @@ export interface WeightsOptions {
   /** Tokens of a prefill step; 256. */
   readonly prefillTokens?: number;
   readonly threads?: number;
-}
-
-/** How a matrix is packed and read: as timed on the machine, if it was; else with the least predicted time. */
-interface Choice {
-  readonly blocking: Blocking;
-  /** Whether the blocking was timed on the machine, not predicted to be the best. */
-  readonly tuned: boolean;
 }
 
 function chooseFor(
@@ -228,8 +225,7 @@ export function planWeights(
   shape: ProjectionShape,
   { decodeTokens = 1, prefillTokens = 256, threads = machine.threads }: WeightsOptions = {},
 ): WeightsPlan {
-  const choice = chooseFor(machine, isa, shape, { decodeTokens, prefillTokens, threads });
-  const { blocking, tuned } = choice;
+  const { blocking, tuned } = chooseFor(machine, isa, shape, { decodeTokens, prefillTokens, threads });
   const speeds = speedsOf(machine, isa, threads);
   return {
     tile: blocking.tu / isa.lanes,

@@ -38,18 +38,29 @@ export const tuningSchema: z.ZodType<Tuning> = z
   )
   .max(4096);
 
+/** What an entry is for. */
+type Subject = Omit<TunedShape, "blocking">;
+
+function isSame(a: Subject, b: Subject): boolean {
+  return a.isa === b.isa && a.threads === b.threads && a.shape === b.shape;
+}
+
 export function tunedFor(
   tuning: Tuning | undefined,
   isa: string,
   threads: number,
   shape: ProjectionShape,
 ): TunedShape | undefined {
-  const key = shapeKey(shape);
-  return tuning?.find((t) => t.isa === isa && t.threads === threads && t.shape === key);
+  const subject = { isa, threads, shape: shapeKey(shape) };
+  return tuning?.find((t) => isSame(t, subject));
+}
+
+/** The entries for which `known` has none. */
+export function unknownTo(known: Tuning, tuning: Tuning): Tuning {
+  return tuning.filter((entry) => !known.some((k) => isSame(k, entry)));
 }
 
 /** The tuning with an entry added, in place of the one for the same shape. */
 export function withTuned(tuning: Tuning, entry: TunedShape): Tuning {
-  const { isa, threads, shape } = entry;
-  return [...tuning.filter((t) => t.isa !== isa || t.threads !== threads || t.shape !== shape), entry];
+  return [...unknownTo([entry], tuning), entry];
 }

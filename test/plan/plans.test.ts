@@ -1,26 +1,15 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { loadPlans, savePlans } from "../../src/host/plans.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
 import { chooseBlocking, planWeights } from "../../src/plan/projection-plan.ts";
-import { shapeKey } from "../../src/plan/shape.ts";
-import type { TunedShape } from "../../src/plan/tuning.ts";
-import { projectionOf } from "./llama.ts";
+import { type TunedShape, unknownTo } from "../../src/plan/tuning.ts";
+import { shape, temporaryCache, entry as tuned } from "./tuned-shape.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "qigen-plans-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const env = { QIGEN_CACHE: folder };
-
-const { shape } = projectionOf("query", "Q4_0", 4096, 4096);
-const entry: TunedShape = {
-  isa: "avx2",
-  threads: 2,
-  shape: shapeKey(shape),
-  blocking: { mb: 1024, tb: 64, mu: 32, tu: 16, nu: 4, expand: true },
-};
+const { folder, env } = temporaryCache();
+const entry: TunedShape = { ...tuned, blocking: { ...tuned.blocking, expand: true } };
 const machine = genericMachine();
 
 describe("plans of earlier processes", () => {
@@ -40,6 +29,12 @@ describe("plans of earlier processes", () => {
     expect(loadPlans(machine, env)).toEqual([]);
     await savePlans(machine, [entry], env);
     expect(loadPlans(machine, env)).toEqual([entry]);
+  });
+
+  it("are those that no other record has", () => {
+    const other = { ...entry, threads: 1 };
+    expect(unknownTo([tuned], [entry, other])).toEqual([other]);
+    expect(unknownTo([], [entry, other])).toEqual([entry, other]);
   });
 
   it("are no failure where they cannot be kept", async () => {

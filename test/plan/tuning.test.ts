@@ -1,26 +1,13 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, describe, expect, it } from "vitest";
+import { writeFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
 import { loadTuning, saveTuned, tuningPath } from "../../src/host/tuning.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { genericMachine, parseMachine } from "../../src/plan/machine.ts";
 import { planWeights } from "../../src/plan/projection-plan.ts";
-import { shapeKey } from "../../src/plan/shape.ts";
 import { type TunedShape, withTuned } from "../../src/plan/tuning.ts";
-import { projectionOf } from "./llama.ts";
+import { entry, shape, temporaryCache } from "./tuned-shape.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "qigen-tuning-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-const env = { QIGEN_CACHE: folder };
-
-const { shape } = projectionOf("query", "Q4_0", 4096, 4096);
-const entry: TunedShape = {
-  isa: "avx2",
-  threads: 2,
-  shape: shapeKey(shape),
-  blocking: { mb: 1024, tb: 64, mu: 32, tu: 16, nu: 4 },
-};
+const { env } = temporaryCache();
 
 describe("plans", () => {
   const plan = (tuned: readonly TunedShape[], threads = 2) =>
