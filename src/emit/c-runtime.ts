@@ -206,6 +206,11 @@ void qigen_team_destroy(struct team *team) {
   free(team);
 }
 
+// How many parameters a kernel has.
+int32_t qigen_parameters(int32_t kernel) {
+  return parameters[kernel];
+}
+
 // Runs the steps; returns 1 when they were all run, 0 when the cancel word was set.
 int32_t qigen_run(struct team *team, struct step *steps, int32_t count, const int32_t *cancel, uint64_t *times) {
   const uint32_t run = publish(team, steps, count, cancel, times);
@@ -222,8 +227,9 @@ export function emitRuntime(kernels: readonly Kernel[]): string {
       `void ${name}(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team);`,
   );
   const table = `static kernel *const kernels[] = {\n${kernels.map(({ name }) => `  ${name},\n`).join("")}};\n`;
+  const counts = kernels.map(({ parameters }) => parameters.length).join(", ");
   const [typedef, code] = splitAt(rest, "\n\n#if defined");
-  return `${includes}\n${declarations.join("\n")}\n${typedef}\n\n${table}${code}`;
+  return `${includes}\n${declarations.join("\n")}\n${typedef}\n\n${table}\nstatic const int32_t parameters[] = {${counts}};\n${code}`;
 }
 
 function splitAt(text: string, mark: string): [string, string] {

@@ -140,8 +140,7 @@ function printFunction(
     const name = (locals.parameters[i] as string).padEnd(width);
     const slot = `arguments[${i}]`;
     if (p.type === "ptr") return `char *const   ${name} = (char *)${slot};`;
-    if (p.type === "i32") return `const int32_t ${name} = (int32_t)${slot};`;
-    return `const float   ${name} = of_bits((int32_t)${slot});`;
+    return `const int32_t ${name} = (int32_t)${slot};`;
   });
   const comments = Math.max(0, ...lines.map((line) => line.length));
   const parameters = kernel.parameters.map((p, i) => `${(lines[i] as string).padEnd(comments)}  // ${p.doc}`);

@@ -120,10 +120,9 @@ function wasmSyntax(memory: WasmMemory): Syntax {
 }
 
 function printFunction(kernel: Kernel, isa: Isa, locals: Locals, body: string[]): string[] {
-  const loads = kernel.parameters.flatMap(({ type, doc }, i) => {
-    const load = type === "f32" ? "f32.load" : "i32.load";
+  const loads = kernel.parameters.flatMap(({ doc }, i) => {
     const offset = ARGUMENT_SLOT_BYTES * i;
-    const text = `local.get $arguments ${load} offset=${offset} local.set $${locals.parameters[i]}`;
+    const text = `local.get $arguments i32.load offset=${offset} local.set $${locals.parameters[i]}`;
     return statement(text).map((line) => `${line}  ;; ${doc}`);
   });
   const constants = locals.constants.flatMap((name) => {

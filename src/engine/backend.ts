@@ -1,5 +1,6 @@
 import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
+import type { KernelRecipe } from "../kernels/recipe.ts";
 
 export type BackendKind = "native" | "wasm" | "interpreter";
 
@@ -18,7 +19,7 @@ export interface Region {
   view(offset: number, length: number): Uint8Array;
 }
 
-/** One entry of a program: a kernel and the values of its parameters (addresses, integers, floats) in order. */
+/** One entry of a program: a kernel and the values of its parameters (addresses, integers) in order. */
 export interface Step {
   readonly kernel: string;
   readonly arguments: readonly number[];
@@ -72,7 +73,7 @@ export interface Backend {
 export interface BackendRequest {
   readonly isa: Isa;
   readonly threads: number;
-  readonly kernels: readonly Kernel[];
+  readonly kernels: readonly (Kernel | KernelRecipe)[];
   /** Bytes that will be allocated in all, for backends that must reserve them at the start. */
   readonly capacity: number;
   readonly signal?: AbortSignal | undefined;

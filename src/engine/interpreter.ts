@@ -4,6 +4,7 @@ import { STEP_BYTES } from "../emit/step-layout.ts";
 import { Interpreter } from "../ir/interp.ts";
 import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
+import { generated } from "../kernels/recipe.ts";
 import {
   type Backend,
   type BackendRequest,
@@ -12,7 +13,7 @@ import {
   type Region,
   type Step,
 } from "./backend.ts";
-import { stepTableBytes, writeStepTable } from "./step-table.ts";
+import { type KernelTable, kernelTable, stepTableBytes, writeStepTable } from "./step-table.ts";
 
 /** Milliseconds of work between two looks at the event loop. */
 const SLICE_MS = 10;
@@ -29,14 +30,15 @@ export class InterpreterBackend implements Backend {
   readonly description: string;
   private readonly memory: ArrayBuffer;
   private readonly interpreters: ReadonlyMap<string, Interpreter>;
-  private readonly kernels: BackendRequest["kernels"];
+  private readonly kernels: KernelTable;
   private next = REGION_ALIGNMENT;
   private running = false;
 
-  constructor({ isa, threads, kernels, capacity }: BackendRequest) {
+  constructor({ isa, threads, kernels: wanted, capacity }: BackendRequest) {
+    const kernels = wanted.map(generated);
     this.isa = isa;
     this.threads = threads;
-    this.kernels = kernels;
+    this.kernels = kernelTable(kernels);
     this.description = `interpreter of ${isa.name}`;
     kernels.forEach(verify);
     this.interpreters = new Map(kernels.map((kernel) => [kernel.name, new Interpreter(kernel)]));

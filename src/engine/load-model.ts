@@ -251,7 +251,7 @@ async function createBackend(
   options: EngineOptions,
 ): Promise<Backend> {
   const matrices = [...program.matrices.values()];
-  const kernels = [...program.kernels.values(), ...packKernels(matrices, program.isa).values()];
+  const kernels = [...program.kernels.values(), ...packKernels(matrices, program.isa)];
   const capacity =
     program.weights.bytes +
     program.cache.bytes +

@@ -1,5 +1,4 @@
 import { assert } from "../base/assert.ts";
-import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import {
   type ActivationLayout,
@@ -14,6 +13,7 @@ import { appendScratchBytes } from "../kernels/kv-append.ts";
 import { type KvLayout, kvStrides } from "../kernels/kv-cache.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
+import { KernelRecipes } from "../kernels/recipe.ts";
 import { rmsNorm, rmsNormName } from "../kernels/rmsnorm.ts";
 import { type RopeSpec, rope, ropeName, ropeTableCols } from "../kernels/rope.ts";
 import { swiglu, swigluName } from "../kernels/swiglu.ts";
@@ -55,12 +55,13 @@ export class ModelProgram {
   readonly weights = new Layout();
   readonly cache = new Layout();
   readonly work = new Layout();
-  readonly kernels = new Map<string, Kernel>();
+  readonly kernels = new KernelRecipes();
   readonly pagesPerSequence: number;
   readonly pages: number;
   readonly rope: RopeSpec;
   /** Bytes of the step tables for all of `STEP_ROWS`. */
   readonly tableBytes: number;
+  private readonly scratches = new Map<string, number>();
 
   constructor(
     readonly spec: ModelSpec,
@@ -112,10 +113,15 @@ export class ModelProgram {
 
   /** Bytes of scratch of a projection, all parts. */
   scratchOf(linear: Linear): number {
-    const { packing, blocking } = this.matrix(linear);
-    const { format, cols } = packing;
-    const parts = projectionParts(packing, this.limits.maxRows, this.threads);
-    return parts * scratchBytes({ format, cols, blocking }, this.isa);
+    let bytes = this.scratches.get(linear.tensor);
+    if (bytes === undefined) {
+      const { packing, blocking } = this.matrix(linear);
+      const { format, cols } = packing;
+      const parts = projectionParts(packing, this.limits.maxRows, this.threads);
+      bytes = parts * scratchBytes({ format, cols, blocking }, this.isa);
+      this.scratches.set(linear.tensor, bytes);
+    }
+    return bytes;
   }
 
   /** Scratch of the projections that run at the same time, as there is no barrier between them. */
@@ -157,11 +163,6 @@ export class ModelProgram {
     return new StepWriter(this, rows, bases).forward();
   }
 
-  kernel(name: string, make: () => Kernel): string {
-    if (!this.kernels.has(name)) this.kernels.set(name, make());
-    return name;
-  }
-
   /** Where prepared activations of this layout go. */
   prepared(layout: ActivationLayout): string {
     const name = `prepared_${activationKey(layout)}`;
@@ -181,9 +182,10 @@ class StepWriter {
   ) {}
 
   forward(): Step[] {
-    const { spec, isa } = this.program;
+    const { spec, isa, kernels } = this.program;
     const table = this.program.matrix(spec.embedding).packing;
-    const name = this.program.kernel(embedName(table), () => embed(table, isa));
+    const { format, cols, tileRows } = table;
+    const name = kernels.add(embedName(table), { format, cols, tileRows }, () => embed(table, isa));
     this.add(name, [
       this.weight(spec.embedding.tensor),
       this.work("tokens"),
@@ -204,7 +206,8 @@ class StepWriter {
         [layer.gate, "gate", false],
         [layer.up, "up", false],
       ]);
-      const act = this.program.kernel(swigluName(layer.gate.rows), () => swiglu(layer.gate.rows, isa));
+      const { rows: gated } = layer.gate;
+      const act = kernels.add(swigluName(gated), gated, () => swiglu(gated, isa));
       this.add(act, [this.work("gate"), this.work("up"), this.count("rows")]);
       this.project("gate", [[layer.down, "x", true]]);
     });
@@ -237,7 +240,7 @@ class StepWriter {
   private norm(weight: string, gather: boolean): void {
     const { config } = this.program.spec;
     const spec = { cols: config.hiddenSize, epsilon: config.normEpsilon, gather };
-    const name = this.program.kernel(rmsNormName(spec), () => rmsNorm(spec, this.program.isa));
+    const name = this.program.kernels.add(rmsNormName(spec), spec, () => rmsNorm(spec, this.program.isa));
     const list = gather ? [this.work("outputList")] : [];
     const counts = this.count(gather ? "outputs" : "rows");
     this.add(name, [this.work("x"), this.weight(weight), this.work("h"), counts, ...list]);
@@ -253,7 +256,7 @@ class StepWriter {
     const layouts = targets.map(([linear]) => this.layoutOf(linear));
     const distinct = [...new Map(layouts.map((layout) => [activationKey(layout), layout])).values()];
     distinct.forEach((layout, i) => {
-      const name = this.program.kernel(prepareName(layout), () => prepare(layout, isa));
+      const name = this.program.kernels.add(prepareName(layout), layout, () => prepare(layout, isa));
       const to = this.program.prepared(layout);
       this.add(name, [this.work(input), this.work(to), this.count(rows)], i === distinct.length - 1);
     });
@@ -267,7 +270,7 @@ class StepWriter {
         blocking: plan.blocking,
         accumulate,
       };
-      const name = this.program.kernel(projectionName(spec), () => projection(spec, isa));
+      const name = this.program.kernels.add(projectionName(spec), spec, () => projection(spec, isa));
       const prepared = this.program.prepared(layouts[i] as ActivationLayout);
       const stride = 4 * paddedCols(linear.rows);
       this.add(
@@ -297,7 +300,9 @@ class StepWriter {
   private attend(layer: number): void {
     const { program } = this;
     const cache = this.bases.cache + program.cache.offset(`layer${layer}`);
-    const rotate = program.kernel(ropeName(program.rope), () => rope(program.rope, program.isa));
+    const rotate = program.kernels.add(ropeName(program.rope), program.rope, () =>
+      rope(program.rope, program.isa),
+    );
     this.add(rotate, [
       this.work("q"),
       this.work("k"),
@@ -310,7 +315,7 @@ class StepWriter {
       this.count("rows"),
     ]);
     const spec = program.attention(this.rows);
-    const attend = program.kernel(attentionName(spec), () => attention(spec, program.isa));
+    const attend = program.kernels.add(attentionName(spec), spec, () => attention(spec, program.isa));
     const attendArguments = [
       this.work("q"),
       this.work("mixed"),

@@ -3,14 +3,16 @@ import { emitC } from "../emit/c.ts";
 import { C_MEMORY } from "../emit/c-memory.ts";
 import { emitRuntime } from "../emit/c-runtime.ts";
 import { openCacheDir } from "../host/cache-dir.ts";
-import { compileShared, type Unit } from "../host/compile.ts";
+import { compileShared, type Sources, sourcesOf, type Unit } from "../host/compile.ts";
 import type { Compiler } from "../host/compilers.ts";
+import { generatorVersion } from "../host/generator-version.ts";
 import { NativeLibrary } from "../host/native-library.ts";
 import type { Kernel, Statement } from "../ir/types.ts";
 import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
+import { generated, type KernelRecipe } from "../kernels/recipe.ts";
 import type { Backend, BackendRequest, MemoryUse, Move, Program, Region, Step } from "./backend.ts";
-import { stepTableBytes, writeStepTable } from "./step-table.ts";
+import { type KernelTable, stepTableBytes, writeStepTable } from "./step-table.ts";
 
 /**
  * `-ffp-contract=off` and no `-ffast-math`: the compiler must not change the arithmetic that the interpreter defines.
@@ -31,16 +33,35 @@ const ORDER_FLAGS: Readonly<Record<Compiler["kind"], readonly string[]>> = {
 /** Translation units that the kernels are spread over, so that they compile in parallel. */
 const UNITS = 4;
 
-/** Verifies and compiles (or finds in the cache) and loads the kernels; `compiler` builds for the machine it runs on. */
+/**
+ * Generates, verifies and compiles the kernels (or finds them in the cache) and loads them; `compiler` builds for the
+ * machine it runs on.
+ */
 export async function createNativeBackend(request: BackendRequest, compiler: Compiler): Promise<Backend> {
   const { isa, kernels, threads, signal } = request;
-  const units = splitUnits(kernels, isa);
   const flags = [...FLAGS, ...ORDER_FLAGS[compiler.kind], ...isa.flags];
-  const onMiss = () => kernels.forEach(verify);
-  const compiled = await compileShared(compiler, units, flags, openCacheDir().path, { signal, onMiss });
+  const sources = kernelSources(kernels, isa);
+  const compiled = await compileShared(compiler, sources, flags, openCacheDir().path, { signal });
   const library = new NativeLibrary(compiled.path);
   const how = compiled.cached ? "from cache" : `compiled in ${(compiled.milliseconds / 1000).toFixed(1)} s`;
-  return new NativeBackend(library, isa, threads, kernels, `native ${isa.name}, ${compiler.version}, ${how}`);
+  const description = `native ${isa.name}, ${compiler.version}, ${how}`;
+  const table = new Map(
+    kernels.map(({ name }, number) => [name, { number, parameters: library.parameters(number) }]),
+  );
+  return new NativeBackend(library, isa, threads, table, description);
+}
+
+/** The C of kernels, found by their recipes where all have one: what is in the cache need not be generated. */
+function kernelSources(kernels: readonly (Kernel | KernelRecipe)[], isa: Isa): Sources {
+  const units = () => {
+    const made = kernels.map(generated);
+    made.forEach(verify);
+    return splitUnits(made, isa);
+  };
+  const version = generatorVersion();
+  const specs = kernels.flatMap((kernel) => ("spec" in kernel ? [[kernel.name, kernel.spec]] : []));
+  if (version === undefined || specs.length < kernels.length) return sourcesOf(units());
+  return { key: JSON.stringify([version, isa.name, specs]), units };
 }
 
 /** Kernels spread over a few units of about equal size, plus the runtime and the memory. */
@@ -114,7 +135,7 @@ class NativeBackend implements Backend {
     private readonly library: NativeLibrary,
     readonly isa: Isa,
     readonly threads: number,
-    private readonly kernels: readonly Kernel[],
+    private readonly kernels: KernelTable,
     readonly description: string,
   ) {
     this.team = library.createTeam(threads);

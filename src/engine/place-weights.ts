@@ -117,7 +117,7 @@ function packedKey({ model: { source }, program }: Loading): PackedKey | undefin
     packing.tile,
     packing.lanes,
   ]);
-  const kernels = [...packKernels(matrices.values(), isa).values()].map(printKernel);
+  const kernels = packKernels(matrices.values(), isa).map((kernel) => printKernel(kernel.generate()));
   return { model: source, layout: JSON.stringify([tensors, kernels]), bytes: weights.bytes };
 }
 

@@ -1,11 +1,11 @@
 import { at } from "../base/assert.ts";
 import { alignUp } from "../base/bytes.ts";
-import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { projection, projectionName } from "../kernels/projection.ts";
+import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import { layoutOf, type ProjectionShape } from "../plan/shape.ts";
 import { rowBytes } from "../quant/formats.ts";
@@ -204,15 +204,12 @@ function slotBytes({ totalBytes }: Packing): number {
   return alignUp(totalBytes, REGION_ALIGNMENT);
 }
 
-function kernelsOf(cases: readonly ProjectionCase[], isa: Isa): Kernel[] {
-  const kernels = new Map<string, Kernel>();
-  const add = (name: string, make: () => Kernel) => {
-    if (!kernels.has(name)) kernels.set(name, make());
-  };
+function kernelsOf(cases: readonly ProjectionCase[], isa: Isa): KernelRecipe[] {
+  const kernels = new KernelRecipes();
   for (const c of cases) {
     const [spec, layout] = [specOf(c), layoutOf(c.shape)];
-    add(projectionName(spec), () => projection(spec, isa));
-    add(prepareName(layout), () => prepare(layout, isa));
+    kernels.add(projectionName(spec), spec, () => projection(spec, isa));
+    kernels.add(prepareName(layout), layout, () => prepare(layout, isa));
   }
-  return [...kernels.values()];
+  return kernels.values();
 }

@@ -8,8 +8,9 @@ import { startWasmThread } from "../host/wasm-worker.ts";
 import type { Kernel } from "../ir/types.ts";
 import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
+import { generated } from "../kernels/recipe.ts";
 import type { Backend, BackendRequest, Program, Region, Step } from "./backend.ts";
-import { stepTableBytes, writeStepTable } from "./step-table.ts";
+import { type KernelTable, kernelTable, stepTableBytes, writeStepTable } from "./step-table.ts";
 import { WasmHeap } from "./wasm-heap.ts";
 
 /** The module is the same for every size of memory. */
@@ -20,10 +21,11 @@ const MEMORY = { pages: 1, maximum: WASM_MAX_PAGES, shared: true } as const;
  * `MachineError` where the memory cannot be had or the engine lacks the instructions.
  */
 export async function createWasmBackend(request: BackendRequest): Promise<Backend> {
-  const { isa, kernels, capacity, signal } = request;
+  const { isa, capacity, signal } = request;
   if (signal?.aborted) throw new AbortedError();
   const heap = new WasmHeap(capacity);
   const start = performance.now();
+  const kernels = request.kernels.map(generated);
   const module = await compile(kernels, isa);
   if (signal?.aborted) throw new AbortedError();
   const thread = await startWasmThread(module, heap.memory);
@@ -32,7 +34,7 @@ export async function createWasmBackend(request: BackendRequest): Promise<Backen
     throw new AbortedError();
   }
   const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  return new WasmBackend(heap, thread, isa, kernels, `${isa.name}, compiled in ${seconds} s`);
+  return new WasmBackend(heap, thread, isa, kernelTable(kernels), `${isa.name}, compiled in ${seconds} s`);
 }
 
 async function compile(kernels: readonly Kernel[], isa: Isa): Promise<WasmModuleObject> {
@@ -65,7 +67,7 @@ class WasmBackend implements Backend {
     private readonly heap: WasmHeap,
     private readonly thread: WasmThread,
     readonly isa: Isa,
-    private readonly kernels: readonly Kernel[],
+    private readonly kernels: KernelTable,
     readonly description: string,
   ) {
     this.cancel = heap.allocate(Int32Array.BYTES_PER_ELEMENT);
@@ -123,7 +125,7 @@ class WasmBackend implements Backend {
 }
 
 /** The kernel on top of the stack. All engines call functions by their index, and kernels come first. */
-function trappedKernel(stack: string, kernels: readonly Kernel[]): string | undefined {
+function trappedKernel(stack: string, kernels: KernelTable): string | undefined {
   const index = /wasm-function\[(\d+)\]/.exec(stack)?.[1];
-  return index === undefined ? undefined : kernels[Number(index)]?.name;
+  return index === undefined ? undefined : [...kernels.keys()][Number(index)];
 }

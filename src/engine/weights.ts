@@ -2,9 +2,9 @@ import { assert } from "../base/assert.ts";
 import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { ModelFile } from "../files/gguf.ts";
 import type { ByteSource } from "../files/source.ts";
-import type { Kernel } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
+import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { vectors } from "../models/model.ts";
 import { formatNamed, rowBytes } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
@@ -21,14 +21,14 @@ export interface LoadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The kernels that packing needs, by name. */
-export function packKernels(matrices: Iterable<MatrixPlan>, isa: Isa): Map<string, Kernel> {
-  const kernels = new Map<string, Kernel>();
+/** The kernels that packing needs. */
+export function packKernels(matrices: Iterable<MatrixPlan>, isa: Isa): KernelRecipe[] {
+  const kernels = new KernelRecipes();
   for (const { packing } of matrices) {
-    const name = packName(packing);
-    if (!kernels.has(name)) kernels.set(name, pack(packing, isa));
+    const { format, cols, tileRows } = packing;
+    kernels.add(packName(packing), { format, cols, tileRows }, () => pack(packing, isa));
   }
-  return kernels;
+  return kernels.values();
 }
 
 /** Bytes of staging memory that loading allocates. */

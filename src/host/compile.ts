@@ -15,6 +15,19 @@ export interface Unit {
   readonly text: string;
 }
 
+/** What a library is made of. */
+export interface Sources {
+  /** Decides the units: equal keys, equal units. */
+  readonly key: string;
+  /** Made when the cache has no library of this key. */
+  readonly units: () => readonly Unit[];
+}
+
+/** Units that are at hand: their text is the key. */
+export function sourcesOf(units: readonly Unit[]): Sources {
+  return { key: JSON.stringify(units.map(({ name, text }) => [name, text])), units: () => units };
+}
+
 export interface CompileOptions {
   readonly signal?: AbortSignal | undefined;
   /** Units compiled at once; the logical CPUs this process may use. */
@@ -23,8 +36,6 @@ export interface CompileOptions {
   readonly timeoutMs?: number;
   /** What the cache may grow to, checked after each build; 1 GiB. */
   readonly cacheBytes?: number;
-  /** Called when the cache has nothing, before anything is compiled: a last chance to refuse. */
-  readonly onMiss?: () => void;
 }
 
 export interface Compiled {
@@ -38,7 +49,7 @@ const RECIPE = 1;
 const STDERR_LINES = 20;
 
 /**
- * Compiles units to one shared library, or finds it in the cache. Several processes may build the same at once.
+ * Compiles the units of sources to one shared library, or finds it in the cache. Several processes may build the same at once.
  * `flags` are the compiler's ("-O2", "-fPIC", "-ffp-contract=off", "-mavx2", "-lm"); they must name the
  * instruction set in full, since the cache may be shared between machines.
  *
@@ -48,26 +59,29 @@ const STDERR_LINES = 20;
  */
 export async function compileShared(
   compiler: Compiler,
-  units: readonly Unit[],
+  sources: Sources,
   flags: readonly string[],
   cacheDir: string,
   options: CompileOptions = {},
 ): Promise<Compiled> {
   const start = performance.now();
-  checkRequest(units, flags);
+  checkFlags(flags);
   prepareCacheDir(cacheDir);
-  const key = keyOf(compiler, units, flags);
+  const key = keyOf(compiler, sources, flags);
   const found = await findEntry(cacheDir, key);
-  if (found === undefined) options.onMiss?.();
-  const path = found ?? (await build(compiler, units, flags, cacheDir, key, options));
+  const path = found ?? (await build(compiler, checked(sources.units()), flags, cacheDir, key, options));
   if (found === undefined) await pruneCache(cacheDir, options.cacheBytes ?? 2 ** 30);
   return { path, cached: found !== undefined, milliseconds: performance.now() - start };
 }
 
-function checkRequest(units: readonly Unit[], flags: readonly string[]): void {
+function checked(units: readonly Unit[]): readonly Unit[] {
   assert(units.length > 0, "nothing to compile");
   assert(new Set(units.map((unit) => unit.name)).size === units.length, "two units of one name");
   for (const { name } of units) assert(/^\w[\w-]*$/.test(name), `unit name ${JSON.stringify(name)}`);
+  return units;
+}
+
+function checkFlags(flags: readonly string[]): void {
   for (const flag of flags) {
     assert(
       !/^-(Ofast|ffast-math|funsafe-math.*|ffp-contract=(on|fast))$/.test(flag),
@@ -77,10 +91,9 @@ function checkRequest(units: readonly Unit[], flags: readonly string[]): void {
   }
 }
 
-function keyOf(compiler: Compiler, units: readonly Unit[], flags: readonly string[]): string {
+function keyOf(compiler: Compiler, sources: Sources, flags: readonly string[]): string {
   const { path, args, version } = compiler;
-  const texts = units.map(({ name, text }) => [name, text]);
-  const made = [RECIPE, process.platform, process.arch, path, args, version, flags, texts];
+  const made = [RECIPE, process.platform, process.arch, path, args, version, flags, sources.key];
   return createHash("sha256").update(JSON.stringify(made)).digest("hex");
 }
 

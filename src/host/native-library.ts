@@ -24,6 +24,7 @@ export class NativeLibrary {
         run: library.func(
           "int32_t qigen_run(uint64_t team, uint64_t steps, int32_t count, uint64_t cancel, uint64_t times)",
         ),
+        parameters: library.func("int32_t qigen_parameters(int32_t kernel)"),
         allocate: library.func("uint64_t qigen_allocate(uint64_t bytes, int32_t huge)"),
         release: library.func("void qigen_release(uint64_t memory, uint64_t bytes, int32_t huge)"),
         mapFile: library.func("uint64_t qigen_map_file(const char *path, uint64_t bytes)"),
@@ -36,6 +37,11 @@ export class NativeLibrary {
         cause,
       });
     }
+  }
+
+  /** How many parameters a kernel has. */
+  parameters(kernel: number): number {
+    return this.functions.parameters(kernel);
   }
 
   createTeam(threads: number): number {

@@ -1,8 +1,7 @@
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
 import type { Machine } from "../plan/machine.ts";
 import { type Tuning, tuningSchema, withTuned } from "../plan/tuning.ts";
 import type { Environment } from "./cache-dir.ts";
+import { generatorVersion } from "./generator-version.ts";
 import { loadRecord, type RecordFile, saveRecord } from "./record.ts";
 
 /*
@@ -10,8 +9,6 @@ import { loadRecord, type RecordFile, saveRecord } from "./record.ts";
  * measurements, the shape, and the code that generates and plans. So the key has all of that.
  */
 
-/** Where the code is that plans follow from. */
-const FOLDERS = ["base", "ir", "isa", "kernels", "plan", "quant"];
 /** Plans kept, at most: the newest. */
 const MOST = 1024;
 
@@ -37,26 +34,4 @@ function plansOf({ measured }: Machine): RecordFile<Tuning> | undefined {
   const code = generatorVersion();
   if (code === undefined) return undefined;
   return { name: "planned", recipe: JSON.stringify([code, measured]), schema: tuningSchema };
-}
-
-let version: { readonly hash: string | undefined } | undefined;
-
-/** A hash of the generator's own files; undefined where they are not files of their own (bundled). */
-function generatorVersion(): string | undefined {
-  version ??= { hash: hashOf(new URL("../", import.meta.url)) };
-  return version.hash;
-}
-
-function hashOf(root: URL): string | undefined {
-  const hash = createHash("sha256");
-  try {
-    for (const folder of FOLDERS) {
-      const url = new URL(`${folder}/`, root);
-      const files = readdirSync(url).filter((name) => /\.[jt]s$/.test(name) && !name.endsWith(".d.ts"));
-      for (const name of files.sort()) hash.update(name).update(readFileSync(new URL(name, url)));
-    }
-    return hash.digest("hex");
-  } catch {
-    return undefined;
-  }
 }

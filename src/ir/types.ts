@@ -129,10 +129,10 @@ export interface Target {
   readonly fusedMultiplyAdd: boolean;
 }
 
-/** One 8-byte slot of a kernel's argument block: i32 and f32 use the low 4 bytes. */
+/** One 8-byte slot of a kernel's argument block: an i32 uses the low 4 bytes. Floats are constants of the kernel. */
 export interface Parameter {
   readonly name: string;
-  readonly type: "ptr" | "i32" | "f32";
+  readonly type: "ptr" | "i32";
   readonly doc: string;
 }
 

@@ -3,6 +3,7 @@ import { compileModel, type EngineOptions, openModel } from "../../src/engine/lo
 import { ModelProgram, type ProgramLimits } from "../../src/engine/model-program.ts";
 import { loadWeights, packKernels, stagingBytes } from "../../src/engine/weights.ts";
 import { verify } from "../../src/ir/verify.ts";
+import { generated } from "../../src/kernels/recipe.ts";
 import { ropeAngles } from "../../src/models/rope.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
 import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
@@ -35,9 +36,8 @@ export async function loadOn(
     const { spec, matrices, kv, isa, threads } = planned;
     const program = new ModelProgram(spec, matrices, kv, isa, threads, { ...planned.limits, ...limits });
     const { weights, cache, work } = program;
-    const packers = packKernels(matrices.values(), isa);
-    const kernels = [...program.kernels.values(), ...packers.values()];
-    kernels.forEach(verify);
+    const kernels = [...program.kernels.values(), ...packKernels(matrices.values(), isa)];
+    kernels.map(generated).forEach(verify);
     const regionBytes = weights.bytes + cache.bytes + work.bytes;
     const capacity = regionBytes + stagingBytes(matrices.values()) + program.tableBytes + PACK_TABLE_BYTES;
     const backend = await target.create({ threads, kernels, capacity });

@@ -79,7 +79,7 @@ test("packing that fails while the next part is read is an error of the call, no
   const [target] = INTERPRETER_TARGETS.slice(-1) as [TestTarget];
   const program = compileModel(opened, genericMachine(), target.isa, "interpreter", { threads: 1 });
   const matrices = [...program.matrices.values()];
-  const kernels = [...packKernels(matrices, target.isa).values()];
+  const kernels = packKernels(matrices, target.isa);
   const capacity = program.weights.bytes + stagingBytes(matrices) + 2 ** 20;
   const backend = await target.create({ threads: 1, kernels, capacity });
   backend.run = async () => {

@@ -21,7 +21,7 @@ function scratches(program: ModelProgram, rows: number): { from: number; to: num
     ]),
   );
   return program.steps(rows, { weights: 0, cache: 0, work: 0 }).map((step) => {
-    const kernel = program.kernels.get(step.kernel);
+    const kernel = program.kernels.get(step.kernel)?.generate();
     const at = kernel?.parameters.findIndex(({ name }) => name === "scratch") ?? -1;
     const isProjection = step.kernel.startsWith("project") && at >= 0;
     const from = isProjection ? (step.arguments[at] as number) : 0;

@@ -12,6 +12,7 @@ import { openFile } from "../../src/host/node-files.ts";
 import { verify } from "../../src/ir/verify.ts";
 import { wasmSimd128 as isa } from "../../src/isa/wasm-simd128.ts";
 import { PAGE_TOKENS } from "../../src/kernels/kv-cache.ts";
+import { generated } from "../../src/kernels/recipe.ts";
 import { modelSpec } from "../../src/models/index.ts";
 import { linears, type ModelSpec } from "../../src/models/model.ts";
 import { ropeAngles } from "../../src/models/rope.ts";
@@ -54,8 +55,8 @@ async function load({ source, file, spec }: OpenFile, create: Create): Promise<E
   const kv = { kvHeads, headDim, element: "f32", pageTokens: PAGE_TOKENS } as const;
   const limits = { maxRows: 64, maxOutputs: 16, contextLength: 256, sequences: 1 };
   const program = new ModelProgram(spec, matrices, kv, isa, 1, limits);
-  const kernels = [...program.kernels.values(), ...packKernels(matrices.values(), isa).values()];
-  kernels.forEach(verify);
+  const kernels = [...program.kernels.values(), ...packKernels(matrices.values(), isa)];
+  kernels.map(generated).forEach(verify);
   const { weights, cache, work } = program;
   const capacity = weights.bytes + cache.bytes + work.bytes + stagingBytes(matrices.values()) + 2 ** 20;
   const backend = await create({ isa, threads: 1, kernels, capacity });

@@ -26,8 +26,8 @@ function append(): Kernel {
 function double(): Kernel {
   const b = new KernelBuilder(isa);
   const x = b.parameter("x", "ptr", "f32 [4]");
-  const factor = b.parameter("factor", "f32", "");
-  b.op.vfstore(x, b.op.vfmul(b.op.vfload(x, { offset: 0 }), b.op.vfsplat(factor)), { offset: 0 });
+  const factor = b.parameter("factor", "i32", "");
+  b.op.vfstore(x, b.op.vfmul(b.op.vfload(x, { offset: 0 }), b.op.vfsplat(b.op.itof(factor))), { offset: 0 });
   return b.build("scale", []);
 }
 

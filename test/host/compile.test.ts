@@ -20,7 +20,7 @@ import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { AbortedError, InternalError, MachineError } from "../../src/base/errors.ts";
 import { openCacheDir, prepareCacheDir } from "../../src/host/cache-dir.ts";
-import { compileShared, type Unit } from "../../src/host/compile.ts";
+import { compileShared, sourcesOf, type Unit } from "../../src/host/compile.ts";
 import { type Compiler, chooseCompiler, compilesFor, findCompilers } from "../../src/host/compilers.ts";
 import { pruneCache } from "../../src/host/kernel-cache.ts";
 
@@ -72,12 +72,12 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
   test("builds once, then finds it; other text or flags are another entry", async () => {
     const dir = freshDir();
     const units = [constant("one", 1), constant("two", 2), constant("three", 3)];
-    const first = await compileShared(cc, units, FLAGS, dir, { threads: 2 });
+    const first = await compileShared(cc, sourcesOf(units), FLAGS, dir, { threads: 2 });
     expect([first.cached, call(first.path, "one"), call(first.path, "three")]).toEqual([false, 1, 3]);
-    const again = await compileShared(cc, units, FLAGS, dir);
+    const again = await compileShared(cc, sourcesOf(units), FLAGS, dir);
     expect([again.cached, again.path]).toEqual([true, first.path]);
-    expect((await compileShared(cc, units, [...FLAGS, "-g"], dir)).path).not.toBe(first.path);
-    const other = await compileShared({ ...cc, version: "another" }, units, FLAGS, dir);
+    expect((await compileShared(cc, sourcesOf(units), [...FLAGS, "-g"], dir)).path).not.toBe(first.path);
+    const other = await compileShared({ ...cc, version: "another" }, sourcesOf(units), FLAGS, dir);
     expect(other.path).not.toBe(first.path);
     expect(onlyWorkFolders(dir)).toEqual([]);
     if (posix) expect(statSync(dir).mode & 0o777).toBe(0o700);
@@ -86,7 +86,7 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
   test("libraries are linked after the objects", async () => {
     const text = "double sqrt(double); int root(void) { volatile double x = 49; return (int)sqrt(x); }\n";
     const flags = ["-lm", "-shared", ...FLAGS];
-    const { path } = await compileShared(cc, [{ name: "root", text }], flags, freshDir());
+    const { path } = await compileShared(cc, sourcesOf([{ name: "root", text }]), flags, freshDir());
     expect(call(path, "root")).toBe(7);
   });
 
@@ -99,18 +99,20 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
   ])("an entry %s is rebuilt", async (_, damage) => {
     const dir = freshDir();
     const units = [constant("five", 5)];
-    const { path } = await compileShared(cc, units, FLAGS, dir);
+    const { path } = await compileShared(cc, sourcesOf(units), FLAGS, dir);
     damage(path);
-    const rebuilt = await compileShared(cc, units, FLAGS, dir);
+    const rebuilt = await compileShared(cc, sourcesOf(units), FLAGS, dir);
     expect([rebuilt.cached, rebuilt.path, call(rebuilt.path, "five")]).toEqual([false, path, 5]);
-    expect((await compileShared(cc, units, FLAGS, dir)).cached).toBe(true);
+    expect((await compileShared(cc, sourcesOf(units), FLAGS, dir)).cached).toBe(true);
     expect(onlyWorkFolders(dir)).toEqual([]);
   });
 
   test("a unit that does not compile: the compiler's words, at most 20 lines", async () => {
     const dir = freshDir();
     const bad = { name: "bad", text: `${"this is not C;\n".repeat(200)}` };
-    const failure = await compileShared(cc, [constant("good", 1), bad], FLAGS, dir).catch((e: unknown) => e);
+    const failure = await compileShared(cc, sourcesOf([constant("good", 1), bad]), FLAGS, dir).catch(
+      (e: unknown) => e,
+    );
     expect(failure).toBeInstanceOf(MachineError);
     const message = (failure as Error).message;
     expect(message).toMatch(/could not compile bad\.c: exit status 1/);
@@ -121,31 +123,37 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
 
   test("two units with one symbol: the linker's words", async () => {
     const twice = [constant("same", 1), { ...constant("same", 2), name: "again" }];
-    await expect(compileShared(cc, twice, FLAGS, freshDir())).rejects.toThrow(/could not link.*same/s);
+    await expect(compileShared(cc, sourcesOf(twice), FLAGS, freshDir())).rejects.toThrow(
+      /could not link.*same/s,
+    );
   });
 
   test("flags that change results, and names that are not file names, are bugs", async () => {
     const units = [constant("x", 1)];
     for (const flag of ["-ffast-math", "-Ofast", "-ffp-contract=fast", "-march=native"]) {
-      await expect(compileShared(cc, units, [flag], freshDir())).rejects.toThrow(InternalError);
+      await expect(compileShared(cc, sourcesOf(units), [flag], freshDir())).rejects.toThrow(InternalError);
     }
     const outside = { name: "../x", text: "" };
-    await expect(compileShared(cc, [outside], FLAGS, freshDir())).rejects.toThrow(InternalError);
+    await expect(compileShared(cc, sourcesOf([outside]), FLAGS, freshDir())).rejects.toThrow(InternalError);
   });
 
   test("stopped before and during the build", async () => {
     const dir = freshDir();
     const before = { signal: AbortSignal.abort() };
-    await expect(compileShared(cc, [constant("x", 1)], FLAGS, dir, before)).rejects.toThrow(AbortedError);
+    await expect(compileShared(cc, sourcesOf([constant("x", 1)]), FLAGS, dir, before)).rejects.toThrow(
+      AbortedError,
+    );
     const slow = { ...cc, path: script("slow", "sleep 60") };
     const during = { signal: AbortSignal.timeout(200) };
-    await expect(compileShared(slow, [constant("x", 1)], FLAGS, dir, during)).rejects.toThrow(AbortedError);
+    await expect(compileShared(slow, sourcesOf([constant("x", 1)]), FLAGS, dir, during)).rejects.toThrow(
+      AbortedError,
+    );
     expect(readdirSync(dir)).toEqual([]);
   });
 
   test("several builds of the same thing at once in one process", async () => {
     const dir = freshDir();
-    const build = () => compileShared(cc, [constant("nine", 9)], FLAGS, dir);
+    const build = () => compileShared(cc, sourcesOf([constant("nine", 9)]), FLAGS, dir);
     const paths = (await Promise.all([build(), build(), build()])).map(({ path }) => path);
     expect(new Set(paths).size).toBe(1);
     expect(call(paths[0]!, "nine")).toBe(9);
@@ -163,7 +171,7 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
     const results = (await Promise.all(builds)).map((text) => JSON.parse(text) as { path: string });
     expect(results[0]?.path).toBe(results[1]?.path);
     expect(call(results[0]?.path ?? "", "f3")).toBe(3);
-    const later = await compileShared(cc, units, FLAGS, dir);
+    const later = await compileShared(cc, sourcesOf(units), FLAGS, dir);
     expect([later.cached, later.path]).toEqual([true, results[0]?.path]);
   });
 
@@ -171,7 +179,7 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
     const dir = freshDir();
     const paths: string[] = [];
     for (const value of [1, 2, 3]) {
-      const { path } = await compileShared(cc, [constant("x", value)], FLAGS, dir);
+      const { path } = await compileShared(cc, sourcesOf([constant("x", value)]), FLAGS, dir);
       paths.push(path);
     }
     const bytes = (await pruneCache(dir, 2 ** 30)) / 3;
@@ -186,7 +194,7 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
     expect(await pruneCache(dir, bytes * 2.5)).toBeCloseTo(bytes * 2, -3);
     expect(paths.map(existsSync)).toEqual([true, false, true]);
     expect([abandoned, current, join(dir, "mine")].map(existsSync)).toEqual([false, true, true]);
-    await compileShared(cc, [constant("x", 1)], FLAGS, dir);
+    await compileShared(cc, sourcesOf([constant("x", 1)]), FLAGS, dir);
     await pruneCache(dir, 0);
     expect(paths.map(existsSync)).toEqual([true, false, true]);
   });
@@ -195,7 +203,9 @@ describe.skipIf(compiler === undefined)("compileShared (needs a C compiler)", ()
     const dir = freshDir();
     mkdirSync(dir);
     chmodSync(dir, 0o777);
-    await expect(compileShared(cc, [constant("x", 1)], FLAGS, dir)).rejects.toThrow(/others may write/);
+    await expect(compileShared(cc, sourcesOf([constant("x", 1)]), FLAGS, dir)).rejects.toThrow(
+      /others may write/,
+    );
   });
 });
 
@@ -269,7 +279,7 @@ describe.skipIf(!posix)("finding compilers (POSIX scripts stand in for them)", (
     // Not `sleep`, which the path need not have.
     const path = script("never", `exec "${process.execPath}" -e "setTimeout(() => {}, 60000)"`);
     const never: Compiler = { path, args: [], kind: "gcc", version: "never 1.0", foundAs: "cc" };
-    const build = compileShared(never, [constant("x", 1)], FLAGS, freshDir(), { timeoutMs: 300 });
+    const build = compileShared(never, sourcesOf([constant("x", 1)]), FLAGS, freshDir(), { timeoutMs: 300 });
     await expect(build).rejects.toThrow(/could not compile x\.c: no answer in 0\.3 s/);
   });
 
@@ -373,9 +383,9 @@ function transpiledBuilder(): string {
   writeFileSync(join(out, "package.json"), '{"type":"module"}');
   writeFileSync(
     join(out, "main.js"),
-    `import { compileShared } from "./host/compile.js";
+    `import { compileShared, sourcesOf } from "./host/compile.js";
 const { cc, units, flags, dir } = JSON.parse(process.argv[2]);
-console.log(JSON.stringify(await compileShared(cc, units, flags, dir)));`,
+console.log(JSON.stringify(await compileShared(cc, sourcesOf(units), flags, dir)));`,
   );
   return join(out, "main.js");
 }

@@ -2,7 +2,13 @@ import { assert } from "../../src/base/assert.ts";
 import { alignUp } from "../../src/base/bytes.ts";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import type { DotOpName, OpName } from "../../src/ir/ops.ts";
-import { ARGUMENT_SLOT_BYTES, type Kernel, type Target, type Value } from "../../src/ir/types.ts";
+import {
+  ARGUMENT_SLOT_BYTES,
+  type Kernel,
+  type Parameter,
+  type Target,
+  type Value,
+} from "../../src/ir/types.ts";
 
 /**
  * A kernel for one op (or for structured control), with all it reads. Run it with one thread on a copy of `memory`
@@ -36,7 +42,7 @@ export interface Placement {
 /** Builds a case: regions of memory with a pointer parameter each, scalar parameters, a kernel. */
 export class Draft {
   readonly b: KernelBuilder;
-  private readonly slots: { type: "ptr" | "i32" | "f32"; value: number }[] = [];
+  private readonly slots: { type: Parameter["type"]; value: number }[] = [];
   private readonly regions: { address: number; bytes: Uint8Array }[] = [];
   private end = ARGUMENTS + ARGUMENT_SLOTS * ARGUMENT_SLOT_BYTES + GUARD;
   private range: readonly [number, number] | undefined;
@@ -69,7 +75,8 @@ export class Draft {
   }
 
   float(name: string, value: number): Value<"f32"> {
-    return this.slot(name, "f32", value);
+    const [bits = 0] = new Int32Array(Float32Array.of(value).buffer);
+    return this.b.op.bitstof(this.int(name, bits));
   }
 
   finish(): OpCase {
@@ -79,8 +86,7 @@ export class Draft {
     this.slots.forEach(({ type, value }, i) => {
       const p = ARGUMENTS + ARGUMENT_SLOT_BYTES * i;
       if (type === "ptr") view.setBigUint64(p, BigInt(value), true);
-      else if (type === "i32") view.setInt32(p, value, true);
-      else view.setFloat32(p, value, true);
+      else view.setInt32(p, value, true);
     });
     assert(this.range !== undefined && this.slots.length <= ARGUMENT_SLOTS, `${this.name}: incomplete`);
     return {
@@ -94,7 +100,7 @@ export class Draft {
     };
   }
 
-  private slot<T extends "ptr" | "i32" | "f32">(name: string, type: T, value: number): Value<T> {
+  private slot<T extends Parameter["type"]>(name: string, type: T, value: number): Value<T> {
     this.slots.push({ type, value });
     return this.b.parameter(name, type, "");
   }

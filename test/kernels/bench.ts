@@ -110,9 +110,7 @@ function interpret({ steps }: Work, image: Image, threads: number): Uint8Array {
   const view = new DataView(memory.buffer);
   for (const step of steps) {
     image.values(step, 0).forEach((value, i) => {
-      const p = block + ARGUMENT_SLOT_BYTES * i;
-      if (step.kernel.parameters[i]?.type === "f32") view.setFloat32(p, value, true);
-      else view.setBigInt64(p, BigInt(value), true);
+      view.setBigInt64(block + ARGUMENT_SLOT_BYTES * i, BigInt(value), true);
     });
     new Interpreter(step.kernel).run(memory.buffer, block, threads);
   }

@@ -5,6 +5,7 @@ import type { Backend, BackendRequest, Region, Step } from "../../src/engine/bac
 import type { Engine, Row } from "../../src/engine/engine.ts";
 import { loadEngine, openModel } from "../../src/engine/load-model.ts";
 import { describeMachine } from "../../src/host/describe-machine.ts";
+import { generated } from "../../src/kernels/recipe.ts";
 import { TARGETS, type TestTarget } from "../backends.ts";
 import { loadOn } from "../engine/engines.ts";
 import { CONTEXT, EXACT_OURS, type Predictions } from "./comparison.ts";
@@ -49,7 +50,8 @@ function shiftMask(backend: Backend, kernels: BackendRequest["kernels"]): Backen
   const shifts: (() => void)[] = [];
   const shiftedStep = (step: Step): Step => {
     const kernel = kernels.find(({ name }) => name === step.kernel);
-    const index = kernel?.parameters.findIndex(({ name }) => name === "positions") ?? -1;
+    const parameters = kernel === undefined ? [] : generated(kernel).parameters;
+    const index = parameters.findIndex(({ name }) => name === "positions");
     if (!step.kernel.startsWith("attention") || index < 0) return step;
     const address = step.arguments[index] as number;
     const from = regions.find(
