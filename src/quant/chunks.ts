@@ -11,9 +11,6 @@
 
 import { CHUNK } from "./formats.ts";
 
-/** Quads of a chunk. */
-const QUADS = CHUNK / 4;
-
 /** Where the codes of a quad are: together in the bits from `shift` on of one word, or bit j of each in word j. */
 export type Quad =
   | { readonly kind: "together"; readonly word: number; readonly shift: number }
@@ -28,7 +25,7 @@ export function slotBits(bits: number): number {
 export function quads(bits: number): readonly Quad[] {
   const slot = slotBits(bits);
   const slots = 8 / slot;
-  return Array.from({ length: QUADS }, (_, quad): Quad => {
+  return Array.from({ length: CHUNK / 4 }, (_, quad): Quad => {
     const left = quad - bits * slots;
     return left < 0
       ? { kind: "together", word: quad % bits, shift: Math.floor(quad / bits) * slot }
@@ -71,17 +68,15 @@ export function packChunkInto(
   bytes: Uint8Array,
   bytesAt: number,
 ): void {
-  const mask = 2 ** bits - 1;
-  bytes.fill(0, bytesAt, bytesAt + chunkBytes(bits));
-  LAYOUTS[bits]!.forEach((quad, q) => {
+  let at = bytesAt;
+  for (const fields of WORDS[bits] as Words) {
     for (let i = 0; i < 4; i++) {
-      const code = codes[codesAt + 4 * q + i]! & mask;
-      if (quad.kind === "together") bytes[bytesAt + 4 * quad.word + i]! |= code << quad.shift;
-      else
-        for (let j = 0; j < bits; j++)
-          bytes[bytesAt + 4 * j + i]! |= ((code >>> j) & 1) << (quad.slot + quad.spare);
+      let byte = 0;
+      for (const { input, low, mask, shift } of fields)
+        byte |= ((codes[codesAt + input + i]! >>> low) & mask) << shift;
+      bytes[at++] = byte;
     }
-  });
+  }
 }
 
 /** `unpackChunk` of the bytes at `bytesAt`, the 32 codes written at `codesAt` of `codes`. */
@@ -92,20 +87,37 @@ export function unpackChunkInto(
   codes: Uint8Array,
   codesAt: number,
 ): void {
-  const mask = 2 ** bits - 1;
-  LAYOUTS[bits]!.forEach((quad, q) => {
+  codes.fill(0, codesAt, codesAt + CHUNK);
+  let at = bytesAt;
+  for (const fields of WORDS[bits] as Words) {
     for (let i = 0; i < 4; i++) {
-      let code = 0;
-      if (quad.kind === "together") code = (bytes[bytesAt + 4 * quad.word + i]! >>> quad.shift) & mask;
-      else
-        for (let j = 0; j < bits; j++)
-          code |= ((bytes[bytesAt + 4 * j + i]! >>> (quad.slot + quad.spare)) & 1) << j;
-      codes[codesAt + 4 * q + i] = code;
+      const byte = bytes[at++]!;
+      for (const { input, low, mask, shift } of fields)
+        codes[codesAt + input + i]! |= ((byte >>> shift) & mask) << low;
     }
-  });
+  }
 }
 
-/** The quads by the width of the codes. */
-const LAYOUTS: readonly (readonly Quad[])[] = Array.from({ length: 9 }, (_, bits) =>
-  bits === 0 ? [] : quads(bits),
-);
+/** Bits of a byte, from `shift` on: bits of the code of an input of the chunk, `input` for byte 0, from `low` on. */
+interface Field {
+  readonly input: number;
+  readonly low: number;
+  readonly mask: number;
+  readonly shift: number;
+}
+
+/** The fields of the bytes of each word. */
+type Words = readonly (readonly Field[])[];
+
+function words(bits: number): Words {
+  return Array.from({ length: bits }, (_, word) =>
+    quads(bits).flatMap((quad, q): Field[] => {
+      if (quad.kind === "spread")
+        return [{ input: 4 * q, low: word, mask: 1, shift: quad.slot + quad.spare }];
+      return quad.word === word ? [{ input: 4 * q, low: 0, mask: 2 ** bits - 1, shift: quad.shift }] : [];
+    }),
+  );
+}
+
+/** By the width of the codes. */
+const WORDS: readonly Words[] = Array.from({ length: 9 }, (_, bits) => (bits === 0 ? [] : words(bits)));
