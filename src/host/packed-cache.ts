@@ -38,8 +38,8 @@ const PACKED_LIMITS: PackedLimits = { maxBytes: 32 * 2 ** 30, diskSpace };
 /** What stays free of a disk: this many bytes, and this share. */
 const SPARE = { bytes: 2 * 2 ** 30, share: 0.1 };
 
-/** Changes when what the other parts of a key do not tell does: how weights are quantized, or norms laid out. */
-const RECIPE = 1;
+/** Changes when what the other parts of a key do not tell does: how weights are quantized, how codes lie in a chunk, or norms. */
+const RECIPE = 2;
 const FILE = /^[0-9a-f]{32}\.packed$/;
 const TEMPORARY = /^\.[0-9a-f]{32}\.packed\..*\.tmp$/;
 /** A file used within this time may be about to be mapped; one being written that has not grown since was given up. */

@@ -175,13 +175,8 @@ export const VECTOR_OPS = {
   viselect: pure(["vmask", "vi32", "vi32"], "vi32", [], "m ? a : b"),
   vfpermute: pure(["vf32"], "vf32", ["lanes"], "lane i ← lane lanes[i] of a"),
 
-  vfield: pure(
-    ["vu8"],
-    "vu8",
-    ["shift", "bits", "position"],
-    "per byte ((a >> shift) & (2^bits − 1)) << position; shift + bits ≤ 8, position + bits ≤ 8",
-  ),
-  vu8or: pure(["vu8", "vu8"], "vu8", [], "per byte, bitwise or"),
+  vfield: pure(["vu8"], "vu8", ["shift", "mask"], "per byte (a >> shift) & mask; 0 < mask < 2^(8 − shift)"),
+  vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
   vlookup: pure(
     ["vu8", "vu8"],
     "vu8",
@@ -232,8 +227,8 @@ export function resultBits(
 ): number {
   switch (op) {
     case "vfield":
-      return (attributes.bits as number) + (attributes.position as number);
-    case "vu8or":
+      return 32 - Math.clz32(attributes.mask as number);
+    case "vu8mean":
       return Math.max(operandBits[0] ?? 8, operandBits[1] ?? 8);
     case "vlookup":
       return operandBits[0] ?? 8;

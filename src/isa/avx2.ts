@@ -122,13 +122,11 @@ export const avx2: Isa = {
     vfpermute: ({ attributes }) =>
       `_mm256_permutevar8x32_ps($0, ${setr(attributes.lanes as readonly number[])})`,
     vfield: ({ number }) => {
-      const right = number("shift") - number("position");
-      if (right === 0 && number("bits") === 8) return "$0";
-      const moved =
-        right > 0 ? `_mm256_srli_epi16($0, ${right})` : right < 0 ? `_mm256_slli_epi16($0, ${-right})` : "$0";
-      return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte((2 ** number("bits") - 1) << number("position"))}))`;
+      const shift = number("shift");
+      const moved = shift === 0 ? "$0" : `_mm256_srli_epi16($0, ${shift})`;
+      return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte(number("mask"))}))`;
     },
-    vu8or: "_mm256_or_si256($0, $1)",
+    vu8mean: "_mm256_avg_epu8($0, $1)",
     vlookup: "_mm256_shuffle_epi8($0, $1)",
     vbyteof: ({ number }) => {
       const index = number("index");

@@ -107,13 +107,11 @@ export const avx512Vnni: Isa = {
     vfpermute: ({ attributes }) =>
       `_mm512_permutexvar_ps(${setr(attributes.lanes as readonly number[])}, $0)`,
     vfield: ({ number }) => {
-      const right = number("shift") - number("position");
-      if (right === 0 && number("bits") === 8) return "$0";
-      const moved =
-        right > 0 ? `_mm512_srli_epi16($0, ${right})` : right < 0 ? `_mm512_slli_epi16($0, ${-right})` : "$0";
-      return `_mm512_and_si512(${moved}, _mm512_set1_epi8(${hexByte((2 ** number("bits") - 1) << number("position"))}))`;
+      const shift = number("shift");
+      const moved = shift === 0 ? "$0" : `_mm512_srli_epi16($0, ${shift})`;
+      return `_mm512_and_si512(${moved}, _mm512_set1_epi8(${hexByte(number("mask"))}))`;
     },
-    vu8or: "_mm512_or_si512($0, $1)",
+    vu8mean: "_mm512_avg_epu8($0, $1)",
     vlookup: "_mm512_shuffle_epi8($0, $1)",
     vbyteof: ({ number }) => {
       const index = number("index");

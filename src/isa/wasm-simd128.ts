@@ -35,20 +35,14 @@ function products(evenCodes: string, xOdd: string): string {
 
 /** Shifts move 16-bit lanes; what crosses a byte lands outside the mask. */
 function field({ number }: RowInput): string {
-  const [bits, position] = [number("bits"), number("position")];
-  const right = number("shift") - position;
-  if (bits === 8) return "$0";
-  const moved = right === 0 ? "$0" : `$0 i32.const ${Math.abs(right)} i16x8.${right > 0 ? "shr_u" : "shl"}`;
-  return `${moved} #field${bits}at${position} v128.and`;
+  const shift = number("shift");
+  const moved = shift === 0 ? "$0" : `$0 i32.const ${shift} i16x8.shr_u`;
+  return `${moved} #bits${number("mask")} v128.and`;
 }
 
 function fieldMasks(): Record<string, readonly [VectorType, string]> {
   const masks: Record<string, readonly [VectorType, string]> = {};
-  for (let bits = 1; bits < 8; bits++)
-    for (let position = 0; bits + position <= 8; position++) {
-      const mask = (2 ** bits - 1) << position;
-      masks[`field${bits}at${position}`] = ["vu8", splat("i8x16", hex(mask))];
-    }
+  for (let mask = 1; mask < 256; mask++) masks[`bits${mask}`] = ["vu8", splat("i8x16", hex(mask))];
   return masks;
 }
 
@@ -220,7 +214,7 @@ export const wasmSimd128: Isa = {
     viselect: "$1 $2 $0 v128.bitselect",
     vfpermute: permute,
     vfield: field,
-    vu8or: "$0 $1 v128.or",
+    vu8mean: "$0 $1 i8x16.avgr_u",
     vlookup: "$0 $1 i8x16.swizzle",
     vbyteof: byteOf,
     vbytes: "$0",

@@ -1,15 +1,9 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
-import {
-  CHUNK,
-  chunkCount,
-  fieldStride,
-  fieldsPerByte,
-  groupSize,
-  type QuantizedFormat,
-} from "../quant/formats.ts";
-import { type Packing, planeOffset } from "../quant/packing.ts";
+import { quads } from "../quant/chunks.ts";
+import { CHUNK, chunkCount, groupSize, type QuantizedFormat } from "../quant/formats.ts";
+import { type Packing, wordOffset } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
 import { halfToFloat } from "./math.ts";
 import { forEachItem } from "./work.ts";
@@ -105,7 +99,7 @@ function quantizedRow(
     b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
       const chunk = op.addr(from, c, { stride: pack.chunkBytes, offset: 0 });
       const out = op.addr(to, c, { stride: 4 * CHUNK, offset: 0 });
-      unpackChunk(b, pack, format, target, chunk).forEach((code, k) => {
+      unpackChunk(b, pack, target, chunk).forEach((code, k) => {
         const q = op.itof(code);
         const value =
           format.zero.kind === "minimum"
@@ -142,30 +136,23 @@ function zeroOf(
 }
 
 /** The 32 codes of one row in a chunk, as scalars in input order. */
-function unpackChunk(
-  b: KernelBuilder,
-  pack: Packing,
-  format: QuantizedFormat,
-  target: Target,
-  chunk: Value<"ptr">,
-): Value<"i32">[] {
+function unpackChunk(b: KernelBuilder, pack: Packing, target: Target, chunk: Value<"ptr">): Value<"i32">[] {
   const { op } = b;
-  const codes: (Value<"i32"> | undefined)[] = Array(CHUNK).fill(undefined);
-  let position = 0;
-  format.planes.forEach((width, plane) => {
-    const base = planeOffset(format.planes, plane, pack.tileRows);
-    for (let byte = 0; byte < 4 * width; byte++) {
-      const offset = base + (byte >> 2) * pack.tile * 4 * pack.lanes + target.dotByte(0, byte & 3);
-      const packed = op.u8load(chunk, { offset });
-      for (let f = 0; f < fieldsPerByte(width); f++) {
-        const field = op.iand(op.ishr(packed, b.i(f * width)), b.i(2 ** width - 1));
-        const placed = position === 0 ? field : op.ishl(field, b.i(position));
-        const k = f * fieldStride(width) + byte;
-        const low = codes[k];
-        codes[k] = low === undefined ? placed : op.ior(low, placed);
-      }
-    }
-    position += width;
-  });
-  return codes as Value<"i32">[];
+  const bits = pack.codeBits;
+  const bytes = Array.from({ length: 4 * bits }, (_, byte) =>
+    op.u8load(chunk, { offset: wordOffset(pack, byte >> 2, 0) + target.dotByte(0, byte & 3) }),
+  );
+  const field = (byte: number, shift: number, width: number) =>
+    op.iand(op.ishr(bytes[byte] as Value<"i32">, b.i(shift)), b.i(2 ** width - 1));
+  const spread = (i: number, bit: number) =>
+    Array.from({ length: bits }, (_, j) => op.ishl(field(4 * j + i, bit, 1), b.i(j))).reduce((low, high) =>
+      op.ior(low, high),
+    );
+  return quads(bits).flatMap((quad) =>
+    [0, 1, 2, 3].map((i) =>
+      quad.kind === "together"
+        ? field(4 * quad.word + i, quad.shift, bits)
+        : spread(i, quad.slot + quad.spare),
+    ),
+  );
 }

@@ -49,7 +49,7 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
 }
 
 function expandCodes(from: Weights, to: Packing, record: Cursor, expanded: Cursor, inputs: number): void {
-  const { b, format, pack } = from;
+  const { b, pack } = from;
   const moving = {
     codes: [advance(record, pack.headerBytes), pack.chunkBytes],
     bytes: [advance(expanded, to.headerBytes), to.chunkBytes],
@@ -57,7 +57,7 @@ function expandCodes(from: Weights, to: Packing, record: Cursor, expanded: Curso
   steps(b, "chunk", chunkCount(inputs), 1, moving, ({ codes, bytes }) => {
     for (let u = 0; u < pack.tile; u++) {
       const codesOf = chunkCodes(from, codes, u);
-      for (const input of inputOrder(format)) {
+      for (const input of inputOrder(pack)) {
         const word = input / 4;
         const offset = bytes.offset + (word * pack.tile + u) * 4 * pack.lanes;
         b.op.vu8store(bytes.pointer, codesOf(input), { offset });

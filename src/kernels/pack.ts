@@ -1,7 +1,8 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
+import { topBits } from "../quant/chunks.ts";
 import { blockLayout, chunkCount, groupSize, type QuantizedFormat, rowBytes } from "../quant/formats.ts";
-import { type Packing, planeOffset } from "../quant/packing.ts";
+import { type Packing, wordOffset } from "../quant/packing.ts";
 import { forEachItem } from "./work.ts";
 
 export function packName({ format, cols, tileRows }: Packing): string {
@@ -128,9 +129,6 @@ function packHeader(
   });
 }
 
-/** Two's complement to offset binary: code + 128 flips the top bit of every byte. */
-const SIGN_BITS = 0x80808080 | 0;
-
 function packChunk(
   b: KernelBuilder,
   packed: Packing,
@@ -140,15 +138,12 @@ function packChunk(
   vectors: readonly Lanes[],
 ): void {
   const { op } = b;
-  let word = 0;
-  format.planes.forEach((width, plane) => {
-    const base = planeOffset(format.planes, plane, packed.tileRows);
-    for (let w = 0; w < width; w++, word++) {
-      vectors.forEach((lanes, u) => {
-        const unsigned = fetch(b, codes, 4 * word, lanes, format.signedCodes ? SIGN_BITS : 0);
-        const offset = base + (w * packed.tile + u) * 4 * packed.lanes;
-        op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset });
-      });
-    }
-  });
+  for (let word = 0; word < format.bits; word++) {
+    // Two's complement to offset binary: the top bit of every code.
+    const flip = format.signedCodes ? (topBits(format.bits, word) * 0x01010101) | 0 : 0;
+    vectors.forEach((lanes, u) => {
+      const unsigned = fetch(b, codes, 4 * word, lanes, flip);
+      op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset: wordOffset(packed, word, u) });
+    });
+  }
 }

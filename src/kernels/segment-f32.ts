@@ -39,7 +39,7 @@ export function floatSegment(
   steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
     for (let u = 0; u < pack.tile; u++) {
       const codesOf = chunkCodes(c, here.codes as Cursor, u);
-      for (const input of inputOrder(format)) {
+      for (const input of inputOrder(pack)) {
         const four = codesOf(input);
         for (let i = 0; i < 4; i++) {
           const weight = b.op.vitof(b.op.vbyteof(four, { index: i }));

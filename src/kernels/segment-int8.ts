@@ -81,9 +81,9 @@ function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi
 
 /** Adds the products of one chunk to every chain. */
 function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
-  const { b, format, pack } = c;
+  const { b, pack } = c;
   const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
-  for (const input of inputOrder(format)) {
+  for (const input of inputOrder(pack)) {
     const fields = codes.map((codesOf) => codesOf(input));
     xs.forEach((x, t) => {
       const four = b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));

@@ -76,9 +76,7 @@ export function costOf(isa: Isa, s: Op): OpCost {
 }
 
 function fieldCost({ costs }: Isa, { attributes }: Op): OpCost {
-  const { shift, position, bits } = attributes;
-  if (bits === 8) return NOTHING;
-  const arithmetic = shift === position ? costs.field : costs.fieldShifted;
+  const arithmetic = attributes.shift === 0 ? costs.field : costs.fieldShifted;
   return { ...NOTHING, arithmetic, latency: arithmetic };
 }
 

@@ -24,8 +24,6 @@ export interface QuantizedFormat {
   readonly name: string;
   /** Code width. */
   readonly bits: number;
-  /** Code planes, low bits first: an odd width is a sum of widths that divide a byte (3 = 2 + 1). */
-  readonly planes: readonly (1 | 2 | 4 | 8)[];
   /** Consecutive weights of a row that share a scale, a multiple of CHUNK; `"row"`: the whole row. */
   readonly group: number | "row";
   readonly zero: Zero;
@@ -36,21 +34,8 @@ export interface QuantizedFormat {
 /** A quantization format is data: kernels, packing, planning and the oracle read only this. */
 export type Format = FloatFormat | QuantizedFormat;
 
-/**
- * Inputs that are stored and unpacked together. A plane of w bits holds a chunk in 4·w bytes: bits f·w … f·w + w − 1
- * of byte i are input f·4w + i. (With w = 4 this is GGUF's order of Q4_0 and Q4_1: byte i has inputs i and 16 + i.)
- */
+/** Inputs that are stored and unpacked together (`quant/chunks.ts`). */
 export const CHUNK = 32;
-
-/** Inputs per chunk byte-column of a plane: field `f` of byte `i` is input `f · fieldStride(width) + i`. */
-export function fieldStride(width: number): number {
-  return 4 * width;
-}
-
-/** Fields of one byte of a plane. */
-export function fieldsPerByte(width: number): number {
-  return 8 / width;
-}
 
 const float = (name: string, element: FloatFormat["element"], bytes: 2 | 4): FloatFormat => ({
   kind: "float",
@@ -58,8 +43,6 @@ const float = (name: string, element: FloatFormat["element"], bytes: 2 | 4): Flo
   element,
   bytes,
 });
-
-const PLANES: Readonly<Record<number, QuantizedFormat["planes"]>> = { 2: [2], 3: [2, 1], 4: [4], 8: [8] };
 
 /** The formats of GGUF files that have kernels; names are GGUF's. */
 const GGUF_FORMATS: readonly Format[] = [
@@ -70,7 +53,6 @@ const GGUF_FORMATS: readonly Format[] = [
     kind: "quantized",
     name: "Q4_0",
     bits: 4,
-    planes: [4],
     group: 32,
     zero: { kind: "constant", value: 8 },
     signedCodes: false,
@@ -79,7 +61,6 @@ const GGUF_FORMATS: readonly Format[] = [
     kind: "quantized",
     name: "Q4_1",
     bits: 4,
-    planes: [4],
     group: 32,
     zero: { kind: "minimum" },
     signedCodes: false,
@@ -88,7 +69,6 @@ const GGUF_FORMATS: readonly Format[] = [
     kind: "quantized",
     name: "Q8_0",
     bits: 8,
-    planes: [8],
     group: 32,
     zero: { kind: "constant", value: 128 },
     signedCodes: true,
@@ -104,15 +84,14 @@ export const FAMILY_GROUPS = [32, 64, 128, "row"] as const;
  * `4bit-row` one group for the whole row.
  */
 export function familyFormat(bits: number, group: number | "row", symmetric: boolean): QuantizedFormat {
-  const planes = PLANES[bits];
-  if (planes === undefined || !(group === "row" || (group >= CHUNK && group % CHUNK === 0))) {
+  const isKnown = FAMILY_BITS.some((known) => known === bits);
+  if (!isKnown || !(group === "row" || (group >= CHUNK && group % CHUNK === 0))) {
     throw new UnsupportedError(`no format with ${bits} bits and group size ${group}`);
   }
   return {
     kind: "quantized",
     name: `${bits}bit-${group === "row" ? "row" : `g${group}`}${symmetric ? "-sym" : ""}`,
     bits,
-    planes,
     group,
     zero: symmetric ? { kind: "constant", value: 2 ** (bits - 1) } : { kind: "code" },
     signedCodes: false,
@@ -152,7 +131,7 @@ export function chunkCount(cols: number): number {
 }
 
 /**
- * Row-major blocks as they stand in a file: per group f16 scale, f16 minimum or u8 zero, then the planes of each chunk.
+ * Row-major blocks as they stand in a file: per group f16 scale, f16 minimum or u8 zero, then the codes, chunk after chunk.
  * For Q4_0, Q4_1 and Q8_0 these are GGUF's blocks (18, 20 and 34 bytes).
  */
 export interface BlockLayout {

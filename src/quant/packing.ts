@@ -7,7 +7,7 @@ import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats
  *
  * Rows sit in lanes. `tile` row vectors of L rows make a row tile; a tile holds, group after group along the inputs,
  * one record: the scales of its rows (f16), their minima (f16) or zero points (u8), then for every chunk of 32 inputs,
- * every plane, every 4-byte word of the plane and every row vector one register of 4L bytes: the word of row `lane` in
+ * every 4-byte word of a chunk and every row vector one register of 4L bytes: the word of row `lane` in
  * the four bytes that `dot` feeds to that lane. Float formats have no header: per input, per row vector, L elements.
  * Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
  */
@@ -17,6 +17,8 @@ export interface Packing {
   readonly stored: boolean;
   readonly rows: number;
   readonly cols: number;
+  /** Bits in which a code is stored: the format's, or 8 where expanded; 0 where there are no codes. */
+  readonly codeBits: number;
   /** Row vectors per row tile (the plan's `tu` in registers). */
   readonly tile: number;
   readonly lanes: number;
@@ -52,6 +54,7 @@ export function packing(
     const tileBytes = cols * tileRows * format.bytes;
     return {
       ...base,
+      codeBits: 0,
       headerBytes: 0,
       zeroAt: 0,
       chunkBytes: CHUNK * tileRows * format.bytes,
@@ -67,6 +70,7 @@ export function packing(
   const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
   return {
     ...base,
+    codeBits: format.bits,
     headerBytes,
     zeroAt: 2 * tileRows,
     chunkBytes,
@@ -89,8 +93,8 @@ export function expandedPacking(pack: Packing, cols: number): Packing {
   const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
   return {
     ...pack,
-    format: { ...format, planes: [8] },
     stored: false,
+    codeBits: 8,
     cols,
     headerBytes,
     zeroAt: 4 * tileRows,
@@ -101,7 +105,7 @@ export function expandedPacking(pack: Packing, cols: number): Packing {
   };
 }
 
-/** Offset of a plane's first register within the codes of a chunk. */
-export function planeOffset(planes: readonly number[], plane: number, tileRows: number): number {
-  return planes.slice(0, plane).reduce((sum, width) => sum + 4 * width, 0) * tileRows;
+/** Offset within the codes of a chunk of the register with a word of row vector `vector`. */
+export function wordOffset({ tile, lanes }: Packing, word: number, vector: number): number {
+  return (word * tile + vector) * 4 * lanes;
 }

@@ -3,6 +3,7 @@
 import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { packChunkInto } from "./chunks.ts";
 import {
   blockLayout,
   CHUNK,
@@ -12,7 +13,6 @@ import {
   type QuantizedFormat,
   rowBytes,
 } from "./formats.ts";
-import { packChunkInto } from "./planes.ts";
 
 /** Above every finite magnitude of an f16. */
 const F16_INFINITY = 0x7c00;
@@ -82,7 +82,7 @@ function encodeGroups(
   cols: number,
   bytes: Uint8Array,
 ): void {
-  const { planes, zero } = format;
+  const { bits, zero } = format;
   const { codesAt, zeroAt, chunkBytes } = blockLayout(format, cols);
   const size = groupSize(format, cols);
   const quantize = quantizerOf(format);
@@ -101,7 +101,7 @@ function encodeGroups(
       if (zeroAt + 1 < codesAt) bytes[block + zeroAt + 1] = group.zero >>> 8;
       block += codesAt;
       for (let from = 0; from < end - start; from += CHUNK, block += chunkBytes) {
-        packChunkInto(group.codes, from, planes, bytes, block);
+        packChunkInto(group.codes, from, bits, bytes, block);
       }
     }
   }

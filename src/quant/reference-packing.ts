@@ -2,6 +2,7 @@
 
 import { assert } from "../base/assert.ts";
 import type { Target } from "../ir/types.ts";
+import { topBits } from "./chunks.ts";
 import {
   blockLayout,
   CHUNK,
@@ -12,7 +13,7 @@ import {
   type QuantizedFormat,
   rowBytes,
 } from "./formats.ts";
-import { type Packing, planeOffset } from "./packing.ts";
+import { type Packing, wordOffset } from "./packing.ts";
 import { checkLength } from "./reference-rows.ts";
 
 /** What packing needs to know of a target. */
@@ -104,24 +105,12 @@ function eachChunkByte(
   inTile: number,
   visit: ByteVisitor,
 ): void {
-  const { lanes, tile, tileRows } = packing;
-  const { planes } = format;
+  const { lanes } = packing;
   const lane = inTile % lanes;
   const vector = Math.floor(inTile / lanes);
-  planes.forEach((width, plane) => {
-    const flip = format.signedCodes && plane === planes.length - 1 ? topBits(width) : 0;
-    for (let word = 0; word < width; word++) {
-      const register = planeOffset(planes, plane, tileRows) + (word * tile + vector) * 4 * lanes;
-      for (let i = 0; i < 4; i++) {
-        visit(register + target.dotByte(lane, i), planeOffset(planes, plane, 1) + 4 * word + i, flip);
-      }
-    }
-  });
-}
-
-/** A byte whose fields of `width` bits have only their top bit set. */
-function topBits(width: number): number {
-  let byte = 0;
-  for (let bit = width - 1; bit < 8; bit += width) byte |= 1 << bit;
-  return byte;
+  for (let word = 0; word < format.bits; word++) {
+    const flip = format.signedCodes ? topBits(format.bits, word) : 0;
+    const register = wordOffset(packing, word, vector);
+    for (let i = 0; i < 4; i++) visit(register + target.dotByte(lane, i), 4 * word + i, flip);
+  }
 }

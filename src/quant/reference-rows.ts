@@ -2,6 +2,7 @@
 
 import { UsageError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import { unpackChunkInto } from "./chunks.ts";
 import {
   blockLayout,
   CHUNK,
@@ -13,7 +14,6 @@ import {
   type QuantizedFormat,
   rowBytes,
 } from "./formats.ts";
-import { unpackChunkInto } from "./planes.ts";
 
 /** A row of a quantized matrix: weight i of group g is scales[g] · (codes[i] − zeros[g]) + (minima?.[g] ?? 0). */
 export interface UnpackedRow {
@@ -47,7 +47,7 @@ export function unpackRow(format: QuantizedFormat, row: Uint8Array, cols: number
     const inGroup = Math.min(groupChunks, chunks - g * groupChunks);
     for (let c = 0; c < inGroup; c++) {
       const at = block + layout.codesAt + c * layout.chunkBytes;
-      unpackChunkInto(row, at, format.planes, codes, (g * groupChunks + c) * CHUNK);
+      unpackChunkInto(row, at, format.bits, codes, (g * groupChunks + c) * CHUNK);
     }
   }
   // Two's complement plus 2^(bits−1) is the same bits with the sign bit flipped.

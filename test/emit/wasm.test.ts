@@ -32,7 +32,7 @@ function smallGemv(): Kernel {
   const sum = b.variable("sum", b.op.viconst({ value: 0 }));
   b.loop("block", 0, blocks, 1, (block) => {
     const packed = b.op.vu8load(b.op.addr(weights, block, { stride: 16, offset: 0 }), { offset: 0, bits: 8 });
-    const codes = [0, 4].map((shift) => b.op.vfield(packed, { shift, bits: 4, position: 0 }));
+    const codes = [0, 4].map((shift) => b.op.vfield(packed, { shift, mask: 15 }));
     const at = b.op.addr(x, block, { stride: 8, offset: 0 });
     const activations = [0, 4].map((offset) => b.op.vbroadcast4(at, { offset }));
     sum.set(b.dot(sum.get(), codes, activations));

@@ -76,21 +76,23 @@ describe("attributes", () => {
       "op",
       { attributes },
     );
-  const field = (shift: number, bits: number, position: number) =>
-    check((b, p) => b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift, bits, position }));
+  const field = (shift: number, mask: number) =>
+    check((b, p) => b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift, mask }));
   test("are there, and no others", () => {
     expect(last((b, p) => b.op.vfload(p, at), {})).toThrow("lacks the attribute offset");
     expect(last((b, p) => b.op.vfload(p, at), { offset: 0, bits: 3 })).toThrow("has no attribute bits");
     expect(last((b, p) => b.op.vfload(p, at), { offset: [0] })).toThrow("attribute offset is [0]");
   });
   test("fields lie in a byte", () => {
-    field(4, 4, 4)();
-    expect(field(5, 4, 0)).toThrow("attribute shift is 5, must be 0 … 8 − bits");
-    expect(field(0, 4, 5)).toThrow("attribute position is 5");
-    expect(field(-1, 4, 0)).toThrow("attribute shift is -1");
-    expect(field(0, 0, 0)).toThrow("attribute bits is 0, must be 1 … 8");
-    expect(field(0, 9, 0)).toThrow("attribute bits is 9");
-    expect(field(0.5, 1, 0)).toThrow("attribute shift is 0.5");
+    field(0, 255)();
+    field(4, 15)();
+    field(7, 1)();
+    expect(field(5, 15)).toThrow("attribute mask is 15, must be 1 … 2^(8 − shift) − 1");
+    expect(field(0, 256)).toThrow("attribute mask is 256");
+    expect(field(0, 0)).toThrow("attribute mask is 0");
+    expect(field(-1, 1)).toThrow("attribute shift is -1, must be 0 … 7");
+    expect(field(8, 1)).toThrow("attribute shift is 8");
+    expect(field(0.5, 1)).toThrow("attribute shift is 0.5");
   });
   test("offsets", () => {
     expect(check((b, p) => b.op.vfload(p, { offset: -1 }))).toThrow("attribute offset is -1");

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { InternalError, UsageError } from "../../src/base/errors.ts";
 import { f16ToF32 } from "../../src/base/float16.ts";
 import { Rng } from "../../src/base/rng.ts";
+import { quads } from "../../src/quant/chunks.ts";
 import {
   CHUNK,
   chunkCount,
@@ -13,7 +14,7 @@ import {
   type QuantizedFormat,
   rowBytes,
 } from "../../src/quant/formats.ts";
-import { type Packing, packing, planeOffset } from "../../src/quant/packing.ts";
+import { type Packing, packing } from "../../src/quant/packing.ts";
 import {
   type PackingTarget,
   packReference,
@@ -116,7 +117,7 @@ function elementAt(bytes: number, layout: Packing, packed: Uint8Array, row: numb
   return packed.subarray(at, at + bytes);
 }
 
-/** The unsigned code as a kernel finds it: field by field of the register bytes that meet this input. */
+/** The unsigned code as a kernel finds it: from the register bytes that meet this input. */
 function codeAt(
   format: QuantizedFormat,
   layout: Packing,
@@ -135,21 +136,14 @@ function codeAt(
     layout.headerBytes +
     Math.floor(inGroup / CHUNK) * layout.chunkBytes;
   const vector = Math.floor((row % tileRows) / target.lanes);
-  let code = 0;
-  let low = 0;
-  format.planes.forEach((width, plane) => {
-    const byte = input % (4 * width);
-    const register = Math.floor(byte / 4) * tile + vector;
-    const at =
-      chunk +
-      planeOffset(format.planes, plane, tileRows) +
-      register * 4 * target.lanes +
-      target.dotByte(row % target.lanes, byte % 4);
-    const field = Math.floor(input / (4 * width));
-    code += ((packed[at]! >>> (field * width)) % 2 ** width) * 2 ** low;
-    low += width;
-  });
-  return code;
+  const byteOf = (word: number) =>
+    packed[
+      chunk + (word * tile + vector) * 4 * target.lanes + target.dotByte(row % target.lanes, input % 4)
+    ]!;
+  const quad = quads(format.bits)[Math.floor(input / 4)]!;
+  if (quad.kind === "together") return (byteOf(quad.word) >>> quad.shift) % 2 ** format.bits;
+  const bits = Array.from({ length: format.bits }, (_, j) => (byteOf(j) >>> (quad.slot + quad.spare)) & 1);
+  return bits.reduce((code, bit, j) => code + bit * 2 ** j, 0);
 }
 
 function expectHeader(

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
 import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../src/base/float16.ts";
 import { Rng } from "../../src/base/rng.ts";
+import { unpackChunk } from "../../src/quant/chunks.ts";
 import {
   blockLayout,
   CHUNK,
@@ -14,7 +15,6 @@ import {
   type QuantizedFormat,
   rowBytes,
 } from "../../src/quant/formats.ts";
-import { unpackChunk } from "../../src/quant/planes.ts";
 import { quantizeRows } from "../../src/quant/quantizers.ts";
 import { dequantizeRows, unpackRow } from "../../src/quant/reference.ts";
 
@@ -101,7 +101,7 @@ describe.each(quantized)("quantizing to $name", (format) => {
     for (const cols of [1, 31, 33, 172]) {
       const bytes = quantizeRows(format, new Float32Array(2 * cols).fill(-1.5), 2, cols);
       const { chunkBytes } = blockLayout(format, cols);
-      const last = unpackChunk(bytes.subarray(bytes.length - chunkBytes), format.planes);
+      const last = unpackChunk(bytes.subarray(bytes.length - chunkBytes), format.bits);
       expect([...last.subarray(cols % CHUNK)].every((code) => code === 0)).toBe(true);
     }
   });
