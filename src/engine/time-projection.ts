@@ -8,7 +8,7 @@ import { prepare, prepareName } from "../kernels/prepare.ts";
 import { projection, projectionName } from "../kernels/projection.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import { layoutOf, type ProjectionShape } from "../plan/shape.ts";
-import { rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
 import type { Packing } from "../quant/packing.ts";
 import {
   type Backend,

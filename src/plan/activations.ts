@@ -12,6 +12,8 @@ const SMALL_BLOCK = 32;
  */
 export function defaultActivations(format: Format, cols: number): Activations {
   if (format.kind === "float") return { kind: "f32" };
+  // A block whose groups share something is summed up with one scale of the activations.
+  if (format.block !== undefined) return { kind: "int8", block: format.block };
   const group = groupSize(format, cols);
   if (format.group !== "row" && group <= LARGEST_BLOCK) return { kind: "int8", block: group };
   const blocks = [LARGEST_BLOCK, 64].filter((block) => group % block === 0);

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { at } from "../../src/base/assert.ts";
 import type { GgmlType } from "../../src/files/gguf-types.ts";
 import type { RandomLlama } from "../../src/models/random-llama.ts";
-import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
 import { Comparison, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from "./comparison.ts";
 import { disagreements, meanKl, spread } from "./divergence.ts";
 import { needPeer, peerMissing } from "./llama-cpp.ts";
