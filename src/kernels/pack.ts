@@ -156,7 +156,8 @@ function packHeader(
   const { b, packed } = v;
   const { tileRows, halfZeroAt, scaleAt, zeroAt } = packed;
   const groups = groupsOfBlock(format, packed.cols);
-  const half = (byte: number, offset: number) => b.op.vu16storelanes(ofVector(v, record, 2), fetch(byte), { offset });
+  const half = (byte: number, offset: number) =>
+    b.op.vu16storelanes(ofVector(v, record, 2), fetch(byte), { offset });
   if (stored.halfScale !== undefined) half(stored.halfScale, 0);
   if (stored.halfZero !== undefined) half(stored.halfZero, halfZeroAt);
   const ofGroups = (

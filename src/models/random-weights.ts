@@ -3,14 +3,8 @@
 import { assert } from "../base/assert.ts";
 import { f32ToF16 } from "../base/float16.ts";
 import { Rng } from "../base/rng.ts";
-import { type BitField, blockOf, halfAt, rowBytes, writeFields } from "../quant/blocks.ts";
-import {
-  blockCount,
-  type Format,
-  type GroupCodes,
-  groupsOfBlock,
-  type QuantizedFormat,
-} from "../quant/formats.ts";
+import { type BitField, type Block, blockOf, halfAt, rowBytes, writeFields } from "../quant/blocks.ts";
+import { blockCount, type Format, groupsOfBlock, type QuantizedFormat } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 
 /**
@@ -161,13 +155,13 @@ function* codeChunks(matrix: RandomMatrix, format: QuantizedFormat): Generator<U
 }
 
 /**
- * Scales between ¾ and 5⁄4 of what uniform codes (and uniform integers of groups) need, with zeros or minima that make the
- * mean weight about 0.
+ * Scales between ¾ and 5⁄4 of what uniform codes (and integers of groups from the upper half) need, with zeros or minima
+ * that make the mean weight 0.
  */
 function blockHeads(format: QuantizedFormat, cols: number, std: number, rng: Rng): BlockHeads {
   const block = blockOf(format, cols);
   const groups = groupsOfBlock(format, cols);
-  const { mean, size } = weightMoments(format);
+  const { mean, size } = weightMoments(format, block);
   const fixed = new Set<number>();
   const image = new Uint8Array(block.bytes);
   const put = (fields: readonly BitField[] | undefined, value: number) => {
@@ -178,7 +172,11 @@ function blockHeads(format: QuantizedFormat, cols: number, std: number, rng: Rng
     const target = ((0.75 + rng.uniform() / 2) * std) / size;
     const sign = mean === 0 && rng.uniform() < 0.5 ? -1 : 1;
     for (let g = 0; g < groups; g++) {
-      if (format.scale.kind !== "product") put(block.scale?.(g), scaleCode(format, sign * target));
+      const integer = groupInteger(format, block, rng);
+      const code = format.scale.kind === "product" ? integer : scaleCode(format, sign * target);
+      put(block.scale?.(g), code);
+      // The same multiple of the mean as of the scale: every group has mean 0.
+      if (format.zero.kind === "product") put(block.zero?.(g), integer);
       if (format.zero.kind === "minimum") put(block.zero?.(g), f32ToF16(-target * mean));
       if (format.zero.kind === "code") put(block.zero?.(g), Math.ceil((2 ** format.bits - 1) / 2));
     }
@@ -198,25 +196,34 @@ function blockHeads(format: QuantizedFormat, cols: number, std: number, rng: Rng
 }
 
 /** Mean and size (root of the mean square) of weights with uniform codes at scale 1; the mean is 0 without a minimum. */
-function weightMoments(format: QuantizedFormat): { mean: number; size: number } {
+function weightMoments(format: QuantizedFormat, block: Block): { mean: number; size: number } {
   const { bits, scale, zero } = format;
   const codes = Array.from({ length: 2 ** bits }, (_, q) => format.table?.[q] ?? q);
   const average = codes.reduce((sum, q) => sum + q, 0) / codes.length;
   const hasMinima = zero.kind === "minimum" || zero.kind === "product";
   const middle = hasMinima ? average : zero.kind === "constant" ? zero.value : Math.ceil(average);
   const square = codes.reduce((sum, q) => sum + (q - middle) ** 2, 0) / codes.length;
-  const ofGroups = scale.kind === "product" ? groupSquare(scale.codes) : 1;
+  const top = topInteger(format, block);
+  const integers = Array.from({ length: top - Math.ceil(top / 2) + 1 }, (_, n) => (top - n) ** 2);
+  const ofGroups = scale.kind === "product" ? integers.reduce((a, b) => a + b, 0) / integers.length : 1;
   return { mean: hasMinima ? average : 0, size: Math.sqrt(square * ofGroups) };
 }
 
-/** Mean square of uniform integers of groups. */
-function groupSquare({ widths, offset, signed }: GroupCodes): number {
-  // What 6 bits of a byte mean is as it is stored in a file: Q4_K and its like have no more.
-  const bits = signed ? 8 : 6;
-  const low = signed ? -128 : -offset;
-  const stored = widths[0] === 4 && widths.length === 1 ? 4 : bits;
-  const all = Array.from({ length: 2 ** stored }, (_, n) => (n + low) ** 2);
-  return all.reduce((sum, n) => sum + n, 0) / all.length;
+/** The largest integer that a group's scale may be a multiple by, of either sign where there are two. */
+function topInteger({ scale }: QuantizedFormat, block: Block): number {
+  if (scale.kind !== "product") return 1;
+  if (scale.codes.signed) return 127;
+  if (scale.codes.offset > 0) return scale.codes.offset - 1;
+  return 2 ** (block.scale?.(0) ?? []).reduce((sum, { bits }) => sum + bits, 0) - 1;
+}
+
+/** What is stored for a random integer of the upper half. */
+function groupInteger(format: QuantizedFormat, block: Block, rng: Rng): number {
+  const top = topInteger(format, block);
+  const size = top - rng.integer(top - Math.ceil(top / 2) + 1);
+  if (format.scale.kind !== "product") return size;
+  const { offset, signed } = format.scale.codes;
+  return offset + ((offset > 0 || signed) && rng.uniform() < 0.5 ? -size : size);
 }
 
 /** A scale of about this size as a format stores it. */

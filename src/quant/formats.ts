@@ -55,6 +55,8 @@ export interface QuantizedFormat {
   readonly block?: number;
   readonly scale: Scale;
   readonly zero: Zero;
+  /** Inputs per scale of int8 activations, at most, where that is fewer than a group. */
+  readonly inputs?: number;
   /** Codes are stored as two's complement (GGUF's Q8_0); packing adds 2^(bits−1) so that kernels see u8. */
   readonly signedCodes: boolean;
 }
@@ -108,8 +110,8 @@ const GGUF_FORMATS: readonly Format[] = [
   float("F32", "f32", 4),
   float("F16", "f16", 2),
   float("BF16", "bf16", 2),
-  quantized("Q1_0", { bits: 1, group: 128, ...tabled([-1, 1], 1) }),
-  quantized("Q2_0", { bits: 2, group: 64, zero: constant(1) }),
+  quantized("Q1_0", { bits: 1, group: 128, inputs: 32, ...tabled([-1, 1], 1) }),
+  quantized("Q2_0", { bits: 2, group: 64, inputs: 32, zero: constant(1) }),
   quantized("Q4_0", { bits: 4, group: 32, zero: constant(8) }),
   quantized("Q4_1", { bits: 4, group: 32, zero: { kind: "minimum" } }),
   quantized("Q5_0", { bits: 5, group: 32, zero: constant(16) }),

@@ -22,9 +22,9 @@ const MICRO = [
   [1, 3],
 ] as const;
 
-/** Inputs of an activation scale. Where the groups of a block share something, it spans the block. */
+/** Inputs of an activation scale. Where the groups of a block share something, it is short or spans the block. */
 function blocksFor(format: Format): readonly (number | "row")[] {
-  return format.kind === "quantized" && format.block !== undefined ? [format.block, "row"] : BLOCKS;
+  return format.kind === "quantized" && format.block !== undefined ? [32, format.block, "row"] : BLOCKS;
 }
 
 /** A shape and a blocking for a format, drawn so that all the formats together see every kind of each. */
