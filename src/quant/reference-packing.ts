@@ -73,10 +73,15 @@ const minifloat: Change = {
 function eachValue(packing: Packing, target: PackingTarget, visit: Visitor): void {
   const { format, rows } = packing;
   assert(target.lanes === packing.lanes, `packing for ${packing.lanes} lanes, not ${target.lanes}`);
-  for (let row = 0; row < rows; row++) {
-    if (format.kind === "float") eachFloat(packing, format, row, visit);
-    else eachOfBlocks(packing, format, target, row, visit);
+  if (format.kind === "float") {
+    for (let row = 0; row < rows; row++) eachFloat(packing, format, row, visit);
+    return;
   }
+  const { code } = blockOf(format, packing.cols);
+  const stored = Array.from({ length: chunkCount(blockSize(format, packing.cols)) * CHUNK }, (_, k) =>
+    code(k),
+  );
+  for (let row = 0; row < rows; row++) eachOfBlocks(packing, format, target, row, stored, visit);
 }
 
 function eachFloat(packing: Packing, format: FloatFormat, row: number, visit: Visitor): void {
@@ -95,6 +100,7 @@ function eachOfBlocks(
   format: QuantizedFormat,
   target: PackingTarget,
   row: number,
+  stored: readonly (readonly BitField[])[],
   visit: Visitor,
 ): void {
   const { cols, tileRows, headerBytes } = packing;
@@ -112,10 +118,10 @@ function eachOfBlocks(
     eachOfHeader(packing, format, inTile, (to, from, change) => {
       visit({ ...to, at: to.at + record }, { ...from, at: from.at + source }, change);
     });
-    for (let k = 0; k < Math.min(chunkCount(size) * CHUNK, length - b * size); k++) {
+    for (let k = 0; k < Math.min(stored.length, length - b * size); k++) {
       const chunk = Math.floor(k / CHUNK) * packing.chunkBytes;
       const to = { at: record + headerBytes + chunk, fields: codes[k % CHUNK]! };
-      visit(to, { at: source, fields: block.code(k) }, flipped);
+      visit(to, { at: source, fields: stored[k]! }, flipped);
     }
   }
 }
