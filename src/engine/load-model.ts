@@ -15,6 +15,7 @@ import { type RopeAngles, ropeAngles } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Tuning, unknownTo } from "../plan/tuning.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
+import { canQuantize } from "../quant/quantizers.ts";
 import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
@@ -111,7 +112,7 @@ export function checkOptions(options: EngineOptions): void {
       Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST[name];
     check(name, `a whole number from 1 to ${MOST[name]}`, right);
   }
-  const formats = [...FORMATS.keys()];
+  const formats = [...FORMATS.values()].filter(canQuantize).map(({ name }) => name);
   const known = (value: unknown) =>
     typeof value === "string" && formats.some((name) => name.toLowerCase() === value.toLowerCase());
   check("quantize", `one of ${formats.join(", ")}`, known);

@@ -76,12 +76,13 @@ const vu8mean: Row = ({ u8, a, b, r, lanes }) => {
 };
 
 const vlookup: Row = (o) => {
-  const { u8, a, b, r, lanes } = o;
+  const { u8, a, r, lanes } = o;
+  const table = o.list("table");
   return () => {
     for (let k = 0; k < 4 * lanes; k++) {
-      const index = u8[4 * b + k]!;
-      if (index > 15) o.fail(`byte ${k} of the index is ${index}`);
-      u8[4 * r + k] = u8[4 * a + index]!;
+      const index = u8[4 * a + k]!;
+      const value = table[index] ?? o.fail(`byte ${k} of the index is ${index}`);
+      u8[4 * r + k] = value;
     }
   };
 };

@@ -126,12 +126,6 @@ export const VECTOR_OPS = {
   vu16storelanes: effect(["ptr", "vi32"], null, ["offset"], "L 16-bit words: the low 16 bits of each lane"),
   vu8load: effect(["ptr"], "vu8", ["offset", "bits"], "4L bytes, each below 2^bits"),
   vu8store: effect(["ptr", "vu8"], null, ["offset"], "4L bytes"),
-  vtableload: effect(
-    ["ptr"],
-    "vu8",
-    ["offset"],
-    "16 bytes, repeated to fill the register; a table for vlookup",
-  ),
   vbroadcast4: effect(
     ["ptr"],
     "vi8",
@@ -177,12 +171,7 @@ export const VECTOR_OPS = {
 
   vfield: pure(["vu8"], "vu8", ["shift", "mask"], "per byte (a >> shift) & mask; 0 < mask < 2^(8 − shift)"),
   vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
-  vlookup: pure(
-    ["vu8", "vu8"],
-    "vu8",
-    [],
-    "per byte table[index & 15] of a vtableload table; index below 16",
-  ),
+  vlookup: pure(["vu8"], "vu8", ["table"], "per byte table[a], of at most 16 bytes; a below their number"),
   vbyteof: pure(
     ["vu8"],
     "vi32",
@@ -231,7 +220,7 @@ export function resultBits(
     case "vu8mean":
       return Math.max(operandBits[0] ?? 8, operandBits[1] ?? 8);
     case "vlookup":
-      return operandBits[0] ?? 8;
+      return 32 - Math.clz32(Math.max(...(attributes.table as readonly number[])));
     case "vu8load":
     case "vbytes":
       return attributes.bits as number;

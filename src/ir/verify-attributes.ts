@@ -36,6 +36,14 @@ const RULES: Readonly<Record<string, { readonly holds: Rule; readonly expected: 
   },
   count: { holds: integer(0, 31), expected: "0 … 31" },
   index: { holds: integer(0, 3), expected: "0 … 3" },
+  table: {
+    holds: (value, all, target, op) =>
+      typeof value === "object" &&
+      value.length > 0 &&
+      value.length <= 16 &&
+      value.every((entry) => integer(0, 255)(entry, all, target, op)),
+    expected: "at most 16 bytes",
+  },
   lanes: {
     holds: (value, all, target, op) =>
       typeof value === "object" &&

@@ -1,4 +1,4 @@
-import { floatLiteral, hexByte } from "./c-literal.ts";
+import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
 import type { Isa } from "./isa.ts";
 
 /**
@@ -90,7 +90,6 @@ export const avx2: Isa = {
     vu16storelanes: "store_lanes_u16(@, $1)",
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
     vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
-    vtableload: "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@)))",
     vbroadcast4: "_mm256_set1_epi32(load_i32(@))",
     vigather: "_mm256_i32gather_epi32((const int *)($0), $1, 1)",
     vfadd: "_mm256_add_ps($0, $1)",
@@ -127,7 +126,8 @@ export const avx2: Isa = {
       return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte(number("mask"))}))`;
     },
     vu8mean: "_mm256_avg_epu8($0, $1)",
-    vlookup: "_mm256_shuffle_epi8($0, $1)",
+    vlookup: ({ attributes }) =>
+      `_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
       const index = number("index");
       if (index === 3) return "_mm256_srli_epi32($0, 24)";

@@ -1,5 +1,5 @@
 import type { Isa, RowInput, VectorType } from "./isa.ts";
-import { f32Text, hex, splat } from "./wasm-literal.ts";
+import { f32Text, hex, splat, tableConstant } from "./wasm-literal.ts";
 
 /**
  * Rows are flat WebAssembly text: every operand is itself text that pushes a value. `@` is the offset immediate of a
@@ -183,7 +183,6 @@ export const wasmSimd128: Isa = {
     vu16storelanes: "$0 $1 #low_words i8x16.swizzle v128.store64_lane offset=@ 0",
     vu8load: "$0 v128.load offset=@",
     vu8store: "$0 $1 v128.store offset=@",
-    vtableload: "$0 v128.load offset=@",
     vbroadcast4: "$0 v128.load32_splat offset=@",
     vigather: gather,
     vfadd: "$0 $1 f32x4.add",
@@ -215,7 +214,7 @@ export const wasmSimd128: Isa = {
     vfpermute: permute,
     vfield: field,
     vu8mean: "$0 $1 i8x16.avgr_u",
-    vlookup: "$0 $1 i8x16.swizzle",
+    vlookup: ({ attributes }) => `${tableConstant(attributes.table)} $0 i8x16.swizzle`,
     vbyteof: byteOf,
     vbytes: "$0",
     vfsum: reduction("f32x4.add", "f32x4", "f32.add"),

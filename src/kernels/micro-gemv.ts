@@ -1,7 +1,7 @@
 import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { type Quad, quads, slotBits } from "../quant/chunks.ts";
-import type { QuantizedFormat } from "../quant/formats.ts";
+import { type QuantizedFormat, valueBits } from "../quant/formats.ts";
 import { type Packing, wordOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import { type Cursor, prefetch } from "./work.ts";
@@ -44,13 +44,16 @@ export function inputOrder({ codeBits }: Packing): number[] {
     .map(({ input }) => input);
 }
 
+/** The values of a chunk for row vector u, four inputs a register, by their first input. */
+export type CodesOf = (input: number) => Value<"vu8">;
+
 /**
- * The codes of a chunk for row vector u, four inputs a register, by their first input; in the order of `inputOrder`. A
+ * The values of a chunk for row vector u, by their first input; asked for in the order of `inputOrder`. A
  * word is loaded when its first code is asked for; what will be read in the time that memory takes is asked for with it,
  * if it comes from there.
  */
-export function chunkCodes(weights: Weights, codes: Cursor, u: number): (input: number) => Value<"vu8"> {
-  const { b, pack } = weights;
+export function chunkCodes(weights: Weights, codes: Cursor, u: number): CodesOf {
+  const { b, format, pack } = weights;
   const bits = pack.codeBits;
   const mask = 2 ** bits - 1;
   const layout = quads(bits);
@@ -71,13 +74,16 @@ export function chunkCodes(weights: Weights, codes: Cursor, u: number): (input: 
     const spare = quad.spare - bits;
     return b.op.vfield(spread[spare] as Value<"vu8">, { shift: quad.slot + spare, mask });
   };
-  return (input) => b.named(`q${u}_k${input}`, code(layout[input / 4] as Quad));
+  const { table } = format;
+  const value = (quad: Quad) =>
+    table !== undefined && pack.stored ? b.op.vlookup(code(quad), { table }) : code(quad);
+  return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
 }
 
 function loadWord({ b, format, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
   const inChunk = wordOffset(pack, word, u);
   const offset = codes.offset + inChunk;
-  const bits = pack.stored ? 8 : format.bits;
+  const bits = pack.stored ? 8 : valueBits(format);
   const value = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits }));
   if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, inChunk, 4 * pack.lanes);
   return value;
@@ -105,39 +111,4 @@ function gatherSpread(
         : b.op.vu8mean(b.op.vfield(word, { shift: 0, mask }), before[k] as Value<"vu8">);
     return b.named(`s${u}`, moved);
   });
-}
-
-/** The scales of row vector u of a record. */
-export function scales({ b, pack }: Weights, record: Cursor, u: number): Value<"vf32"> {
-  return headerFloats(b, pack, record, 0, u);
-}
-
-/** The minima of row vector u. */
-export function minima({ b, pack }: Weights, record: Cursor, u: number): Value<"vf32"> {
-  return headerFloats(b, pack, record, pack.zeroAt, u);
-}
-
-/** The zero points of row vector u, less `offset`. */
-export function zeroPoints(w: Weights, record: Cursor, u: number, offset: number): Value<"vf32"> {
-  const { b, pack } = w;
-  if (!pack.stored) {
-    const zeros = headerFloats(b, pack, record, pack.zeroAt, u);
-    return offset === 0 ? zeros : b.op.vfsub(zeros, b.op.vfconst({ value: offset }));
-  }
-  const codes = b.op.vu8loadlanes(record.pointer, { offset: record.offset + pack.zeroAt + u * pack.lanes });
-  return b.op.vitof(offset === 0 ? codes : b.op.visub(codes, b.op.viconst({ value: offset })));
-}
-
-/** Row vector u of the floats at `offset` in a record's header: f16 as stored, f32 as expanded. */
-function headerFloats(
-  b: KernelBuilder,
-  { stored, lanes }: Packing,
-  record: Cursor,
-  offset: number,
-  u: number,
-): Value<"vf32"> {
-  const at = record.offset + offset;
-  return stored
-    ? b.op.vhload(record.pointer, { offset: at + 2 * u * lanes })
-    : b.op.vfload(record.pointer, { offset: at + 4 * u * lanes });
 }

@@ -36,13 +36,17 @@ export function prepare(layout: ActivationLayout, target: Target): Kernel {
   ]);
 }
 
-/** The inputs of a unit, padded to whole chunks: `full` for all units but a ragged last one. */
+/** Inputs padded to whole chunks, or as they are where rows are whole chunks and have units that divide them. */
+function padded(size: number, cols: number): number {
+  return cols % CHUNK === 0 && CHUNK % size === 0 ? size : Math.ceil(size / CHUNK) * CHUNK;
+}
+
+/** The inputs of a unit, padded: `size` for all units but a ragged last one. */
 function unitLength(b: KernelBuilder, unit: Value<"i32">, size: number, cols: number): Value<"i32"> {
-  const padded = (n: number) => Math.ceil(n / CHUNK) * CHUNK;
   const count = Math.ceil(cols / size);
   const ragged = cols - (count - 1) * size;
-  if (padded(ragged) === padded(size)) return b.i(padded(size));
-  return b.op.iselect(b.op.ieq(unit, b.i(count - 1)), b.i(padded(ragged)), b.i(padded(size)));
+  if (padded(ragged, cols) === padded(size, cols)) return b.i(padded(size, cols));
+  return b.op.iselect(b.op.ieq(unit, b.i(count - 1)), b.i(padded(ragged, cols)), b.i(padded(size, cols)));
 }
 
 function quantizeBlock(
@@ -68,8 +72,8 @@ function quantizeBlock(
   const factor = b.named("factor", op.vfsplat(int8Factor(b, amax)));
   const perBlock = Math.ceil(layout.block / layout.segment);
   const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
-  // Whole chunks of each segment: the padding of the last one is zero and adds nothing.
-  const segment = Math.ceil(layout.segment / CHUNK) * CHUNK;
+  // The padding of the last segment is zero and adds nothing.
+  const segment = padded(layout.segment, layout.cols);
   b.loop("from", 0, length, segment, (from) => {
     const to = op.imin(op.iadd(from, b.i(segment)), length);
     const sum = b.variable("sum", op.viconst({ value: 0 }));

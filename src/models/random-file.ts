@@ -2,7 +2,8 @@ import { assert } from "../base/assert.ts";
 import type { ModelFile, StoredTensor } from "../files/gguf.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
-import { formatNamed, rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
+import { formatNamed } from "../quant/formats.ts";
 import type { RandomModel, RandomTensor } from "./random-llama.ts";
 
 /** A random model as if it were a file, in formats that files may lack. */

@@ -2,6 +2,7 @@ import { UsageError } from "../base/errors.ts";
 import { Rng } from "../base/rng.ts";
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
+import { blockOf } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { LEAST_VOCABULARY, randomVocabulary } from "./random-vocabulary.ts";
 import { randomMatrixBytes, type WeightSource } from "./random-weights.ts";
@@ -122,10 +123,29 @@ const SWIGLU_RMS = 0.596;
  */
 export function randomLlama<F extends string = GgmlType>(options: RandomLlama<F>): RandomModel<F | "F32"> {
   checkShape(options);
+  checkBlocks(options);
   return {
     metadata: new Map([...shapeMetadata(options), ...randomVocabulary(options.vocabularySize)]),
     tensors: tensorsOf(options),
   };
+}
+
+/** Throws `UsageError` where rows are not whole blocks of a format that has only such rows. */
+function checkBlocks({ hiddenSize, intermediateSize, format, outputFormat }: RandomLlama<string>): void {
+  const of = (name: string, cols: number) => {
+    const known = formatNamed(name);
+    if (known.kind === "float") return;
+    const { weights, chunkBytes } = blockOf(known, cols);
+    if (chunkBytes === undefined && cols % weights !== 0) {
+      throw new UsageError(
+        `rows of ${cols} weights are not whole blocks of ${weights}, which ${known.name} has`,
+      );
+    }
+  };
+  const formatOf = (matrix: LlamaMatrix) => (typeof format === "string" ? format : format(matrix, 0));
+  of(formatOf("q"), hiddenSize);
+  of(formatOf("down"), intermediateSize);
+  of(outputFormat ?? formatOf("output"), hiddenSize);
 }
 
 function checkShape(shape: RandomLlama<string>): void {

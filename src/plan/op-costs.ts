@@ -40,7 +40,6 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vfload":
     case "viload":
     case "vu8load":
-    case "vtableload":
     case "fload":
       return load();
     case "vbroadcast4":

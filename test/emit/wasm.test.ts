@@ -198,7 +198,11 @@ test("f32Text gives the shortest decimal that rounds to the value", () => {
 });
 
 test("no row reads an operand after it has used a scratch local", () => {
-  const input: RowInput = { attributes: { lanes: [0, 1, 2, 3] }, number: () => 1, lanes: isa.lanes };
+  const input: RowInput = {
+    attributes: { lanes: [0, 1, 2, 3], table: [0, 1] },
+    number: () => 1,
+    lanes: isa.lanes,
+  };
   for (const [name, row] of Object.entries(isa.rows)) {
     const text = typeof row === "string" ? row : row(input);
     expect(text.split("%").slice(1).join(""), name).not.toMatch(/\$\d/);

@@ -54,15 +54,14 @@ function lookupCase(target: Target): OpCase {
   const d = new Draft(target, "vlookup", "vlookup");
   const { b } = d;
   const size = 4 * target.lanes;
-  const entries = Uint8Array.from({ length: 16 }, (_, i) => 255 - 15 * i);
+  const table = Array.from({ length: 16 }, (_, i) => 255 - 15 * i);
   const indexes = Uint8Array.from({ length: 8 * size }, (_, i) => (i < 16 ? i : (i * 11 + (i >> 4)) & 15));
-  const table = b.op.vtableload(d.input("table", entries, { misaligned: 1 }), { offset: 0 });
   const input = d.input("x", indexes);
   const out = d.output(8 * size);
   b.loop("i", 0, 8, 1, (i) => {
     const at = { stride: size, offset: 0 };
     const index = b.op.vu8load(b.op.addr(input, i, at), { offset: 0, bits: 4 });
-    b.op.vu8store(b.op.addr(out, i, at), b.op.vlookup(table, index), { offset: 0 });
+    b.op.vu8store(b.op.addr(out, i, at), b.op.vlookup(index, { table }), { offset: 0 });
   });
   return d.finish();
 }

@@ -207,15 +207,16 @@ describe("ranges of codes", () => {
       expect(() => verify(b.build("nested", []))).toThrow("opened in another block");
     });
   });
-  test("vlookup takes a table and 4 bits", () => {
-    const lookup = (bits: number, table: boolean) =>
-      check((b, p) => {
-        const codes = b.op.vu8load(p, { offset: 0, bits });
-        b.op.vlookup(table ? b.op.vtableload(p, at) : codes, codes);
-      });
-    lookup(4, true)();
-    expect(lookup(5, true)).toThrow("the index may be 16 or more");
-    expect(lookup(4, false)).toThrow("operand 0 is not a table of vtableload");
+  test("vlookup takes a table that has all that the codes may be", () => {
+    const lookup = (bits: number, table: readonly number[]) =>
+      check((b, p) => b.op.vlookup(b.op.vu8load(p, { offset: 0, bits }), { table }));
+    const bytes = Array.from({ length: 16 }, (_, i) => i);
+    lookup(4, bytes)();
+    lookup(1, [3, 255])();
+    expect(lookup(5, bytes)).toThrow("the index may be 16 or more");
+    expect(lookup(4, bytes.slice(1))).toThrow("the index may be 15 or more");
+    expect(lookup(1, [0, 256])).toThrow("attribute table is [0,256], must be at most 16 bytes");
+    expect(lookup(4, [...bytes, 16])).toThrow("must be at most 16 bytes");
   });
   test("constant operands", () => {
     expect(check((b) => b.op.ishl(b.i(1), b.i(32)))).toThrow("operand 1 is 32");

@@ -2,7 +2,8 @@ import { describe, expect, test } from "vitest";
 import { modelSpec } from "../../src/models/index.ts";
 import { randomFile } from "../../src/models/random-file.ts";
 import { randomLlama } from "../../src/models/random-llama.ts";
-import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
 import { dequantizeRows } from "../../src/quant/reference.ts";
 
 /** Matrices of 4 MiB, so that rows repeat. */

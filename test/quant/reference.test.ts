@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
 import { Rng } from "../../src/base/rng.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
 import {
   CHUNK,
   chunkCount,
@@ -9,9 +10,7 @@ import {
   formatNamed,
   groupSize,
   type QuantizedFormat,
-  rowBytes,
 } from "../../src/quant/formats.ts";
-import { quantizeRows } from "../../src/quant/quantizers.ts";
 import {
   dequantizeRows,
   projectReference,
@@ -19,6 +18,7 @@ import {
   segmentSize,
   unpackRow,
 } from "../../src/quant/reference.ts";
+import { randomMatrix, wholeBlocks } from "../kernels/matrices.ts";
 
 const formats = [...FORMATS.values()];
 const quantized = formats.filter((f): f is QuantizedFormat => f.kind === "quantized");
@@ -167,9 +167,9 @@ describe("projectReference", () => {
   const tokens = 2;
 
   it.each(formats)("$name with f32 activations is the product with the dequantized weights", (format) => {
-    const cols = 172;
+    const cols = wholeBlocks(format, 172);
     const rng = new Rng(1);
-    const source = quantizeRows(format, normals(rng, rows * cols), rows, cols);
+    const source = randomMatrix(format, rows, cols, rng);
     const x = normals(rng, tokens * cols);
     const weights = dequantizeRows(format, source, rows, cols);
     const { result, segmentSums } = projectReference(format, source, rows, cols, x, { kind: "f32" });
@@ -183,10 +183,10 @@ describe("projectReference", () => {
   });
 
   it.each(quantized)("$name with int8 activations sums what the codes stand for", (format) => {
-    for (const cols of [7, 33, 172, 256]) {
+    for (const cols of [7, 33, 172, 256].map((wanted) => wholeBlocks(format, wanted))) {
       for (const block of [32, 64, 128, "row"] as const) {
         const rng = new Rng(cols);
-        const source = quantizeRows(format, normals(rng, rows * cols), rows, cols);
+        const source = randomMatrix(format, rows, cols, rng);
         const x = normals(rng, tokens * cols);
         const found = projectReference(format, source, rows, cols, x, { kind: "int8", block });
         const expected = projectByWeights(format, source, cols, x, block);
