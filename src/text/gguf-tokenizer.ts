@@ -4,7 +4,7 @@ import { type AddedToken, AddedTokens } from "./added-tokens.ts";
 import { BpeEncoder } from "./bpe-encoder.ts";
 import { BpeMerges } from "./bpe-merges.ts";
 import { BpeTokenizer, type SpacePrefix } from "./bpe-tokenizer.ts";
-import { isEndToken } from "./end-tokens.ts";
+import { namedEndTokens } from "./end-tokens.ts";
 import {
   readMerges,
   readScores,
@@ -111,7 +111,7 @@ function assemble(
     eosId,
     readTokenId(metadata, "eot", size),
     readTokenId(metadata, "eom", size),
-    ...[...vocabulary.idsOf("control")].filter((id) => isEndToken(texts[id] as string, "control")),
+    ...namedEndTokens(vocabulary),
   ];
   const addsBos = metadata.boolOr(ADD_BOS, undefined);
   if (addsBos && bosId === undefined) throw metadata.error(ADD_BOS, "is true, but there is no bos_token_id");

@@ -3,7 +3,7 @@ import { AddedTokens } from "./added-tokens.ts";
 import { BpeEncoder } from "./bpe-encoder.ts";
 import { BpeMerges } from "./bpe-merges.ts";
 import { BpeTokenizer, type SpacePrefix } from "./bpe-tokenizer.ts";
-import { isEndToken } from "./end-tokens.ts";
+import { namedEndTokens } from "./end-tokens.ts";
 import { flatten, type PreTokenizerParts, readPreTokenizer } from "./hf-pre-tokenizer.ts";
 import { type HfVocabulary, readHfVocabulary } from "./hf-vocabulary.ts";
 import { JsonView } from "./json-view.ts";
@@ -108,13 +108,12 @@ function readEnds(
   const bosId =
     namedToken(config, "bos_token", idOf) ?? (fromTemplate === undefined ? undefined : idOf(fromTemplate));
   const eosId = namedToken(config, "eos_token", idOf);
-  const { texts, size } = vocabulary;
-  const named = [...vocabulary.idsOf("control")].filter((id) => isEndToken(texts[id] as string, "control"));
+  const { size } = vocabulary;
   for (const id of more) {
     if (Number.isInteger(id) && id >= 0 && id < size) continue;
     throw new FileFormatError(config.file, "eos_token_id", `holds ${id}, but there are ${size} tokens`);
   }
-  const eosIds = new Set([...(eosId === undefined ? [] : [eosId]), ...named, ...more]);
+  const eosIds = new Set([...(eosId === undefined ? [] : [eosId]), ...namedEndTokens(vocabulary), ...more]);
   const addsBos = (config.bool("add_bos_token") ?? fromTemplate !== undefined) && bosId !== undefined;
   return { bosId, eosId, eosIds, addsBos };
 }

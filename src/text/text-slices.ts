@@ -12,7 +12,8 @@ const WHITE_SPACE = /[\s\u0085]/;
  *
  * A slice ends between a character that is no space and a space. Merges cannot cross that place if no piece holds
  * the two side by side, which is looked up in the vocabulary. Pre-tokenizers divide the rest as before: in their
- * patterns a space only starts a match, or follows other white space, and they look one character ahead at most.
+ * patterns a space starts a match or follows other white space, and they look one character ahead at most. (Where
+ * a pattern has spaces within a match, pieces have them too, after the same characters.)
  */
 export class TextSlices {
   private readonly space: string;
