@@ -201,11 +201,15 @@ const BY_NAME = new Map<string, PreTokenizer>(
   FAMILIES.flatMap((family) => family.names.split(" ").map((name) => [name, family] as const)),
 );
 
+/** Names that mean: no division into words, and merges of characters instead of bytes. */
+const OF_CHARACTERS: ReadonlySet<string> = new Set(["gemma4", "granite-embed-multi-311m", "sarvam-moe"]);
+
 /** What `tokenizer.ggml.pre` means. Throws `UnsupportedError`, which lists the known names. */
-export function preTokenizerOf(name: string, file: string): PreTokenizer {
+export function preTokenizerOf(name: string, file: string): PreTokenizer | "characters" {
+  if (OF_CHARACTERS.has(name)) return "characters";
   const found = BY_NAME.get(name);
   if (found !== undefined) return found;
-  const known = [...BY_NAME.keys()].sort().join(", ");
+  const known = [...BY_NAME.keys(), ...OF_CHARACTERS].sort().join(", ");
   throw new UnsupportedError(
     `${file}: tokenizer.ggml.pre is ${quoted(name)}, which this version does not have. Known: ${known}`,
   );
@@ -214,9 +218,4 @@ export function preTokenizerOf(name: string, file: string): PreTokenizer {
 /** A step of a `pre_tokenizer` that divides text into matches and what lies between. */
 export function isolate(pattern: string): JsonObject {
   return { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
-}
-
-/** As the `pre_tokenizer` of a `tokenizer.json`. */
-export function preTokenizerJson({ patterns }: PreTokenizer): JsonObject {
-  return { type: "Sequence", pretokenizers: patterns.map(isolate) };
 }

@@ -206,7 +206,7 @@ describe("what cannot be done is said", () => {
   };
 
   test.each<[string, unknown]>([
-    ["model.type", "Unigram"],
+    ["model.type", "WordLevel"],
     ["model.end_of_word_suffix", "</w>"],
     ["pre_tokenizer", { type: "Whitespace" }],
     ["pre_tokenizer", { type: "Split", pattern: { String: "x" }, behavior: "MergedWithNext" }],

@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UnsupportedError, UsageError } from "../../src/base/errors.ts";
-import { preTokenizerJson, preTokenizerOf } from "../../src/text/pre-tokenizers.ts";
+import { isolate, preTokenizerOf } from "../../src/text/pre-tokenizers.ts";
 import { TextSlices } from "../../src/text/text-slices.ts";
 import { TextSplitter } from "../../src/text/text-splitter.ts";
 import { Vocabulary } from "../../src/text/vocabulary.ts";
 
-const splitter = (name: string) =>
-  new TextSplitter(null, preTokenizerJson(preTokenizerOf(name, "test.gguf")));
+function splitter(name: string): TextSplitter {
+  const pre = preTokenizerOf(name, "test.gguf");
+  return new TextSplitter([], pre === "characters" ? [] : pre.patterns.map(isolate));
+}
 
 /** Where each part of a divided text ends. */
 function ends(parts: readonly string[]): number[] {
