@@ -59,7 +59,7 @@ function sentencePieceBpe(metadata: TokenizerMetadata): GgufTokenizerModel {
     unknownId: readTokenId(metadata, "unknown", size, 0),
     fuseUnknown: false,
   });
-  const splitter = new TextSplitter([MARK_SPACES], wordSplitters(texts, kinds));
+  const splitter = new TextSplitter(readNormalizers(metadata), wordSplitters(texts, kinds));
   return {
     vocabulary,
     encoder: new Encoder(splitter, new BpeSegmenter(merges)),
@@ -113,27 +113,32 @@ function mergedCharacters(metadata: TokenizerMetadata): GgufTokenizerModel {
 function unigram(metadata: TokenizerMetadata): GgufTokenizerModel {
   const vocabulary = readVocabulary(metadata, "spaces");
   const { texts, kinds, size } = vocabulary;
-  const mergesSpaces = metadata.boolOr("tokenizer.ggml.remove_extra_whitespaces", false);
   const segmenter = new Unigram({
     pieces: vocabulary.idsByText(NORMAL),
     scores: readScores(metadata, size),
     unknownId: readTokenId(metadata, "unknown", size, 2),
     bytes: new ByteFallback(vocabulary.idsByText(["byte"])),
   });
-  const normalizers: Normalizer[] = [
-    ...readCharsmap(metadata),
-    ...(mergesSpaces ? [(text: string) => text.replace(/^ +| +$/g, "").replace(/ +/g, " ")] : []),
-    MARK_SPACES,
-  ];
-  const prefixed = mergesSpaces || metadata.boolOr("tokenizer.ggml.add_space_prefix", false);
+  const splitter = new TextSplitter(readNormalizers(metadata), wordSplitters(texts, kinds));
+  const prefixed = mergesSpaces(metadata) || metadata.boolOr("tokenizer.ggml.add_space_prefix", false);
   return {
     vocabulary,
-    encoder: new Encoder(new TextSplitter(normalizers, wordSplitters(texts, kinds)), segmenter),
+    encoder: new Encoder(splitter, segmenter),
     prefix: prefixed ? { text: SPACE_MARK, ...EVERY_SECTION } : undefined,
     eosId: 1,
     addsBos: false,
     addsEos: true,
   };
+}
+
+function mergesSpaces(metadata: TokenizerMetadata): boolean {
+  return metadata.boolOr("tokenizer.ggml.remove_extra_whitespaces", false);
+}
+
+/** SentencePiece's: a table of replacements, one space for several, marks for spaces. */
+function readNormalizers(metadata: TokenizerMetadata): Normalizer[] {
+  const merge = (text: string) => text.replace(/ +/g, " ").replace(/^ | $/g, "");
+  return [...readCharsmap(metadata), ...(mergesSpaces(metadata) ? [merge] : []), MARK_SPACES];
 }
 
 function readCharsmap(metadata: TokenizerMetadata): Normalizer[] {

@@ -17,8 +17,10 @@ const ADD_EOS = "tokenizer.ggml.add_eos_token";
  * (byte-level BPE), `gemma4` (BPE of characters), `t5` (SentencePiece unigram) and `bert` (WordPiece).
  *
  * Throws `FileFormatError`, which names the key, and `UnsupportedError` for another model or pre-tokenizer.
+ *
+ * @param eosIds more ids that end a generation
  */
-export function tokenizerFromGguf(metadata: TokenizerMetadata): Tokenizer {
+export function tokenizerFromGguf(metadata: TokenizerMetadata, eosIds: readonly number[] = []): Tokenizer {
   const name = metadata.string(MODEL);
   const read = Object.hasOwn(GGUF_MODELS, name) ? GGUF_MODELS[name] : undefined;
   if (read === undefined) {
@@ -27,10 +29,14 @@ export function tokenizerFromGguf(metadata: TokenizerMetadata): Tokenizer {
       `${metadata.file}: ${MODEL} is ${quoted(name)}, which this version does not have. Known: ${known}`,
     );
   }
-  return assemble(metadata, read(metadata));
+  return assemble(metadata, read(metadata), eosIds);
 }
 
-function assemble(metadata: TokenizerMetadata, model: GgufTokenizerModel): Tokenizer {
+function assemble(
+  metadata: TokenizerMetadata,
+  model: GgufTokenizerModel,
+  eosIds: readonly number[],
+): Tokenizer {
   const { vocabulary, encoder, prefix } = model;
   const { size } = vocabulary;
   const bosId = readTokenId(metadata, "bos", size, model.bosId);
@@ -40,6 +46,7 @@ function assemble(metadata: TokenizerMetadata, model: GgufTokenizerModel): Token
     readTokenId(metadata, "eot", size),
     readTokenId(metadata, "eom", size),
     ...namedEndTokens(vocabulary),
+    ...eosIds,
   ];
   const addsBos = metadata.boolOr(ADD_BOS, undefined);
   if (addsBos && bosId === undefined) throw metadata.error(ADD_BOS, "is true, but there is no bos_token_id");

@@ -68,10 +68,7 @@ function readStep(step: JsonView): Partial<PreTokenizerParts> {
       return readMetaspace(step);
     case "WhitespaceSplit":
       return {
-        normalizers: [
-          (text) =>
-            text.replace(/^\p{White_Space}+|\p{White_Space}+$/gu, "").replace(/\p{White_Space}+/gu, " "),
-        ],
+        normalizers: [(text) => text.replace(/\p{White_Space}+/gu, " ").replace(/^ | $/g, "")],
         splits: [step.json],
       };
     case "BertPreTokenizer":

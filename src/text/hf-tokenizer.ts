@@ -2,12 +2,14 @@ import { FileFormatError, UnsupportedError } from "../base/errors.ts";
 import { AddedTokens } from "./added-tokens.ts";
 import { Encoder } from "./encoder.ts";
 import { namedEndTokens } from "./end-tokens.ts";
+import { nameOf, tokenizerJsonOfGpt2 } from "./hf-legacy.ts";
 import { readSegmenter } from "./hf-model.ts";
 import { readNormalizer } from "./hf-normalizers.ts";
 import { flatten, type PreTokenizerParts, readPreTokenizer } from "./hf-pre-tokenizer.ts";
 import { type HfVocabulary, hfModelType, readHfVocabulary } from "./hf-vocabulary.ts";
 import { JsonView } from "./json-view.ts";
 import { PieceTokenizer, type SpacePrefix } from "./piece-tokenizer.ts";
+import { tokenizerFromSentencePiece } from "./sentencepiece-tokenizer.ts";
 import { wordSplitters } from "./spm.ts";
 import { TextSplitter } from "./text-splitter.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -16,8 +18,12 @@ import { SPACE_MARK, type Spelling } from "./vocabulary.ts";
 export interface HuggingFaceTokenizerFiles {
   /** What errors call the folder. */
   readonly folder: string;
-  /** The parsed `tokenizer.json`. */
+  /** The parsed `tokenizer.json`; `undefined` where there is none. Then one of the next two is needed. */
   readonly tokenizer: unknown;
+  /** The parsed `vocab.json` and the text of `merges.txt`, as GPT-2 has them. */
+  readonly gpt2?: { readonly vocab: unknown; readonly merges: string } | undefined;
+  /** The bytes of `tokenizer.model`, a SentencePiece model. */
+  readonly sentencePiece?: Uint8Array | undefined;
   /** The parsed `tokenizer_config.json`; `undefined` where there is none. */
   readonly config: unknown;
   /** More ids that end a generation (`eos_token_id` of `generation_config.json`). */
@@ -31,8 +37,31 @@ export interface HuggingFaceTokenizerFiles {
  * Throws `FileFormatError`, which names the field, and `UnsupportedError` for other models and components.
  */
 export function tokenizerFromHuggingFace(files: HuggingFaceTokenizerFiles): Tokenizer {
-  const root = new JsonView(`${files.folder}/tokenizer.json`, files.tokenizer);
-  const config = new JsonView(`${files.folder}/tokenizer_config.json`, files.config ?? {});
+  const { folder, tokenizer, gpt2, sentencePiece } = files;
+  const config = new JsonView(`${folder}/tokenizer_config.json`, files.config ?? {});
+  if (tokenizer !== undefined) {
+    return tokenizerFromJson(new JsonView(`${folder}/tokenizer.json`, tokenizer), config, files.eosIds);
+  }
+  if (gpt2 !== undefined) {
+    const vocab = new JsonView(`${folder}/vocab.json`, gpt2.vocab);
+    const json = tokenizerJsonOfGpt2(vocab, gpt2.merges, config);
+    return tokenizerFromJson(new JsonView(vocab.file, json), config, files.eosIds);
+  }
+  if (sentencePiece !== undefined) {
+    return tokenizerFromSentencePiece(`${folder}/tokenizer.model`, sentencePiece, config, files.eosIds);
+  }
+  throw new FileFormatError(
+    folder,
+    "tokenizer.json",
+    "is missing, and there is neither vocab.json with merges.txt nor tokenizer.model",
+  );
+}
+
+function tokenizerFromJson(
+  root: JsonView,
+  config: JsonView,
+  eosIds: readonly number[] | undefined,
+): Tokenizer {
   const model = root.object("model");
   if (model === undefined) throw root.error("model", "is missing");
   const parts = readPreTokenizer(root.object("pre_tokenizer"));
@@ -47,7 +76,7 @@ export function tokenizerFromHuggingFace(files: HuggingFaceTokenizerFiles): Toke
     encoder: new Encoder(splitter, readSegmenter(model, found)),
     addedTokens: new AddedTokens(found.addedTokens),
     prefix: prepends || words ? unspelled : parts.prefix,
-    ...readEnds(root, config, found, files.eosIds ?? []),
+    ...readEnds(root, config, found, eosIds ?? []),
   });
 }
 
@@ -137,8 +166,7 @@ function namedToken(
   key: string,
   idOf: (content: string) => number | undefined,
 ): number | undefined {
-  const value = config.get(key);
-  const name = typeof value === "object" ? config.object(key)?.string("content") : config.string(key);
+  const name = nameOf(config, key);
   if (name === undefined) return undefined;
   const id = idOf(name);
   if (id === undefined) throw config.error(key, "names a token that tokenizer.json does not have");

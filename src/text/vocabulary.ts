@@ -57,8 +57,11 @@ export class Vocabulary {
     const kind = this.kind(id);
     const text = this.texts[id] ?? "";
     if (kind === "byte") return Uint8Array.of(byteOfPiece(text) ?? 0);
-    if (kind !== "normal") return utf8.encode(text);
-    return this.spelling === "bytes" ? bytesOfSpelling(text) : utf8.encode(text.replaceAll(SPACE_MARK, " "));
+    const { spelling } = this;
+    if (kind === "normal" && spelling === "bytes") return bytesOfSpelling(text);
+    // Gemma's author added runs of spaces, so spelled.
+    const marked = kind === "normal" || (kind === "user" && spelling === "spaces");
+    return utf8.encode(marked ? text.replaceAll(SPACE_MARK, " ") : text);
   }
 
   /** Text → id, of the pieces of some kinds. */
