@@ -27,6 +27,9 @@ export interface PieceTokenizerParts {
   readonly addsEos: boolean;
 }
 
+/** Half a surrogate pair: no text, and no UTF-8. */
+const LONE_SURROGATE = /\p{Surrogate}/gu;
+
 /** After how long the event loop gets its turn (milliseconds). */
 const BUSY = 8;
 
@@ -108,7 +111,7 @@ export class PieceTokenizer implements Tokenizer {
     if (options.addBos ?? this.addsBos) yield [required(this.bosId, "addBos")];
     let first = true;
     const parseSpecial = options.parseSpecial ?? false;
-    for (const section of addedTokens.split(text, parseSpecial)) {
+    for (const section of addedTokens.split(text.replace(LONE_SURROGATE, "\ufffd"), parseSpecial)) {
       if (section.token !== undefined) {
         yield [section.token];
       } else {

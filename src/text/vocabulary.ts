@@ -64,11 +64,11 @@ export class Vocabulary {
     return utf8.encode(marked ? text.replaceAll(SPACE_MARK, " ") : text);
   }
 
-  /** Text → id, of the pieces of some kinds. */
+  /** Text → id, of the pieces of some kinds; the first of equal texts. */
   idsByText(kinds: readonly PieceKind[]): Map<string, number> {
     const ids = new Map<string, number>();
     for (const [id, text] of this.texts.entries()) {
-      if (kinds.includes(this.kinds[id] as PieceKind)) ids.set(text, id);
+      if (kinds.includes(this.kinds[id] as PieceKind) && !ids.has(text)) ids.set(text, id);
     }
     return ids;
   }
