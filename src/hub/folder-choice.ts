@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RepositoryError } from "../base/errors.ts";
+import { quoted } from "./file-name.ts";
 
 /** What a folder in the hub's own form has beside weights, as far as a text model needs it. */
 const BESIDE_WEIGHTS =
@@ -32,7 +33,7 @@ export async function chooseFolder(
     throw new RepositoryError(repository, "missing", `${index} is no index of weights`);
   const lost = shards.find((name) => !weights.includes(name));
   if (lost !== undefined)
-    throw new RepositoryError(repository, "missing", `has no ${lost}, which ${index} names`);
+    throw new RepositoryError(repository, "missing", `has no ${quoted(lost)}, which ${index} names`);
   return [...beside, index, ...shards];
 }
 

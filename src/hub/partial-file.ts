@@ -109,16 +109,14 @@ export class PartialFile {
   async publish(): Promise<void> {
     await this.attempt(() => this.handle.sync());
     await this.close();
-    await this.attempt(async () => {
-      // Whoever thought it abandoned will publish the same bytes.
-      if (!(await renamed(this.path, this.target))) await stat(this.target);
-    });
+    // Where it is gone, somebody thought it abandoned, and will publish the same bytes.
+    await this.attempt(() => renamed(this.path, this.target));
   }
 
   /** Leaves the bytes to whoever wants to go on. */
   async release(): Promise<void> {
     await this.close();
-    await utimes(this.path, new Date(0), new Date(0)).catch(() => {});
+    await utimes(this.path, new Date(), new Date(0)).catch(() => {});
   }
 
   async discard(): Promise<void> {
@@ -140,18 +138,32 @@ export class PartialFile {
   }
 }
 
-/** What there is of a file, the largest part first; and whether anybody may have it. */
-export async function partsOf(target: string): Promise<{ path: string; size: number; free: boolean }[]> {
-  const folder = dirname(target);
-  const names = (await readdir(folder)).filter(
-    (name) => name.startsWith(`${basename(target)}.qigen-`) && name.endsWith(".incomplete"),
-  );
+/** What has arrived of a file. */
+export interface Part {
+  readonly path: string;
+  /** Bytes. */
+  readonly size: number;
+  readonly lastUsed: Date;
+  /** Whether anybody may have it. */
+  readonly free: boolean;
+}
+
+/** What there is of a file, the largest part first. */
+export function partsOf(target: string): Promise<Part[]> {
+  return partsIn(dirname(target), `${basename(target)}.`);
+}
+
+/** What there is in a folder of files whose names begin so. */
+export async function partsIn(folder: string, prefix = ""): Promise<Part[]> {
+  const all = await readdir(folder).catch(() => []);
+  const names = all.filter((name) => name.startsWith(prefix) && /\.qigen-[0-9a-f]+\.incomplete$/.test(name));
   const parts = names.map(async (name) => {
     const path = join(folder, name);
     const status = await stat(path).catch(() => undefined);
     if (status === undefined) return [];
     // A clock that is ahead of this one says nothing about now.
-    return [{ path, size: status.size, free: Math.abs(Date.now() - status.mtimeMs) > LEASE_MS }];
+    const free = Math.abs(Date.now() - status.mtimeMs) > LEASE_MS;
+    return [{ path, size: status.size, lastUsed: status.atime, free }];
   });
   return (await Promise.all(parts)).flat().sort((a, b) => b.size - a.size);
 }

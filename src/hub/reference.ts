@@ -31,17 +31,23 @@ export function isCommit(revision: string): boolean {
   return COMMIT.test(revision);
 }
 
+export function isRepository(name: string): boolean {
+  const parts = name.split("/");
+  return parts.length === 2 && parts.every((part) => NAME.test(part));
+}
+
 /** Throws `UsageError` for anything that is not a reference. */
 export function parseReference(text: string): HubReference {
   const at = text.lastIndexOf("@");
   const [model, revision] = at < 0 ? [text, DEFAULT_REVISION] : [text.slice(0, at), text.slice(at + 1)];
   const [, owner = "", name = "", file, type] = PARTS.exec(model.slice(PREFIX.length)) ?? [];
-  if (!isHubReference(text) || !NAME.test(owner) || !NAME.test(name)) throw wrong(text, "no repository");
+  const repository = `${owner}/${name}`;
+  if (!isHubReference(text) || !isRepository(repository)) throw wrong(text, "no repository");
   if (!REVISION.test(revision) || !isFileName(revision)) throw wrong(text, "no revision after @");
   if (file !== undefined && !(isFileName(file) && /\.gguf$/i.test(file))) throw wrong(text, "no GGUF file");
   if (type !== undefined && !TYPE.test(type)) throw wrong(text, "no type after :");
   return {
-    repository: `${owner}/${name}`,
+    repository,
     revision,
     ...(file === undefined ? {} : { file }),
     ...(type === undefined ? {} : { type }),
