@@ -99,17 +99,12 @@ describe("a model of the hub in place of a file", () => {
 
   test("what goes wrong is one line, and exit code 1", async () => {
     hub.add("org/tiny", { "tiny-Q4_0.gguf": model }, { gatedTo: "hf_right" });
-    const cases: readonly (readonly [string, RegExp])[] = [
-      ["hf:org/tiny", /^qigen: org\/tiny: is gated: log in and accept its terms at .*\n$/m],
-      ["hf:org/absent", /^qigen: org\/absent: does not exist or is private.*\n$/],
-    ];
-    for (const [reference, message] of cases) {
-      const { code, stdout, stderr } = await cli(["run", reference]);
-      expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
-      expect(stderr.split("\n").at(-2)).toMatch(
-        message.source.endsWith("\\n$") ? new RegExp(message.source.slice(0, -3)) : message,
-      );
-    }
+    const gated = await cli(["run", "hf:org/tiny"]);
+    expect(gated).toMatchObject({ code: 1, stdout: "" });
+    expect(gated.stderr).toMatch(/\nqigen: org\/tiny: is gated: log in and accept its terms at .*\n$/);
+    const absent = await cli(["run", "hf:org/absent"]);
+    expect(absent).toMatchObject({ code: 1, stdout: "" });
+    expect(absent.stderr).toMatch(/^qigen: org\/absent: does not exist or is private.*\n$/);
   });
 });
 
@@ -227,7 +222,10 @@ describe("rm", () => {
     );
     expect((await cli(["rm", "hf:org/tiny", "-y"])).code).toBe(0);
     expect(existsSync(repository())).toBe(false);
-    expect(await cli(["rm", "hf:org/tiny", "-y"])).toMatchObject({ code: 1, stderr: /is not in the cache/ });
+    expect(await cli(["rm", "hf:org/tiny", "-y"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/is not in the cache/),
+    });
   });
 
   test("bytes that another revision has stay", async () => {
@@ -246,7 +244,10 @@ describe("rm", () => {
 
   test("asks on a terminal; elsewhere it wants --yes", async () => {
     const refused = await cli(["rm", "hf:org/tiny"]);
-    expect(refused).toMatchObject({ code: 2, stderr: /--yes removes without a question/ });
+    expect(refused).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/--yes removes without a question/),
+    });
     for (const [answer, left] of [
       ["\n", true],
       ["n\n", true],
@@ -281,7 +282,7 @@ describe("rm", () => {
     symlinkSync(outside, repository());
     expect(await cli(["rm", "hf:org/tiny", "-y"])).toMatchObject({
       code: 1,
-      stderr: /leads elsewhere; remove it by hand/,
+      stderr: expect.stringMatching(/leads elsewhere; remove it by hand/),
     });
     expect(existsSync(precious)).toBe(true);
   });

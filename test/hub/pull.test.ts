@@ -167,7 +167,10 @@ describe("what is downloaded", () => {
     hub.seen.length = 0;
     expect(await get(`${REF}@${commit}`)).toMatchObject({ path });
     expect(hub.seen).toEqual([]);
-    await expect(get(`${REF}@v9`)).rejects.toMatchObject({ reason: "missing", message: /no such revision/ });
+    await expect(get(`${REF}@v9`)).rejects.toMatchObject({
+      reason: "missing",
+      message: expect.stringMatching(/no such revision/),
+    });
   });
 
   test("a newer commit keeps the bytes that are the same", async () => {
@@ -509,9 +512,12 @@ describe("access", () => {
 
   test("a private one, with a token from the file, which no other server sees", async () => {
     hub.add("org/tiny", { "model.gguf": MODEL }, { privateTo: "any form of token" });
-    await expect(get()).rejects.toMatchObject({ reason: "denied", message: /does not exist or is private/ });
+    await expect(get()).rejects.toMatchObject({
+      reason: "denied",
+      message: expect.stringMatching(/does not exist or is private/),
+    });
     await expect(get(REF, {}, withToken("hf_wrong"))).rejects.toMatchObject({
-      message: /access token .* is not valid/,
+      message: expect.stringMatching(/access token .* is not valid/),
     });
     mkdirSync(home, { recursive: true });
     writeFileSync(join(home, "token"), "any form of token\n");
