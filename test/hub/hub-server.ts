@@ -27,6 +27,8 @@ interface Seen {
 /** Files of this size and more are large ones, as in Git LFS. */
 const LARGE = 1000;
 const PAGE = 3;
+/** Another name than the hub's: tokens must not go there. */
+const STORAGE = "localhost";
 
 /** The hub's API on one port, and the storage that it sends readers of large files to on another. */
 export class FakeHub {
@@ -42,7 +44,7 @@ export class FakeHub {
 
   static async start(): Promise<FakeHub> {
     const fake = new FakeHub();
-    await Promise.all([fake.hub, fake.storage].map(listening));
+    await Promise.all([listening(fake.hub, "127.0.0.1"), listening(fake.storage, STORAGE)]);
     afterAll(() => fake.stop());
     return fake;
   }
@@ -55,7 +57,7 @@ export class FakeHub {
   }
 
   get endpoint(): string {
-    return addressOf(this.hub);
+    return `http://127.0.0.1:${portOf(this.hub)}`;
   }
 
   add(
@@ -98,7 +100,8 @@ export class FakeHub {
       return;
     }
     const { files, commit } = found;
-    if (kind === "revision") json(response, { _id: "1", id: name, sha: commit, lastModified: "2024-01-01" });
+    if (kind === "revision")
+      json(response, { _id: "1", id: name, sha: commit, lastModified: "2024-01-01T00:00:00.000Z" });
     else if (kind === "tree") this.tree(files, url, response);
     else if (repository.gatedTo !== undefined && repository.gatedTo !== token) {
       refuse(response, token === undefined ? 401 : 403, "GatedRepo", "Access to this model is restricted.");
@@ -150,7 +153,7 @@ export class FakeHub {
     const { size = bytes.length, sha256: etag = sha256(bytes) } = this.lies.get(path) ?? {};
     response.setHeader("X-Linked-ETag", `"${etag}"`);
     response.setHeader("X-Linked-Size", size);
-    const location = `${addressOf(this.storage)}/${Buffer.from(path).toString("hex")}/${sha256(bytes)}`;
+    const location = `http://${STORAGE}:${portOf(this.storage)}/${Buffer.from(path).toString("hex")}/${sha256(bytes)}`;
     response.writeHead(302, { Location: location }).end();
   }
 
@@ -285,10 +288,10 @@ export function sha256(bytes: Uint8Array): string {
   return createHash("sha256").update(bytes).digest("hex");
 }
 
-function listening(server: Server): Promise<void> {
-  return new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+function listening(server: Server, host: string): Promise<void> {
+  return new Promise((resolve) => server.listen(0, host, resolve));
 }
 
-function addressOf(server: Server): string {
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+function portOf(server: Server): number {
+  return (server.address() as AddressInfo).port;
 }
