@@ -3,6 +3,8 @@ import type { BackendKind } from "../engine/backend.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
 import { describeMachine } from "../host/describe-machine.ts";
+import { isHubReference } from "../hub/reference.ts";
+import type { PullProgress } from "../hub/transfer.ts";
 import type { ModelConfig } from "../models/model.ts";
 import {
   type ChatMessage,
@@ -15,7 +17,10 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
 import { type GenerateOptions, type GenerationResult, generateText, type Writer } from "./generation.ts";
 
-export type LoadModelOptions = EngineOptions;
+export interface LoadModelOptions extends EngineOptions {
+  /** Called while a model of the hub is downloaded. */
+  readonly onDownload?: ((progress: PullProgress) => void) | undefined;
+}
 
 export interface EvaluateOptions {
   /** Yield the logits position by position instead of returning them all. */
@@ -186,13 +191,15 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 }
 
 /**
- * Loads a GGUF model: plans, generates and compiles kernels for this machine, packs the weights.
+ * Loads a GGUF model, a file or one of the Hugging Face hub (`hf:owner/name`, see `pull`): plans, generates and compiles kernels for this machine, packs the weights.
  *
  * Throws `FileAccessError` and `FileFormatError` for the file, `UnsupportedError` for a model that this version cannot
- * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal.
+ * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal; what `pull`
+ * throws for a model of the hub.
  */
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
-  const opened = await openModel(path);
+  const local = await localPath(path, options);
+  const opened = await openModel(local);
   try {
     const { metadata } = opened.file;
     const tokenizer = tokenizerFromGguf(metadata);
@@ -203,8 +210,14 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     }
     const template = chatTemplateFromGguf(metadata);
     const engine = await loadEngine(opened, await describeMachine(), options);
-    return new Model(path, tokenizer, engine, template);
+    return new Model(local, tokenizer, engine, template);
   } finally {
     await opened.source.close();
   }
+}
+
+async function localPath(model: string, { onDownload, onNotice, signal }: LoadModelOptions): Promise<string> {
+  if (!isHubReference(model)) return model;
+  const { pull } = await import("../hub/pull.ts");
+  return (await pull(model, { onProgress: onDownload, onNotice, signal })).path;
 }
