@@ -122,7 +122,7 @@ async function load(
   try {
     return await loadEngine(opened, machine, options);
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }
 

@@ -1,16 +1,10 @@
-import { UsageError } from "../base/errors.ts";
+import { FileFormatError, UsageError } from "../base/errors.ts";
 import type { BackendKind } from "../engine/backend.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import type { ModelConfig } from "../models/model.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  chatTemplateFromGguf,
-  requireChatTemplate,
-} from "../text/chat.ts";
-import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
+import { type ChatMessage, type ChatTemplate, requireChatTemplate } from "../text/chat.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
 import { type GenerateOptions, type GenerationResult, generateText, type Writer } from "./generation.ts";
@@ -186,7 +180,7 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 }
 
 /**
- * Loads a GGUF model: plans, generates and compiles kernels for this machine, packs the weights.
+ * Loads a model, a GGUF file (one part of it, where it is split): plans, generates and compiles kernels for this machine, packs the weights.
  *
  * Throws `FileAccessError` and `FileFormatError` for the file, `UnsupportedError` for a model that this version cannot
  * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal.
@@ -194,17 +188,16 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
   const opened = await openModel(path);
   try {
-    const { metadata } = opened.file;
-    const tokenizer = tokenizerFromGguf(metadata);
+    const tokenizer = opened.tokenizer();
     const rows = opened.spec.config.vocabularySize;
     if (tokenizer.vocabularySize > rows) {
       const problem = `has ${tokenizer.vocabularySize} tokens, but the embedding only ${rows}`;
-      throw metadata.error("tokenizer.ggml.tokens", problem);
+      throw new FileFormatError(path, "vocabulary", problem);
     }
-    const template = chatTemplateFromGguf(metadata);
+    const template = opened.chatTemplate();
     const engine = await loadEngine(opened, await describeMachine(), options);
     return new Model(path, tokenizer, engine, template);
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }

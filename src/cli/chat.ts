@@ -57,17 +57,15 @@ async function chat(path: string, flags: ChatFlags, io: Io): Promise<void> {
 
 /** Finds out that a model cannot chat before it is loaded, not after. */
 async function checkTemplate(path: string): Promise<void> {
-  const [{ openFile }, { readGguf }, { chatTemplateFromGguf, requireChatTemplate }] = await Promise.all([
-    import("../host/node-files.ts"),
-    import("../files/gguf.ts"),
+  const [{ openModelFiles }, { requireChatTemplate }] = await Promise.all([
+    import("../host/model-files.ts"),
     import("../text/chat.ts"),
   ]);
-  const source = await openFile(path);
+  const files = await openModelFiles(path);
   try {
-    const { metadata } = await readGguf(source);
-    requireChatTemplate(chatTemplateFromGguf(metadata), path);
+    requireChatTemplate(files.chatTemplate(), path);
   } finally {
-    await source.close();
+    await files.close();
   }
 }
 

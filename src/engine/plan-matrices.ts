@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { type Linear, linears, type ModelSpec } from "../models/model.ts";

@@ -38,11 +38,17 @@ export function fileAccessError(path: string, error: unknown): unknown {
   return new FileAccessError(path, PROBLEMS[String(error.code)] ?? error.message, { cause: error });
 }
 
-/** A regular file, open. */
-export interface FileSource extends ByteSource {
-  /** When it was last changed, as it was opened: milliseconds since 1970. */
+/** A regular file as it was when it was opened. */
+export interface FileStamp {
+  /** Its path. */
+  readonly name: string;
+  readonly size: number;
+  /** When it was last changed: milliseconds since 1970. */
   readonly modified: number;
 }
+
+/** A regular file, open. */
+export interface FileSource extends ByteSource, FileStamp {}
 
 /**
  * Opens a regular file for reading. `FileAccessError` for one that is missing, unreadable or not a regular file
