@@ -3,6 +3,7 @@ import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
+import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { vectors } from "../models/model.ts";
 import { formatNamed, rowBytes } from "../quant/formats.ts";
@@ -10,7 +11,7 @@ import { quantizeRows } from "../quant/quantizers.ts";
 import { dequantizeRows } from "../quant/reference.ts";
 import type { Backend, Region } from "./backend.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
-import type { ModelProgram } from "./model-program.ts";
+import { type ModelProgram, orderOf } from "./model-program.ts";
 
 /** Bytes of source rows that are read and packed together; two buffers, so that reading and packing overlap. */
 const STAGING_BYTES = 8 * 2 ** 20;
@@ -52,6 +53,7 @@ export async function loadWeights(
   options: LoadOptions = {},
 ): Promise<void> {
   await loadVectors(program, weights, file);
+  writeOrders(program, weights);
   const matrices = [...program.matrices.values()];
   const size = bufferBytes(matrices);
   const staging = [backend.allocate(size, "working"), backend.allocate(size, "working")] as const;
@@ -167,6 +169,15 @@ async function loadVectors(program: ModelProgram, weights: Region, file: ModelFi
       .set(new Uint8Array(buffer, byteOffset, byteLength));
   });
   await Promise.all(loading);
+}
+
+/** The orders of the inputs of matrices that have one of their own. */
+function writeOrders(program: ModelProgram, weights: Region): void {
+  for (const [tensor, { order }] of program.matrices) {
+    if (order === undefined) continue;
+    const offsets = new Uint8Array(orderedOffsets(order).buffer);
+    weights.view(program.weights.offset(orderOf(tensor)), offsets.length).set(offsets);
+  }
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
