@@ -5,6 +5,7 @@ import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.
 import { describeMachine } from "../host/describe-machine.ts";
 import type { ModelConfig } from "../models/model.ts";
 import { type ChatMessage, type ChatTemplate, requireChatTemplate } from "../text/chat.ts";
+import type { SamplingOptions } from "../text/sampling-options.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
 import { type GenerateOptions, type GenerationResult, generateText, type Writer } from "./generation.ts";
@@ -28,6 +29,7 @@ export class Model implements AsyncDisposable {
     readonly tokenizer: Tokenizer,
     private readonly engine: Engine,
     private readonly chatTemplate: ChatTemplate | undefined,
+    private readonly sampling: SamplingOptions,
   ) {
     this.writer = { path, tokenizer, engine, text: { sequence: engine.open(), tokens: [] } };
   }
@@ -78,7 +80,7 @@ export class Model implements AsyncDisposable {
     try {
       const { signal } = options;
       const ids = typeof prompt === "string" ? await this.tokenizer.encodeLong(prompt, { signal }) : prompt;
-      return yield* generateText(this.writer, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), this.withDefaults(options));
     } finally {
       release();
     }
@@ -93,10 +95,16 @@ export class Model implements AsyncDisposable {
     try {
       const template = requireChatTemplate(this.chatTemplate, this.path);
       const ids = await template.encode(messages, this.tokenizer, { signal: options.signal });
-      return yield* generateText(this.writer, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), this.withDefaults(options));
     } finally {
       release();
     }
+  }
+
+  /** What the caller says, else the model's makers. */
+  private withDefaults(options: GenerateOptions): GenerateOptions {
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    return { ...this.sampling, ...Object.fromEntries(given) };
   }
 
   /**
@@ -180,13 +188,13 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 }
 
 /**
- * Loads a model, a GGUF file (one part of it, where it is split): plans, generates and compiles kernels for this machine, packs the weights.
+ * Loads a model, a GGUF file (any part of a split one) or a Hugging Face folder: plans, generates and compiles kernels for this machine, packs the weights.
  *
  * Throws `FileAccessError` and `FileFormatError` for the file, `UnsupportedError` for a model that this version cannot
  * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal.
  */
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
-  const opened = await openModel(path);
+  const opened = await openModel(path, options.onNotice);
   try {
     const tokenizer = opened.tokenizer();
     const rows = opened.spec.config.vocabularySize;
@@ -195,8 +203,9 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
       throw new FileFormatError(path, "vocabulary", problem);
     }
     const template = opened.chatTemplate();
+    const sampling = opened.sampling();
     const engine = await loadEngine(opened, await describeMachine(), options);
-    return new Model(path, tokenizer, engine, template);
+    return new Model(path, tokenizer, engine, template, sampling);
   } finally {
     await opened.close();
   }

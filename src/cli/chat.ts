@@ -30,7 +30,7 @@ export function addChat(program: Command, io: Io): void {
     .description(
       "Talk with a model that was trained for it. When standard input is no terminal, every line of it is a turn.",
     )
-    .argument("<model>", "GGUF file with a chat template")
+    .argument("<model>", "GGUF file or Hugging Face folder, with a chat template")
     .option("-s, --system <text>", "what the model is told before the conversation")
     .option("--timings", "tokens and speed after every answer");
   addEngineOptions(addSamplingOptions(command));

@@ -113,8 +113,8 @@ export function checkOptions(options: EngineOptions): void {
 }
 
 /** Opens a model's files and reads their headers. Throws typed errors for files that are not what they should be. */
-export async function openModel(path: string): Promise<OpenModel> {
-  const files = await openModelFiles(path);
+export async function openModel(path: string, onNotice?: EngineOptions["onNotice"]): Promise<OpenModel> {
+  const files = await openModelFiles(path, onNotice);
   try {
     return { ...files, spec: modelSpec(files.file) };
   } catch (error) {

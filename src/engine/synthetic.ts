@@ -45,6 +45,7 @@ export function openSynthetic(model: SyntheticModel): OpenModel {
     spec: modelSpec(file),
     tokenizer: () => tokenizerFromGguf(file.metadata),
     chatTemplate: () => undefined,
+    sampling: () => ({}),
     close: () => source.close(),
   };
 }
