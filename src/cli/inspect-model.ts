@@ -16,6 +16,8 @@ export interface Inspection {
     readonly alignment?: number;
   };
   readonly architecture: string;
+  /** What a user should know of the files. */
+  readonly notices: readonly string[];
   /** Whether this version can run the model; `reason` where not. */
   readonly supported: boolean;
   readonly reason?: string;
@@ -76,7 +78,8 @@ export interface MemoryNeed {
 /** Reads the headers of a model's files and tells what is in them. Throws only where they are not well-formed. */
 export async function inspectModel(path: string, flags: InspectFlags): Promise<Inspection> {
   const { openModelFiles } = await import("../host/model-files.ts");
-  const files = await openModelFiles(path);
+  const notices: string[] = [];
+  const files = await openModelFiles(path, (line) => notices.push(line));
   try {
     const { file, gguf, stamps = [] } = files;
     const architecture = file.metadata.stringOr("general.architecture", "unknown");
@@ -88,6 +91,7 @@ export async function inspectModel(path: string, flags: InspectFlags): Promise<I
         ...(gguf === undefined ? {} : { ggufVersion: gguf.version, alignment: gguf.alignment }),
       },
       architecture,
+      notices,
     };
     const contents = {
       metadata: Object.fromEntries([...file.metadata.entries].map(([key, value]) => [key, plain(value)])),

@@ -11,6 +11,7 @@ export function inspectionText(found: Inspection, width: number): string {
       ["file", oneLine(file.path, 4096)],
       ["size", `${bytesText(file.bytes)}${containerText(file)}`],
       ["architecture", oneLine(found.architecture, 80)],
+      ...found.notices.map((line) => ["note", oneLine(line, 400)]),
       ["runs", found.supported ? "yes" : `no: ${oneLine(found.reason ?? "", 400)}`],
     ]),
     ...(config === undefined ? [] : [`Dimensions\n${dimensions(config)}`]),

@@ -18,7 +18,7 @@ import { packChunkInto } from "./planes.ts";
 const F16_INFINITY = 0x7c00;
 
 /** One group as it will be stored, reused from group to group. */
-export interface Group {
+interface Group {
   /** Stored codes, padded to whole chunks. */
   readonly codes: Uint8Array;
   /** f16 bits. */
@@ -43,10 +43,7 @@ export function quantizeRows(format: Format, weights: Float32Array, rows: number
   requireFinite(weights, rows, cols);
   const bytes = new Uint8Array(rows * rowBytes(format, cols));
   if (format.kind === "float") encodeFloats(format, weights, cols, bytes);
-  else {
-    const quantize = quantizerOf(format);
-    encodeGroups(format, rows, cols, bytes, (start, end, group) => quantize(weights, start, end, group));
-  }
+  else encodeGroups(format, weights, rows, cols, bytes);
   return bytes;
 }
 
@@ -78,27 +75,24 @@ function encodeFloats(format: FloatFormat, weights: Float32Array, cols: number, 
   }
 }
 
-/**
- * Writes row-major blocks of a matrix [rows, cols]; `fill` makes each group, of weights start … end of the whole matrix.
- * Throws `UsageError` for scales or minima that are not finite.
- */
-export function encodeGroups(
+function encodeGroups(
   format: QuantizedFormat,
+  weights: Float32Array,
   rows: number,
   cols: number,
   bytes: Uint8Array,
-  fill: (start: number, end: number, group: Group) => void,
 ): void {
   const { planes, zero } = format;
   const { codesAt, zeroAt, chunkBytes } = blockLayout(format, cols);
   const size = groupSize(format, cols);
+  const quantize = quantizerOf(format);
   const group: Group = { codes: new Uint8Array(Math.ceil(size / CHUNK) * CHUNK), scale: 0, zero: 0 };
   let block = 0;
   for (let r = 0; r < rows; r++) {
     for (let start = r * cols; start < (r + 1) * cols; start += size) {
       const end = Math.min((r + 1) * cols, start + size);
       if (end - start < size || size % CHUNK > 0) group.codes.fill(0);
-      fill(start, end, group);
+      quantize(weights, start, end, group);
       const minimum = zero.kind === "minimum" ? group.zero & 0x7fff : 0;
       if ((group.scale & 0x7fff) >= F16_INFINITY || minimum >= F16_INFINITY) throw tooLarge(format, r);
       bytes[block] = group.scale;

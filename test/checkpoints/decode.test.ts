@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { at } from "../../src/base/assert.ts";
 import { QigenError, UnsupportedError } from "../../src/base/errors.ts";
 import { readCheckpoint } from "../../src/checkpoints/checkpoint.ts";
-import { unpackStream } from "../../src/checkpoints/quantized/bit-fields.ts";
+import { unpackStreams } from "../../src/checkpoints/quantized/bit-fields.ts";
 import { groupingOf } from "../../src/checkpoints/quantized/grouping.ts";
 import type { ModelFile } from "../../src/files/model-file.ts";
 import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
@@ -175,9 +175,9 @@ describe("gptq", () => {
 
   it("packs 3 bits as its authors do, across words", () => {
     const words = Uint32Array.of(0x88c6fa21, 0x7d4159e3, 0xb3a90f17);
-    const found = new Uint8Array(32);
-    unpackStream(words, 0, 1, 3, found, 32);
-    expect([...found]).toEqual(threeBitCodes([words[0]!, words[1]!, words[2]!]));
+    const found = new Uint32Array(8);
+    unpackStreams(words, 0, 1, 3, 1, found, 0, 8);
+    expect([...new Uint8Array(found.buffer)]).toEqual(threeBitCodes([words[0]!, words[1]!, words[2]!]));
   });
 
   it("reads quantize_config.json where config.json says nothing", async () => {

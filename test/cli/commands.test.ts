@@ -127,6 +127,7 @@ describe("inspect", () => {
       .optional(),
   });
   const base = {
+    notices: z.tuple([]),
     file: z.strictObject({
       path: z.string(),
       bytes: count,

@@ -44,9 +44,10 @@ export function awq(config: JsonView): Method {
           const words = await readWords(weights);
           const zeroWords = await readWords(zeros);
           const points = new Uint8Array(groupCount * rows);
-          for (let row = 0; row < rows; row++) unpackOutput(zeroWords, width, row, points, row, rows);
+          unpackOutputs(zeroWords, width, 0, rows, points, rows, 1);
           return {
-            codes: (row, into) => unpackOutput(words, width, row, into, 0, 1),
+            codes: (first, count, into, stride) =>
+              unpackOutputs(words, width, first, count, new Uint8Array(into.buffer), 1, 4 * stride),
             scales: await readScales(scales, warn),
             zeros: points,
           };
@@ -56,17 +57,24 @@ export function awq(config: JsonView): Method {
   };
 }
 
-/** The codes of one output from words [n, width], to `into` from `at` on, `step` apart. */
-function unpackOutput(
+/**
+ * The codes of `count` outputs from output `first` on, from words [n, width]: that of output first + o in row i goes to
+ * `into` at i · `rowStep` + o · `outputStep`.
+ */
+function unpackOutputs(
   words: Uint32Array,
   width: number,
-  output: number,
+  first: number,
+  count: number,
   into: Uint8Array,
-  at: number,
-  step: number,
+  rowStep: number,
+  outputStep: number,
 ): void {
-  const shift = BITS * PLACES[output % PER_WORD]!;
-  for (let i = Math.floor(output / PER_WORD), to = at; i < words.length; i += width, to += step) {
-    into[to] = (words[i]! >>> shift) & 15;
+  for (let start = 0, to = 0; start < words.length; start += width, to += rowStep) {
+    for (let o = 0; o < count; o++) {
+      const output = first + o;
+      const word = words[start + Math.floor(output / PER_WORD)]!;
+      into[to + o * outputStep] = (word >>> (BITS * PLACES[output % PER_WORD]!)) & 15;
+    }
   }
 }

@@ -25,8 +25,8 @@ export interface CodeMatrix {
 
 /** A quantized matrix in memory. */
 export interface LoadedCodes {
-  /** Puts the codes of a row into `into` [cols]. */
-  codes(row: number, into: Uint8Array): void;
+  /** Puts the codes of `count` rows from row `first` on into `into`, a byte each, the rows `stride` quads apart. */
+  codes(first: number, count: number, into: Uint32Array, stride: number): void;
   /** [group][row], f16 bits. */
   readonly scales: Uint16Array;
   /** [group][row]; not there for a symmetric matrix. */

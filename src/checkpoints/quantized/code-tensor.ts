@@ -1,9 +1,21 @@
-import { FileFormatError, UnsupportedError, UsageError } from "../../base/errors.ts";
+import { UnsupportedError } from "../../base/errors.ts";
 import type { StoredTensor } from "../../files/model-file.ts";
-import { familyFormat, groupSize, type QuantizedFormat, rowBytes } from "../../quant/formats.ts";
-import { encodeGroups, type Group } from "../../quant/quantizers.ts";
+import {
+  type BlockLayout,
+  blockLayout,
+  CHUNK,
+  chunkCount,
+  familyFormat,
+  groupSize,
+  type QuantizedFormat,
+  rowBytes,
+} from "../../quant/formats.ts";
+import { ChunkPacker } from "./chunk-packer.ts";
 import type { CodeMatrix, LoadedCodes, Parameters } from "./code-matrix.ts";
 import { type Grouping, groupingOf } from "./grouping.ts";
+
+/** Rows that are unpacked together: a cache line of the words of checkpoints that have outputs side by side. */
+const BLOCK_ROWS = 16;
 
 /** Keeps the matrix that is being read in memory, one at a time, as they are read in order. */
 export class LoadedMatrix {
@@ -27,6 +39,8 @@ export class CodeTensor implements StoredTensor {
   readonly byteLength: number;
   private readonly format: QuantizedFormat;
   private readonly grouping: Grouping;
+  private readonly layout: BlockLayout;
+  private readonly packer: ChunkPacker;
 
   /** Throws `UnsupportedError` for groups that no format of the family has. */
   constructor(
@@ -44,6 +58,8 @@ export class CodeTensor implements StoredTensor {
     }
     this.grouping = grouping;
     this.format = familyFormat(bits, grouping.group, symmetric);
+    this.layout = blockLayout(this.format, cols);
+    this.packer = new ChunkPacker(this.format);
     this.type = this.format.name;
     this.shape = [cols, rows];
     this.file = tensor.source.name;
@@ -57,36 +73,56 @@ export class CodeTensor implements StoredTensor {
   async readRows(first: number, target: Uint8Array): Promise<void> {
     const loaded = await this.loaded.load(this.matrix);
     const { cols } = this.matrix;
-    const rows = target.length / rowBytes(this.format, cols);
-    try {
-      encodeGroups(this.format, rows, cols, target, this.groupFiller(first, loaded));
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      throw new FileFormatError(this.file, `tensor ${this.name}`, error.message);
+    const { order } = this.grouping;
+    const stride = rowBytes(this.format, cols);
+    const rows = target.length / stride;
+    const padded = chunkCount(cols) * CHUNK;
+    const stored = new Uint32Array((BLOCK_ROWS * padded) / 4);
+    const sorted = order === undefined ? stored : new Uint32Array(stored.length);
+    for (let row = 0; row < rows; row += BLOCK_ROWS) {
+      const count = Math.min(BLOCK_ROWS, rows - row);
+      loaded.codes(first + row, count, stored, padded / 4);
+      if (order !== undefined) permute(stored, sorted, order, count, padded);
+      for (let r = 0; r < count; r++) {
+        const into = target.subarray((row + r) * stride, (row + r + 1) * stride);
+        this.writeRow(first + row + r, loaded, sorted, (r * padded) / 4, into);
+      }
     }
   }
 
-  /** Fills groups in the order of the rows from row `first` on. */
-  private groupFiller(
-    first: number,
-    { codes, scales, zeros }: LoadedCodes,
-  ): (start: number, end: number, group: Group) => void {
+  /** Writes the groups of a row, whose codes are the quads from `at` on. */
+  private writeRow(
+    row: number,
+    { scales, zeros }: LoadedCodes,
+    quads: Uint32Array,
+    at: number,
+    into: Uint8Array,
+  ): void {
     const { rows, cols } = this.matrix;
-    const { order, from } = this.grouping;
-    const size = groupSize(this.format, cols);
-    const stored = new Uint8Array(cols);
-    const sorted = order === undefined ? stored : new Uint8Array(cols);
-    return (start, end, group) => {
-      const row = first + Math.floor(start / cols);
-      const input = start % cols;
-      if (input === 0) {
-        codes(row, stored);
-        if (order !== undefined) for (let i = 0; i < cols; i++) sorted[i] = stored[order[i]!]!;
+    const { from } = this.grouping;
+    const { zeroAt, codesAt, chunkBytes } = this.layout;
+    const groupChunks = Math.ceil(groupSize(this.format, cols) / CHUNK);
+    const chunks = chunkCount(cols);
+    let block = 0;
+    for (let group = 0; group < from.length; group++) {
+      const head = from[group]! * rows + row;
+      const scale = scales[head]!;
+      into[block] = scale;
+      into[block + 1] = scale >>> 8;
+      if (zeros !== undefined) into[block + zeroAt] = zeros[head]!;
+      block += codesAt;
+      const end = Math.min(chunks, (group + 1) * groupChunks);
+      for (let chunk = group * groupChunks; chunk < end; chunk++, block += chunkBytes) {
+        this.packer.pack(quads, at + (chunk * CHUNK) / 4, into, block);
       }
-      const head = from[input / size]! * rows + row;
-      group.scale = scales[head]!;
-      if (zeros !== undefined) group.zero = zeros[head]!;
-      for (let i = 0; i < end - start; i++) group.codes[i] = sorted[input + i]!;
-    };
+    }
+  }
+}
+
+/** Rows `padded` bytes apart, their inputs put in an order. */
+function permute(from: Uint32Array, to: Uint32Array, order: Uint32Array, rows: number, padded: number): void {
+  const [source, target] = [new Uint8Array(from.buffer), new Uint8Array(to.buffer)];
+  for (let start = 0; start < rows * padded; start += padded) {
+    for (let i = 0; i < order.length; i++) target[start + i] = source[start + order[i]!]!;
   }
 }

@@ -1,7 +1,7 @@
 import { UnsupportedError } from "../../base/errors.ts";
 import type { SafeTensor } from "../../files/safetensors.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { unpackWhole } from "./bit-fields.ts";
+import { quadsOf, unpackStreams, unpackWhole } from "./bit-fields.ts";
 import {
   evenGroups,
   expectShape,
@@ -64,7 +64,14 @@ export function compressedTensors(config: JsonView): Method {
         async load() {
           const words = await readWords(weights);
           return {
-            codes: (row, into) => unpackWhole(words, row * width, 1, bits, into, cols),
+            codes(first, count, into, stride) {
+              for (let r = 0; r < count; r++) {
+                const start = (first + r) * width;
+                const row = into.subarray(r * stride, (r + 1) * stride);
+                if (32 % bits === 0) unpackStreams(words, start, 1, bits, 1, row, 0, quadsOf(cols));
+                else unpackWhole(words, start, 1, bits, bytesOf(row), cols);
+              }
+            },
             scales: transposed(await readScales(scales, warn), rows, groupCount),
             zeros: zeros && (await zeroPoints(zeros, rows, groupCount, bits)),
           };
@@ -72,6 +79,10 @@ export function compressedTensors(config: JsonView): Method {
       };
     },
   };
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The inputs that `weight_shape` tells. */

@@ -1,6 +1,6 @@
 import type { SafeTensor } from "../../files/safetensors.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { unpackStream } from "./bit-fields.ts";
+import { quadsOf, unpackStreams } from "./bit-fields.ts";
 import {
   evenGroups,
   expectShape,
@@ -51,7 +51,8 @@ export function gptq(config: JsonView, format: string): Method {
         async load() {
           const words = await readWords(shape.weights);
           return {
-            codes: (row, into) => unpackStream(words, row, rows, bits, into, cols),
+            codes: (first, count, into, stride) =>
+              unpackStreams(words, first, rows, bits, count, into, stride, quadsOf(cols)),
             scales: await readScales(scales, warn),
             zeros: symmetric ? undefined : zeroPoints(await readWords(zeros), zeros, rows, bits, added),
           };
@@ -112,8 +113,7 @@ async function groupsOf(
 async function constantOf(zeros: SafeTensor, rows: number, bits: number): Promise<number | undefined> {
   const [, width] = extents(zeros);
   const words = await readWords(zeros);
-  const first = new Uint8Array(rows);
-  unpackStream(words, 0, 1, bits, first, rows);
+  const first = unpackRow(words, 0, bits, rows);
   if (first.some((zero) => zero !== first[0])) return undefined;
   for (let i = width; i < words.length; i++) if (words[i] !== words[i - width]) return undefined;
   return first[0];
@@ -137,6 +137,13 @@ function addedTo(
   return found;
 }
 
+/** `count` codes from word `start` on. */
+function unpackRow(words: Uint32Array, start: number, bits: number, count: number): Uint8Array {
+  const quads = new Uint32Array(quadsOf(count));
+  unpackStreams(words, start, 1, bits, 1, quads, 0, quads.length);
+  return new Uint8Array(quads.buffer, 0, count);
+}
+
 /** [groups][rows]. A zero point of 0, one less, is stored as the largest code. */
 function zeroPoints(
   words: Uint32Array,
@@ -148,7 +155,7 @@ function zeroPoints(
   const [groupCount, width] = extents(zeros);
   const points = new Uint8Array(groupCount * rows);
   for (let group = 0; group < groupCount; group++) {
-    unpackStream(words, group * width, 1, bits, points.subarray(group * rows, (group + 1) * rows), rows);
+    points.set(unpackRow(words, group * width, bits, rows), group * rows);
   }
   const mask = 2 ** bits - 1;
   if (added !== 0) for (let i = 0; i < points.length; i++) points[i] = (points[i]! + added) & mask;
