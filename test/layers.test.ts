@@ -13,6 +13,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   isa: 2,
   kernels: 2,
   models: 2,
+  checkpoints: 2,
   emit: 3,
   plan: 3,
   host: 4,

@@ -31,7 +31,7 @@ export function addChat(program: Command, io: Io): void {
     .description(
       "Talk with a model that was trained for it. When standard input is no terminal, every line of it is a turn.",
     )
-    .argument("<model>", "GGUF file with a chat template, or hf:owner/name of the Hugging Face hub")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub, with a chat template")
     .option("-s, --system <text>", "what the model is told before the conversation")
     .option("--timings", "tokens and speed after every answer");
   addEngineOptions(addSamplingOptions(command));
@@ -59,17 +59,15 @@ async function chat(named: string, flags: ChatFlags, io: Io): Promise<void> {
 
 /** Finds out that a model cannot chat before it is loaded, not after. */
 async function checkTemplate(path: string): Promise<void> {
-  const [{ openFile }, { readGguf }, { chatTemplateFromGguf, requireChatTemplate }] = await Promise.all([
-    import("../host/node-files.ts"),
-    import("../files/gguf.ts"),
+  const [{ openModelFiles }, { requireChatTemplate }] = await Promise.all([
+    import("../host/model-files.ts"),
     import("../text/chat.ts"),
   ]);
-  const source = await openFile(path);
+  const files = await openModelFiles(path);
   try {
-    const { metadata } = await readGguf(source);
-    requireChatTemplate(chatTemplateFromGguf(metadata), path);
+    requireChatTemplate(files.chatTemplate(), path);
   } finally {
-    await source.close();
+    await files.close();
   }
 }
 

@@ -14,10 +14,10 @@ export function addInspect(program: Command, io: Io): void {
   const command = program
     .command("inspect")
     .description(
-      "What is in a GGUF file: metadata, dimensions, tensors, and the memory it needs. Reads only the header, and " +
-        "any architecture.",
+      "What is in a GGUF file or Hugging Face folder: metadata, dimensions, tensors, and the memory it needs. Reads " +
+        "only headers, and GGUF files of any architecture.",
     )
-    .argument("<model>", "GGUF file, or hf:owner/name of the Hugging Face hub")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("--tensors", "list every tensor")
     .option("--json", "as JSON");
   addEngineOptions(command);

@@ -37,7 +37,7 @@ export function addRun(program: Command, io: Io): void {
   const command = program
     .command("run")
     .description("Continue a text. Without a model: a story by the small one that is built in.")
-    .argument("[model]", "GGUF file, or hf:owner/name of the Hugging Face hub")
+    .argument("[model]", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("-p, --prompt <text>", "text to continue (default: none, the model starts by itself)")
     .option("-f, --prompt-file <file>", "read the text to continue from a file, - for standard input")
     .option("--echo", "print the prompt too (default for the built-in model)")

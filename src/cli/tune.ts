@@ -22,7 +22,7 @@ export function addTune(program: Command, io: Io): void {
       "Time the best few plans for every shape of matrix of a model, and keep the winners for this machine. Optional: " +
         "what is predicted is usually within some percent of them. Ctrl-C keeps what is done.",
     )
-    .argument("<model>", "GGUF file, or hf:owner/name of the Hugging Face hub")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("--isa <name>", "instruction set (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
     .addOption(activationsOption())

@@ -1,9 +1,7 @@
 import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
-import { type ModelFile, readGguf } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
-import type { ByteSource } from "../files/source.ts";
 import { findCompilers } from "../host/compilers.ts";
-import { type FileSource, openFile } from "../host/node-files.ts";
+import { type ModelFiles, openModelFiles } from "../host/model-files.ts";
 import { loadPlans, savePlans } from "../host/plans.ts";
 import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
@@ -62,10 +60,7 @@ export interface Progress {
 }
 
 /** A model and where its weights are read from. */
-export interface OpenModel {
-  /** A file, or what stands for one. */
-  readonly source: FileSource | ByteSource;
-  readonly file: ModelFile;
+export interface OpenModel extends ModelFiles {
   readonly spec: ModelSpec;
 }
 
@@ -118,14 +113,13 @@ export function checkOptions(options: EngineOptions): void {
   check("quantize", `one of ${formats.join(", ")}`, known);
 }
 
-/** Opens a GGUF file and reads its header. Throws typed errors for files that are not what they should be. */
-export async function openModel(path: string): Promise<OpenModel> {
-  const source = await openFile(path);
+/** Opens a model's files and reads their headers. Throws typed errors for files that are not what they should be. */
+export async function openModel(path: string, onNotice?: EngineOptions["onNotice"]): Promise<OpenModel> {
+  const files = await openModelFiles(path, onNotice);
   try {
-    const file = await readGguf(source);
-    return { source, file, spec: modelSpec(file) };
+    return { ...files, spec: modelSpec(files.file) };
   } catch (error) {
-    await source.close();
+    await files.close();
     throw error;
   }
 }
@@ -155,13 +149,13 @@ export async function loadEngine(
   }
 }
 
-async function readAngles({ file, source, spec }: OpenModel): Promise<RopeAngles> {
+async function readAngles({ file, spec }: OpenModel): Promise<RopeAngles> {
   const { rope } = spec.config;
-  const factors = rope.factors === undefined ? undefined : await readVector(rope.factors, file, source);
+  const factors = rope.factors === undefined ? undefined : await readVector(rope.factors, file);
   const angles = ropeAngles(rope, factors);
   if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
   const field = rope.factors === undefined ? "llama.rope" : `llama.rope, tensor ${rope.factors}`;
-  throw new FileFormatError(source.name, field, "gives angles that are not finite");
+  throw new FileFormatError(file.metadata.file, field, "gives angles that are not finite");
 }
 
 async function build(
@@ -214,7 +208,7 @@ function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): 
 
 /** The pure half: plan and kernels for a model on a machine; `remembered` saves planning where it knows a shape. */
 export function compileModel(
-  { spec, file }: OpenModel,
+  { spec, file }: Pick<OpenModel, "spec" | "file">,
   machine: Machine,
   isa: Isa,
   kind: BackendKind,

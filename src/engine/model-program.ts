@@ -100,7 +100,10 @@ export class ModelProgram {
 
   private layOutWeights(): void {
     const { config, layers } = this.spec;
-    for (const [tensor, plan] of this.matrices) this.weights.add(tensor, plan.packing.totalBytes);
+    for (const [tensor, plan] of this.matrices) {
+      this.weights.add(tensor, plan.packing.totalBytes);
+      if (plan.order !== undefined) this.weights.add(orderOf(tensor), 4 * paddedCols(plan.order.length));
+    }
     for (const norm of vectors(this.spec)) this.weights.add(norm, 4 * paddedCols(config.hiddenSize));
     const page = kvStrides(this.kv).page;
     layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
@@ -163,12 +166,29 @@ export class ModelProgram {
     return new StepWriter(this, rows, bases).forward();
   }
 
-  /** Where prepared activations of this layout go. */
-  prepared(layout: ActivationLayout): string {
-    const name = `prepared_${activationKey(layout)}`;
+  /** Where prepared activations of this layout go; several variants differ in the order of the inputs. */
+  prepared(layout: ActivationLayout, variant: number): string {
+    const name = `prepared_${activationKey(layout)}_${variant}`;
     this.work.add(name, this.limits.maxRows * layout.rowBytes);
     return name;
   }
+}
+
+/** Name of the list of a matrix's order among the weights. */
+export function orderOf(tensor: string): string {
+  return `${tensor} order`;
+}
+
+function equalOrders(a: Uint32Array | undefined, b: Uint32Array | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.length === b.length && a.every((input, i) => input === b[i]);
+}
+
+/** Prepared activations: their layout, the matrix in whose order they are, and the buffer that they are in. */
+interface PreparedInput {
+  readonly layout: ActivationLayout;
+  readonly order: string | undefined;
+  readonly to: string;
 }
 
 /** Writes the steps of one forward pass: the blocks of the model in order, as kernels on named buffers. */
@@ -253,12 +273,15 @@ class StepWriter {
     rows: "rows" | "outputs" = "rows",
   ): void {
     const { isa } = this.program;
-    const layouts = targets.map(([linear]) => this.layoutOf(linear));
-    const distinct = [...new Map(layouts.map((layout) => [activationKey(layout), layout])).values()];
-    distinct.forEach((layout, i) => {
-      const name = this.program.kernels.add(prepareName(layout), layout, () => prepare(layout, isa));
-      const to = this.program.prepared(layout);
-      this.add(name, [this.work(input), this.work(to), this.count(rows)], i === distinct.length - 1);
+    const inputs = this.inputsOf(targets.map(([linear]) => linear));
+    const distinct = [...new Set(inputs)];
+    distinct.forEach(({ layout, order, to }, i) => {
+      const ordered = order !== undefined;
+      const name = this.program.kernels.add(prepareName(layout, ordered), { layout, ordered }, () =>
+        prepare(layout, isa, ordered),
+      );
+      const list = ordered ? [this.weight(orderOf(order))] : [];
+      this.add(name, [this.work(input), this.work(to), this.count(rows), ...list], i === distinct.length - 1);
     });
     let scratch = this.work("scratch");
     targets.forEach(([linear, output, accumulate], i) => {
@@ -271,13 +294,12 @@ class StepWriter {
         accumulate,
       };
       const name = this.program.kernels.add(projectionName(spec), spec, () => projection(spec, isa));
-      const prepared = this.program.prepared(layouts[i] as ActivationLayout);
       const stride = 4 * paddedCols(linear.rows);
       this.add(
         name,
         [
           this.weight(linear.tensor),
-          this.work(prepared),
+          this.work((inputs[i] as PreparedInput).to),
           this.work(output),
           stride,
           plan.packing.tiles,
@@ -291,9 +313,20 @@ class StepWriter {
     });
   }
 
-  private layoutOf(linear: Linear): ActivationLayout {
-    const { activations, packing } = this.program.matrix(linear);
-    return activationLayout(activations, packing.format, linear.cols);
+  /** What each matrix of one input reads; the same object for those that read the same. */
+  private inputsOf(linears: readonly Linear[]): PreparedInput[] {
+    const found: { readonly input: PreparedInput; readonly order: Uint32Array | undefined }[] = [];
+    return linears.map((linear) => {
+      const { activations, packing, order } = this.program.matrix(linear);
+      const layout = activationLayout(activations, packing.format, linear.cols);
+      const alike = found.filter(({ input }) => activationKey(input.layout) === activationKey(layout));
+      const same = alike.find((one) => equalOrders(one.order, order));
+      if (same !== undefined) return same.input;
+      const to = this.program.prepared(layout, alike.length);
+      const input = { layout, order: order && linear.tensor, to };
+      found.push({ input, order });
+      return input;
+    });
   }
 
   /** q, k, v → mixed: rotation, cache, attention. */

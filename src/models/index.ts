@@ -1,5 +1,5 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
 import { llama } from "./llama.ts";
 import type { ModelSpec } from "./model.ts";

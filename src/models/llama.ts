@@ -1,7 +1,8 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
 import type { GgufMetadata } from "../files/gguf-metadata.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
+import type { RopePairing } from "../kernels/rope.ts";
 import type { Layer, Linear, ModelConfig, ModelSpec, RopeScaling } from "./model.ts";
 
 /** Largest value of any dimension that is believed: keeps every product of two of them below 2^53. */
@@ -9,8 +10,7 @@ const MAX_DIMENSION = 2 ** 24;
 const MAX_LAYERS = 4096;
 
 /**
- * Llama 1, 2, 3 in GGUF: pre-norm RMSNorm, rotary embedding in interleaved pairs (the converter permutes q and k for
- * it), grouped-query attention, SwiGLU, tied or own output head.
+ * Llama 1, 2, 3: pre-norm RMSNorm, rotary embedding, grouped-query attention, SwiGLU, tied or own output head.
  */
 export function llama(file: ModelFile): ModelSpec {
   const config = llamaConfig(file);
@@ -90,7 +90,7 @@ function llamaConfig({ metadata, tensors }: ModelFile): ModelConfig {
     contextLength,
     normEpsilon: positive(metadata, key("attention.layer_norm_rms_epsilon")),
     rope: {
-      pairing: "interleaved",
+      pairing: ropePairing(metadata),
       rotated,
       base: metadata.has(key("rope.freq_base")) ? positive(metadata, key("rope.freq_base")) : 10000,
       scaling: ropeScaling(metadata, contextLength),
@@ -108,6 +108,14 @@ function positive(metadata: GgufMetadata, key: string): number {
 function vocabularySize(metadata: GgufMetadata, tensors: ModelFile["tensors"]): number {
   const rows = tensors.get("token_embd.weight")?.shape[1];
   return metadata.integerOr("llama.vocab_size", 1, MAX_DIMENSION, rows ?? 1);
+}
+
+/** GGUF's Llama rotates interleaved pairs; models that were not converted say that theirs are others. */
+function ropePairing(metadata: GgufMetadata): RopePairing {
+  const key = "llama.rope.pairing";
+  const pairing = metadata.stringOr(key, "interleaved");
+  if (pairing === "interleaved" || pairing === "halves") return pairing;
+  throw metadata.error(key, `is ${quoted(pairing)}, neither interleaved nor halves`);
 }
 
 function ropeScaling(metadata: GgufMetadata, contextLength: number): RopeScaling {

@@ -63,6 +63,12 @@ export class JsonView {
     throw this.error(key, `is ${value}, not from ${least} to ${most}`);
   }
 
+  number(key: string): number | undefined {
+    const value = this.get(key);
+    if (value === undefined || typeof value === "number") return value;
+    throw this.error(key, "is not a number");
+  }
+
   /** An error about `key`, for what only the caller can check. */
   error(key: string, problem: string): FileFormatError {
     return new FileFormatError(this.file, this.pathOf(key), problem);

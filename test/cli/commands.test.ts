@@ -127,7 +127,14 @@ describe("inspect", () => {
       .optional(),
   });
   const base = {
-    file: z.strictObject({ path: z.string(), bytes: count, ggufVersion: z.literal(3), alignment: count }),
+    notices: z.tuple([]),
+    file: z.strictObject({
+      path: z.string(),
+      bytes: count,
+      files: z.literal(1),
+      ggufVersion: z.literal(3),
+      alignment: count,
+    }),
     architecture: z.string(),
     metadata: z.record(z.string(), value),
     tensors,

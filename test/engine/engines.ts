@@ -6,7 +6,6 @@ import { verify } from "../../src/ir/verify.ts";
 import { generated } from "../../src/kernels/recipe.ts";
 import { ropeAngles } from "../../src/models/rope.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
-import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
 import type { TestTarget } from "../backends.ts";
 
@@ -30,7 +29,7 @@ export async function loadOn(
 ): Promise<LoadedEngine> {
   const opened = await openModel(path);
   try {
-    const { source, file } = opened;
+    const { file } = opened;
     const kind = target.isa.syntax === "wasm" ? "wasm" : "native";
     const planned = compileModel(opened, genericMachine(), target.isa, kind, { threads: 1, ...options });
     const { spec, matrices, kv, isa, threads } = planned;
@@ -46,10 +45,10 @@ export async function loadOn(
       cache: backend.allocate(cache.bytes, "working"),
       work: backend.allocate(work.bytes, "working"),
     };
-    await loadWeights(program, backend, regions.weights, file, source);
+    await loadWeights(program, backend, regions.weights, file);
     const engine = new Engine(program, backend, regions, ropeAngles(spec.config.rope));
-    return { engine, tokenizer: tokenizerFromGguf(file.metadata) };
+    return { engine, tokenizer: opened.tokenizer() };
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }

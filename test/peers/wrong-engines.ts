@@ -17,13 +17,14 @@ const ROWS = 64;
 
 /** The model with its rope pairs taken as (i, i + half) instead of (2i, 2i + 1). */
 export async function withWrongPairs(path: string): Promise<Engine> {
-  const { source, file, spec } = await openModel(path);
+  const opened = await openModel(path);
   try {
+    const { spec } = opened;
     const { config } = spec;
     const wrong = { ...spec, config: { ...config, rope: { ...config.rope, pairing: "halves" as const } } };
-    return await loadEngine({ source, file, spec: wrong }, await describeMachine(), OPTIONS);
+    return await loadEngine({ ...opened, spec: wrong }, await describeMachine(), OPTIONS);
   } finally {
-    await source.close();
+    await opened.close();
   }
 }
 
