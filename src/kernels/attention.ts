@@ -191,7 +191,9 @@ function attendChunk(work: AttentionWork, chunk: Value<"i32">, lastPosition: Val
     const page = b.named("page_number", op.iadd(chunk, inChunk));
     const before = op.imul(page, b.i(pageTokens));
     const filled = op.isub(op.iadd(lastPosition, b.i(1)), before);
-    const slots = b.named("slots", op.imin(filled, b.i(pageTokens)));
+    const slots = op.imin(filled, b.i(pageTokens));
+    // Codes are mixed by whole pages.
+    if (!hasScales(spec.kv)) b.named("slots", slots);
     b.loop("kv", 0, heads, 1, (head) => {
       const v = b.named("v_page", pageAt(work, page, head, "v"));
       const next = b.named("v_next", nextAt(work, page, head, "v"));
