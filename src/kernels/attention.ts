@@ -189,17 +189,26 @@ function attendChunk(work: AttentionWork, chunk: Value<"i32">, lastPosition: Val
   });
   b.loop("page", 0, pages, 1, (inChunk) => {
     const page = b.named("page_number", op.iadd(chunk, inChunk));
-    const before = op.imul(page, b.i(pageTokens));
-    const filled = op.isub(op.iadd(lastPosition, b.i(1)), before);
-    const slots = op.imin(filled, b.i(pageTokens));
     // Codes are mixed by whole pages.
-    if (!hasScales(spec.kv)) b.named("slots", slots);
+    const slots = hasScales(spec.kv) ? b.i(pageTokens) : filledSlots(work, page, lastPosition);
     b.loop("kv", 0, heads, 1, (head) => {
       const v = b.named("v_page", pageAt(work, page, head, "v"));
       const next = b.named("v_next", nextAt(work, page, head, "v"));
       forEachTile(work, head, (tile) => mixTile(work, tile, { v, next, inChunk, slots }));
     });
   });
+}
+
+/** Positions of a page that are visible to the last row. */
+function filledSlots(
+  { b, spec }: AttentionWork,
+  page: Value<"i32">,
+  lastPosition: Value<"i32">,
+): Value<"i32"> {
+  const { op } = b;
+  const pageTokens = b.i(spec.kv.pageTokens);
+  const filled = op.isub(op.iadd(lastPosition, b.i(1)), op.imul(page, pageTokens));
+  return b.named("slots", op.imin(filled, pageTokens));
 }
 
 /** out ← mixed / Σ of the weights. */
