@@ -3,7 +3,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile } from "../files/gguf.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { type Linear, linears, type ModelSpec } from "../models/model.ts";
+import { type Linear, linears, type ModelSpec, nameOf } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
 import type { Machine } from "../plan/machine.ts";
 import { chooseBlocking } from "../plan/projection-plan.ts";
@@ -54,7 +54,7 @@ export function planMatrices(
       blocking,
     };
   };
-  return new Map(linears(spec).map((linear) => [linear.tensor, plan(linear)]));
+  return new Map(linears(spec).map((linear) => [nameOf(linear), plan(linear)]));
 }
 
 /** The blockings of the matrices, for who plans the same again. */

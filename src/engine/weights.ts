@@ -5,7 +5,7 @@ import type { ByteSource } from "../files/source.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
-import { vectors } from "../models/model.ts";
+import { nameOf, type Vector, vectors } from "../models/model.ts";
 import { formatNamed, rowBytes } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 import { dequantizeRows } from "../quant/reference.ts";
@@ -92,7 +92,7 @@ function partsOf(matrices: readonly MatrixPlan[], stagingSize: number): Part[] {
 
 /** Where a part lies in the packed weights. */
 function partOffset(program: ModelProgram, { matrix, firstTile }: Part): number {
-  return program.weights.offset(matrix.linear.tensor) + firstTile * matrix.packing.tileBytes;
+  return program.weights.offset(nameOf(matrix.linear)) + firstTile * matrix.packing.tileBytes;
 }
 
 function splitMatrix(matrix: MatrixPlan, bytes: number): Part[] {
@@ -124,7 +124,8 @@ async function readPart(part: Part, buffer: Region, file: ModelFile, source: Byt
   const tensor = file.tensors.get(linear.tensor);
   assert(tensor !== undefined, `no tensor ${linear.tensor}`);
   const stride = rowBytes(from, linear.cols);
-  const offset = tensor.offset + part.firstTile * packing.tileRows * stride;
+  const firstRow = (linear.firstRow ?? 0) + part.firstTile * packing.tileRows;
+  const offset = tensor.offset + firstRow * stride;
   if (from === packing.format) {
     await readParallel(source, offset, buffer.view(0, part.rows * stride));
     return;
@@ -152,31 +153,35 @@ async function packPart(backend: Backend, part: Part, buffer: Region, to: number
   await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
 }
 
-/** Norm weights as f32; what follows them in their part of the region stays zero. */
+/** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
 async function loadVectors(
   program: ModelProgram,
   weights: Region,
   file: ModelFile,
   source: ByteSource,
 ): Promise<void> {
-  const loading = vectors(program.spec).map(async (name) => {
-    const { buffer, byteOffset, byteLength } = await readVector(name, file, source);
+  const loading = vectors(program.spec).map(async (vector) => {
+    const { buffer, byteOffset, byteLength } = await readVector(vector, file, source);
     weights
-      .view(program.weights.offset(name), byteLength)
+      .view(program.weights.offset(nameOf(vector)), byteLength)
       .set(new Uint8Array(buffer, byteOffset, byteLength));
   });
   await Promise.all(loading);
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
-export async function readVector(name: string, file: ModelFile, source: ByteSource): Promise<Float32Array> {
+export async function readVector(
+  { tensor: name, length, first = 0 }: Vector,
+  file: ModelFile,
+  source: ByteSource,
+): Promise<Float32Array> {
   const tensor = file.tensors.get(name);
   assert(tensor !== undefined, `no tensor ${name}`);
   const format = formatNamed(tensor.type);
-  const length = tensor.shape[0] ?? 0;
   if (format.kind !== "float")
     throw new FileFormatError(source.name, `tensor ${name}`, `a vector of type ${tensor.type}`);
-  const values = dequantizeRows(format, await source.read(tensor.offset, tensor.byteLength), 1, length);
+  const bytes = await source.read(tensor.offset + first * format.bytes, length * format.bytes);
+  const values = dequantizeRows(format, bytes, 1, length);
   if (!values.every(Number.isFinite)) {
     throw new FileFormatError(source.name, `tensor ${name}`, "has values that are not finite");
   }

@@ -8,6 +8,10 @@ export interface AttentionSpec {
   readonly kv: KvLayout;
   /** Scores are multiplied by this before the softmax, 1/sqrt(headDim) for Llama. */
   readonly scale: number;
+  /** Scores s become softcap · tanh(s / softcap). */
+  readonly softcap?: number | undefined;
+  /** Positions that a row sees, its own included; all up to its own if not given. */
+  readonly window?: number | undefined;
   /** What shares one pass over K and V: up to so many rows of a sequence, with so many of the heads of a kv head. */
   readonly block: { readonly rows: number; readonly heads: number };
 }

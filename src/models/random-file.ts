@@ -3,7 +3,7 @@ import type { ModelFile, StoredTensor } from "../files/gguf.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
 import { formatNamed, rowBytes } from "../quant/formats.ts";
-import type { RandomModel, RandomTensor } from "./random-llama.ts";
+import type { RandomModel, RandomTensor } from "./random-model.ts";
 
 /** A random model as if it were a file, in formats that files may lack. */
 export interface RandomFile {

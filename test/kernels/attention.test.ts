@@ -18,6 +18,7 @@ interface Choice {
   readonly threads: number;
   /** What the queries are multiplied by: a large one makes the softmax a choice of the largest score. */
   readonly size?: number;
+  readonly limits?: Pick<AttentionSpec, "softcap" | "window">;
 }
 
 /** One row at a time, and with as many heads as share keys. */
@@ -43,6 +44,55 @@ const CHOICES: readonly Choice[] = [
   { heads: 6, kvHeads: 2, headDim: 10, element: "q8_0", block: { rows: 4, heads: 3 }, threads: 3 },
   { heads: 4, kvHeads: 2, headDim: 40, element: "q8_0", block: { rows: 8, heads: 2 }, threads: 1 },
   { heads: 16, kvHeads: 2, headDim: 32, element: "q8_0", block: { rows: 4, heads: 8 }, threads: 1, size: 40 },
+  // Windows of one position, of less than a page, that end in the page before, and longer than the text.
+  { heads: 2, kvHeads: 1, headDim: 8, element: "f32", block: ROW, threads: 1, limits: { window: 1 } },
+  {
+    heads: 4,
+    kvHeads: 2,
+    headDim: 10,
+    element: "f16",
+    block: { rows: 4, heads: 2 },
+    threads: 3,
+    limits: { window: 3 },
+  },
+  {
+    heads: 2,
+    kvHeads: 2,
+    headDim: 32,
+    element: "q8_0",
+    block: { rows: 16, heads: 1 },
+    threads: 1,
+    limits: { window: 33 },
+  },
+  {
+    heads: 2,
+    kvHeads: 1,
+    headDim: 20,
+    element: "f32",
+    block: { rows: 8, heads: 2 },
+    threads: 1,
+    limits: { window: 500 },
+  },
+  {
+    heads: 4,
+    kvHeads: 1,
+    headDim: 16,
+    element: "f32",
+    block: ROW,
+    threads: 1,
+    size: 20,
+    limits: { softcap: 5 },
+  },
+  {
+    heads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    element: "f32",
+    block: { rows: 8, heads: 2 },
+    threads: 3,
+    size: 40,
+    limits: { softcap: 30, window: 40 },
+  },
 ];
 
 /** Sequences: their pages in order, and their lengths, the last page partly unused; the first is of two chunks. */
@@ -75,11 +125,11 @@ function rowBlocks(most: number): number[][] {
 }
 
 function attentionCase(isa: Isa, choice: Choice): KernelCase {
-  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1, limits = {} } = choice;
   return {
     name:
       `${heads} heads of ${headDim}, ${kvHeads} kv heads, ${element} cache, ` +
-      `queries around ${size}, blocks of ${block.rows} rows and ${block.heads} heads, ${threads} threads`,
+      `queries around ${size}, blocks of ${block.rows} rows and ${block.heads} heads, ${threads} threads ${JSON.stringify(limits)}`,
     threads,
     make: () => attentionWork(isa, choice),
   };
@@ -99,10 +149,10 @@ function filledPages(layout: ReturnType<typeof kvLayout>, rng: Rng): KvPages {
 }
 
 function attentionWork(isa: Isa, choice: Choice): Work {
-  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1, limits = {} } = choice;
   const rng = new Rng(heads * headDim);
   const kv = kvLayout(kvHeads, headDim, element);
-  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim), block };
+  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim), block, ...limits };
   const pages = filledPages(kv, rng);
   const qs = normals(rng, ROWS.length * heads * headDim, size);
   const starts = SEQUENCES.map((_, s) => SEQUENCES.slice(0, s).flatMap((before) => before.pages).length);
@@ -137,7 +187,7 @@ function attentionWork(isa: Isa, choice: Choice): Work {
 
 /** The outputs of all heads of a row, in f64. */
 function mixedRow(
-  { heads, kv, scale }: AttentionSpec,
+  { heads, kv, scale, softcap, window = Number.POSITIVE_INFINITY }: AttentionSpec,
   pages: KvPages,
   qs: Float32Array,
   row: number,
@@ -145,7 +195,8 @@ function mixedRow(
   const [sequence, position] = ROWS[row]!;
   const { headDim, pageTokens } = kv;
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
-  const places = Array.from({ length: position + 1 }, (_, p) => ({
+  const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => position - p < window);
+  const places = seen.map((p) => ({
     page: SEQUENCES[sequence]!.pages[Math.floor(p / pageTokens)]!,
     slot: p % pageTokens,
   }));
@@ -154,7 +205,8 @@ function mixedRow(
     const q = qs.subarray((row * heads + h) * headDim, (row * heads + h + 1) * headDim);
     const ks = places.map(({ page, slot }) => pages.row("k", page, kvHead, slot));
     const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
-    const scores = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
+    const products = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
+    const scores = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
     const largest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - largest));
     const total = weights.reduce((sum, w) => sum + w, 0);
