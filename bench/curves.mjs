@@ -166,7 +166,9 @@ async function outcomeOf(setting) {
 
 /** Throws where the system would have to end a process, this one or another, to make room for the weights. */
 function checkRoom({ shape, format }) {
-  const needed = openSynthetic({ shape, format }).source.size + SPARE_BYTES;
+  const { tensors } = openSynthetic({ shape, format }).file;
+  const weights = [...tensors.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  const needed = weights + SPARE_BYTES;
   const free = freemem();
   if (needed <= free) return;
   const gb = (bytes) => `${(bytes / 1e9).toFixed(1)} GB`;

@@ -21,7 +21,8 @@ import { findCompilers } from "../dist/host/compilers.js";
 import { describeMachine } from "../dist/host/describe-machine.js";
 import { defaultActivations } from "../dist/plan/activations.js";
 import { planWeights } from "../dist/plan/projection-plan.js";
-import { FORMATS, formatNamed, rowBytes } from "../dist/quant/formats.js";
+import { rowBytes } from "../dist/quant/blocks.js";
+import { FORMATS, formatNamed } from "../dist/quant/formats.js";
 import { matMulNBitsModel } from "./onnx.mjs";
 import { median } from "./statistics.mjs";
 

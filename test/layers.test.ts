@@ -13,10 +13,12 @@ const LAYERS: Readonly<Record<string, number>> = {
   isa: 2,
   kernels: 2,
   models: 2,
+  checkpoints: 2,
   emit: 3,
   plan: 3,
   host: 4,
   engine: 5,
+  hub: 5,
   api: 6,
   cli: 6,
 };

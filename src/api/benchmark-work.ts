@@ -1,7 +1,7 @@
 import type { ModelProgram } from "../engine/model-program.ts";
 import { kvStrides } from "../kernels/kv-cache.ts";
 import { type Linear, layerMatrices } from "../models/model.ts";
-import { rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
 
 /** What a model has to do, whoever does it: bytes as the formats define them, without padding. */
 

@@ -118,11 +118,11 @@ async function load(
   machine: Machine,
   options: EngineOptions,
 ): Promise<Engine> {
-  const opened = typeof model === "string" ? await openModel(model) : openSynthetic(model);
+  const opened = typeof model === "string" ? await openModel(model, options.onNotice) : openSynthetic(model);
   try {
     return await loadEngine(opened, machine, options);
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }
 

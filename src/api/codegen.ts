@@ -53,8 +53,8 @@ export {
 } from "../plan/projection-plan.ts";
 export type { ProjectionShape } from "../plan/shape.ts";
 export type { WorkingSet } from "../plan/working-set.ts";
+export { bitsPerWeight } from "../quant/blocks.ts";
 export {
-  bitsPerWeight,
   FORMATS,
   type Format,
   familyFormat,

@@ -4,13 +4,17 @@ export {
   FileFormatError,
   InternalError,
   MachineError,
+  NetworkError,
   QigenError,
+  RepositoryError,
   UnsupportedError,
   UsageError,
 } from "../base/errors.ts";
 export type { BackendKind } from "../engine/backend.ts";
 export type { Progress } from "../engine/load-model.ts";
 export type { SyntheticModel } from "../engine/synthetic.ts";
+export { type PulledModel, type PullOptions, pull } from "../hub/pull.ts";
+export type { PullProgress } from "../hub/transfer.ts";
 export type { ModelConfig } from "../models/model.ts";
 export type { LlamaShape } from "../models/random-llama.ts";
 export type { ChatMessage } from "../text/chat.ts";

@@ -1,21 +1,21 @@
-import { UsageError } from "../base/errors.ts";
+import { FileFormatError, UsageError } from "../base/errors.ts";
 import type { BackendKind } from "../engine/backend.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
 import { describeMachine } from "../host/describe-machine.ts";
+import { isHubReference } from "../hub/reference.ts";
+import type { PullProgress } from "../hub/transfer.ts";
 import type { ModelConfig } from "../models/model.ts";
-import {
-  type ChatMessage,
-  type ChatTemplate,
-  chatTemplateFromGguf,
-  requireChatTemplate,
-} from "../text/chat.ts";
-import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
+import { type ChatMessage, type ChatTemplate, requireChatTemplate } from "../text/chat.ts";
+import type { SamplingOptions } from "../text/sampling-options.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { evaluateTokens, type PositionLogits } from "./evaluation.ts";
 import { type GenerateOptions, type GenerationResult, generateText, type Writer } from "./generation.ts";
 
-export type LoadModelOptions = EngineOptions;
+export interface LoadModelOptions extends EngineOptions {
+  /** Called while a model of the hub is downloaded. */
+  readonly onDownload?: ((progress: PullProgress) => void) | undefined;
+}
 
 export interface EvaluateOptions {
   /** Yield the logits position by position instead of returning them all. */
@@ -34,6 +34,7 @@ export class Model implements AsyncDisposable {
     readonly tokenizer: Tokenizer,
     private readonly engine: Engine,
     private readonly chatTemplate: ChatTemplate | undefined,
+    private readonly sampling: SamplingOptions,
   ) {
     this.writer = { path, tokenizer, engine, text: { sequence: engine.open(), tokens: [] } };
   }
@@ -84,7 +85,7 @@ export class Model implements AsyncDisposable {
     try {
       const { signal } = options;
       const ids = typeof prompt === "string" ? await this.tokenizer.encodeLong(prompt, { signal }) : prompt;
-      return yield* generateText(this.writer, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), this.withDefaults(options));
     } finally {
       release();
     }
@@ -99,10 +100,16 @@ export class Model implements AsyncDisposable {
     try {
       const template = requireChatTemplate(this.chatTemplate, this.path);
       const ids = await template.encode(messages, this.tokenizer, { signal: options.signal });
-      return yield* generateText(this.writer, this.checked(ids), options);
+      return yield* generateText(this.writer, this.checked(ids), this.withDefaults(options));
     } finally {
       release();
     }
+  }
+
+  /** What the caller says, else the model's makers. */
+  private withDefaults(options: GenerateOptions): GenerateOptions {
+    const given = Object.entries(options).filter(([, value]) => value !== undefined);
+    return { ...this.sampling, ...Object.fromEntries(given) };
   }
 
   /**
@@ -186,25 +193,34 @@ async function collect(positions: AsyncIterable<PositionLogits>): Promise<Float3
 }
 
 /**
- * Loads a GGUF model: plans, generates and compiles kernels for this machine, packs the weights.
+ * Loads a model, a GGUF file (any part of a split one), a Hugging Face folder, or one of the hub (`hf:owner/name`, see
+ * `pull`): plans, generates and compiles kernels for this machine, packs the weights.
  *
  * Throws `FileAccessError` and `FileFormatError` for the file, `UnsupportedError` for a model that this version cannot
- * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal.
+ * run, `MachineError` when the machine lacks something, `UsageError` for options, `AbortedError` for the signal; what `pull`
+ * throws for a model of the hub.
  */
 export async function loadModel(path: string, options: LoadModelOptions = {}): Promise<Model> {
-  const opened = await openModel(path);
+  const local = await localPath(path, options);
+  const opened = await openModel(local, options.onNotice);
   try {
-    const { metadata } = opened.file;
-    const tokenizer = tokenizerFromGguf(metadata);
+    const tokenizer = opened.tokenizer();
     const rows = opened.spec.config.vocabularySize;
     if (tokenizer.vocabularySize > rows) {
       const problem = `has ${tokenizer.vocabularySize} tokens, but the embedding only ${rows}`;
-      throw metadata.error("tokenizer.ggml.tokens", problem);
+      throw new FileFormatError(local, "vocabulary", problem);
     }
-    const template = chatTemplateFromGguf(metadata);
+    const template = opened.chatTemplate();
+    const sampling = opened.sampling();
     const engine = await loadEngine(opened, await describeMachine(), options);
-    return new Model(path, tokenizer, engine, template);
+    return new Model(local, tokenizer, engine, template, sampling);
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
+}
+
+async function localPath(model: string, { onDownload, onNotice, signal }: LoadModelOptions): Promise<string> {
+  if (!isHubReference(model)) return model;
+  const { pull } = await import("../hub/pull.ts");
+  return (await pull(model, { onProgress: onDownload, onNotice, signal })).path;
 }

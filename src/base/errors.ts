@@ -49,6 +49,33 @@ export class MachineError extends QigenError {
   }
 }
 
+/** A server that cannot be reached, stops answering, or sends something else than it announced. */
+export class NetworkError extends QigenError {
+  constructor(
+    readonly url: string,
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super("NETWORK", `${url}: ${problem}`, options);
+  }
+}
+
+/**
+ * What a model repository does not give: it, its revision or file is not there ("missing"), its terms must be accepted
+ * first ("gated"), this user may not read it ("denied"), it is not in the cache of a machine that is offline ("offline"),
+ * or it has a name that would lead out of the cache ("unsafe").
+ */
+export class RepositoryError extends QigenError {
+  constructor(
+    readonly repository: string,
+    readonly reason: "missing" | "gated" | "denied" | "offline" | "unsafe",
+    problem: string,
+    options?: ErrorOptions,
+  ) {
+    super("REPOSITORY", `${repository}: ${problem}`, options);
+  }
+}
+
 /** An argument outside its documented range, or a call in the wrong state (busy, disposed). */
 export class UsageError extends QigenError {
   constructor(message: string) {

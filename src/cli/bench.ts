@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { BenchmarkResult, BenchmarkTest } from "../api/benchmark.ts";
 import { bytesText, digits, secondsText } from "../plan/text.ts";
 import { columns, formatCount } from "./format.ts";
+import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { addEngineOptions, addExamples, type EngineFlags, engineOptions, wholeNumber } from "./options.ts";
 import { progressOn, Status } from "./status.ts";
@@ -36,7 +37,7 @@ export function addBench(program: Command, io: Io): void {
 }
 
 async function bench(path: string | undefined, flags: BenchFlags, io: Io): Promise<void> {
-  const subject = subjectOf(path, flags);
+  const subject = await localModel(subjectOf(path, flags), io);
   const [{ benchmarkModel }, { modelName }] = await Promise.all([
     import("../api/benchmark.ts"),
     import("../engine/synthetic.ts"),

@@ -4,6 +4,7 @@ import type { Model } from "../api/model.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
 import type { ChatMessage } from "../text/chat.ts";
 import { ChatInput } from "./chat-input.ts";
+import { localModel } from "./hub-model.ts";
 import { type Io, safeText, write } from "./io.ts";
 import { loadForUser } from "./load.ts";
 import {
@@ -30,7 +31,7 @@ export function addChat(program: Command, io: Io): void {
     .description(
       "Talk with a model that was trained for it. When standard input is no terminal, every line of it is a turn.",
     )
-    .argument("<model>", "GGUF file with a chat template")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub, with a chat template")
     .option("-s, --system <text>", "what the model is told before the conversation")
     .option("--timings", "tokens and speed after every answer");
   addEngineOptions(addSamplingOptions(command));
@@ -41,8 +42,9 @@ export function addChat(program: Command, io: Io): void {
   command.action((model: string, flags: ChatFlags) => chat(model, flags, io));
 }
 
-async function chat(path: string, flags: ChatFlags, io: Io): Promise<void> {
+async function chat(named: string, flags: ChatFlags, io: Io): Promise<void> {
   await checkSampling(flags);
+  const path = await localModel(named, io);
   await checkTemplate(path);
   const model = await loadForUser(path, flags, io);
   const input = new ChatInput(io);
@@ -57,17 +59,15 @@ async function chat(path: string, flags: ChatFlags, io: Io): Promise<void> {
 
 /** Finds out that a model cannot chat before it is loaded, not after. */
 async function checkTemplate(path: string): Promise<void> {
-  const [{ openFile }, { readGguf }, { chatTemplateFromGguf, requireChatTemplate }] = await Promise.all([
-    import("../host/node-files.ts"),
-    import("../files/gguf.ts"),
+  const [{ openModelFiles }, { requireChatTemplate }] = await Promise.all([
+    import("../host/model-files.ts"),
     import("../text/chat.ts"),
   ]);
-  const source = await openFile(path);
+  const files = await openModelFiles(path);
   try {
-    const { metadata } = await readGguf(source);
-    requireChatTemplate(chatTemplateFromGguf(metadata), path);
+    requireChatTemplate(files.chatTemplate(), path);
   } finally {
-    await source.close();
+    await files.close();
   }
 }
 

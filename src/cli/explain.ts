@@ -3,6 +3,7 @@ import { UsageError } from "../base/errors.ts";
 import type { MeasuredPlan } from "../engine/measure-plan.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { ModelPlan } from "../plan/model-plan.ts";
+import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { isaFor, machineFor } from "./machine.ts";
 import { type PlanFlags, planFor } from "./model-plan.ts";
@@ -43,10 +44,11 @@ export function addExplain(program: Command, io: Io): void {
     ["on another machine", "qigen explain model.gguf --machine server.json"],
   ]);
   command.action(async (path: string | undefined, flags: ExplainFlags) => {
-    const subject = subjectOf(path, flags);
+    const named = subjectOf(path, flags);
     if (flags.measure && flags.machine !== undefined) {
       throw new UsageError("--measure times this machine, so that --machine has no place beside it");
     }
+    const subject = await localModel(named, io);
     const machine = await machineFor(flags.machine);
     const plan = await planFor(subject, machine, await isaFor(machine, flags.isa), flags);
     const times = flags.measure ? await measured(plan, machine, io) : undefined;

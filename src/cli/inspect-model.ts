@@ -1,5 +1,6 @@
-import type { GgufFile } from "../files/gguf.ts";
 import type { GgufArray, GgufValue } from "../files/gguf-values.ts";
+import { type ModelFile, PlainTensor } from "../files/model-file.ts";
+import type { ModelFiles } from "../host/model-files.ts";
 import type { ModelConfig, ModelSpec } from "../models/model.ts";
 import { formatFloat32 } from "./format.ts";
 import type { InspectFlags } from "./inspect.ts";
@@ -8,11 +9,15 @@ import type { InspectFlags } from "./inspect.ts";
 export interface Inspection {
   readonly file: {
     readonly path: string;
+    /** Of all files together. */
     readonly bytes: number;
-    readonly ggufVersion: number;
-    readonly alignment: number;
+    readonly files: number;
+    readonly ggufVersion?: number;
+    readonly alignment?: number;
   };
   readonly architecture: string;
+  /** What a user should know of the files. */
+  readonly notices: readonly string[];
   /** Whether this version can run the model; `reason` where not. */
   readonly supported: boolean;
   readonly reason?: string;
@@ -52,7 +57,8 @@ export interface TensorSummary {
     readonly name: string;
     readonly type: string;
     readonly shape: readonly number[];
-    readonly offset: number;
+    /** Where it lies in its file (bytes), if it lies there as it is. */
+    readonly offset?: number;
     readonly bytes: number;
   }[];
 }
@@ -69,45 +75,50 @@ export interface MemoryNeed {
   readonly total: number;
 }
 
-/** Reads the header of a GGUF file and tells what is in it. Throws only where it is no well-formed GGUF file. */
+/** Reads the headers of a model's files and tells what is in them. Throws only where they are not well-formed. */
 export async function inspectModel(path: string, flags: InspectFlags): Promise<Inspection> {
-  const [{ openFile }, { readGguf }] = await Promise.all([
-    import("../host/node-files.ts"),
-    import("../files/gguf.ts"),
-  ]);
-  const source = await openFile(path);
+  const { openModelFiles } = await import("../host/model-files.ts");
+  const notices: string[] = [];
+  const files = await openModelFiles(path, (line) => notices.push(line));
   try {
-    const file = await readGguf(source);
+    const { file, gguf, stamps = [] } = files;
     const architecture = file.metadata.stringOr("general.architecture", "unknown");
     const about = {
-      file: { path, bytes: source.size, ggufVersion: file.version, alignment: file.alignment },
+      file: {
+        path,
+        bytes: stamps.reduce((sum, { size }) => sum + size, 0),
+        files: stamps.length,
+        ...(gguf === undefined ? {} : { ggufVersion: gguf.version, alignment: gguf.alignment }),
+      },
       architecture,
+      notices,
     };
     const contents = {
       metadata: Object.fromEntries([...file.metadata.entries].map(([key, value]) => [key, plain(value)])),
       tensors: await summarise(file, flags.tensors ?? false),
     };
-    const model = await specOf(file);
+    const model = await specOf(files);
     if ("reason" in model) return { ...about, supported: false, reason: model.reason, ...contents };
     const { config } = model.spec;
-    const memory = await memoryNeed({ ...model, file, source }, flags);
+    const memory = await memoryNeed({ ...model, file }, flags);
     if ("reason" in memory) return { ...about, supported: false, reason: memory.reason, ...contents, config };
     return { ...about, supported: true, ...contents, config, memory };
   } finally {
-    await source.close();
+    await files.close();
   }
 }
 
-/** The model in the file, or why this version cannot run it. */
-async function specOf(file: GgufFile): Promise<{ readonly spec: ModelSpec } | { readonly reason: string }> {
-  const [{ modelSpec }, { QigenError }, { tokenizerFromGguf }] = await Promise.all([
+/** The model in the files, or why this version cannot run it. */
+async function specOf(
+  files: ModelFiles,
+): Promise<{ readonly spec: ModelSpec } | { readonly reason: string }> {
+  const [{ modelSpec }, { QigenError }] = await Promise.all([
     import("../models/index.ts"),
     import("../base/errors.ts"),
-    import("../text/gguf-tokenizer.ts"),
   ]);
   try {
-    const spec = modelSpec(file);
-    tokenizerFromGguf(file.metadata);
+    const spec = modelSpec(files.file);
+    files.tokenizer();
     return { spec };
   } catch (error) {
     if (error instanceof QigenError) return { reason: error.message };
@@ -173,7 +184,7 @@ function first(array: GgufArray): (string | number | boolean)[] {
   });
 }
 
-async function summarise(file: GgufFile, list: boolean): Promise<TensorSummary> {
+async function summarise(file: ModelFile, list: boolean): Promise<TensorSummary> {
   const { FORMATS } = await import("../quant/formats.ts");
   const types = new Map<string, { tensors: number; weights: number; bytes: number }>();
   for (const { type, shape, byteLength } of file.tensors.values()) {
@@ -200,12 +211,12 @@ async function summarise(file: GgufFile, list: boolean): Promise<TensorSummary> 
     types: sums.sort((a, b) => b.bytes - a.bytes),
     ...(list
       ? {
-          list: [...file.tensors.values()].map(({ name, type, shape, offset, byteLength }) => ({
-            name,
-            type,
-            shape,
-            offset,
-            bytes: byteLength,
+          list: [...file.tensors.values()].map((tensor) => ({
+            name: tensor.name,
+            type: tensor.type,
+            shape: tensor.shape,
+            ...(tensor instanceof PlainTensor ? { offset: tensor.offset } : {}),
+            bytes: tensor.byteLength,
           })),
         }
       : {}),

@@ -9,8 +9,9 @@ export function inspectionText(found: Inspection, width: number): string {
   const parts = [
     columns([
       ["file", oneLine(file.path, 4096)],
-      ["size", `${bytesText(file.bytes)}, GGUF version ${file.ggufVersion}`],
+      ["size", `${bytesText(file.bytes)}${containerText(file)}`],
       ["architecture", oneLine(found.architecture, 80)],
+      ...found.notices.map((line) => ["note", oneLine(line, 400)]),
       ["runs", found.supported ? "yes" : `no: ${oneLine(found.reason ?? "", 400)}`],
     ]),
     ...(config === undefined ? [] : [`Dimensions\n${dimensions(config)}`]),
@@ -20,6 +21,11 @@ export function inspectionText(found: Inspection, width: number): string {
     `Metadata\n${metadataTable(found.metadata, width)}`,
   ];
   return parts.join("\n");
+}
+
+function containerText({ files, ggufVersion }: Inspection["file"]): string {
+  const version = ggufVersion === undefined ? "" : `, GGUF version ${ggufVersion}`;
+  return files > 1 ? `${version}, ${files} files` : version;
 }
 
 function dimensions(config: ModelConfig): string {

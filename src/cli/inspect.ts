@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { localModel } from "./hub-model.ts";
 import { type Inspection, inspectModel } from "./inspect-model.ts";
 import { inspectionText } from "./inspect-text.ts";
 import { type Io, write, writeJson } from "./io.ts";
@@ -13,10 +14,10 @@ export function addInspect(program: Command, io: Io): void {
   const command = program
     .command("inspect")
     .description(
-      "What is in a GGUF file: metadata, dimensions, tensors, and the memory it needs. Reads only the header, and " +
-        "any architecture.",
+      "What is in a GGUF file or Hugging Face folder: metadata, dimensions, tensors, and the memory it needs. Reads " +
+        "only headers, and GGUF files of any architecture.",
     )
-    .argument("<model>", "GGUF file")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("--tensors", "list every tensor")
     .option("--json", "as JSON");
   addEngineOptions(command);
@@ -26,7 +27,7 @@ export function addInspect(program: Command, io: Io): void {
     ["the type of every tensor", "qigen inspect model.gguf --tensors --json | jq '.tensors.list[].type'"],
   ]);
   command.action(async (model: string, flags: InspectFlags) => {
-    const found: Inspection = await inspectModel(model, flags);
+    const found: Inspection = await inspectModel(await localModel(model, io), flags);
     if (flags.json) await writeJson(io, found);
     else await write(io.stdout, inspectionText(found, io.stdout.columns || 100));
   });

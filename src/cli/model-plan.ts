@@ -37,8 +37,8 @@ export async function planFor(
   const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);
   const prefillTokens = flags.promptTokens ?? MAX_ROWS[isa.syntax === "wasm" ? "wasm" : "native"];
   const opened = typeof subject === "string" ? await openModel(subject) : openSynthetic(subject);
-  const { file, spec, source } = opened;
-  await source.close();
+  const { file, spec } = opened;
+  await opened.close();
   const choices = { threads, prefillTokens, activations: flags.activations ?? "int8", quantize };
   const matrices = planMatrices(spec, file, machine, isa, choices);
   return planModel(machine, isa, modelShapes(spec, matrices), { prefillTokens, threads });

@@ -8,6 +8,9 @@ import { reportFailure } from "./failure.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import type { Io } from "./io.ts";
+import { addList } from "./list.ts";
+import { addPull } from "./pull.ts";
+import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
 import { addTune } from "./tune.ts";
 
@@ -42,7 +45,18 @@ function createProgram(io: Io): Command {
       getErrHelpWidth: () => helpWidth(io.stderr.columns),
       outputError: (text, print) => print(text.replace(/^error: /, "qigen: ")),
     });
-  const commands = [addRun, addChat, addInspect, addExplain, addGenerate, addDoctor, addTune, addBench];
+  const models = [addPull, addList, addRm];
+  const commands = [
+    addRun,
+    addChat,
+    ...models,
+    addInspect,
+    addExplain,
+    addGenerate,
+    addDoctor,
+    addTune,
+    addBench,
+  ];
   for (const add of commands) add(program, io);
   return program;
 }

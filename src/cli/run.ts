@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import type { GenerationResult } from "../api/generation.ts";
 import type { Model } from "../api/model.ts";
+import { localModel } from "./hub-model.ts";
 import { type Io, safeText, write, writeJson } from "./io.ts";
 import { loadForUser } from "./load.ts";
 import { readText } from "./machine.ts";
@@ -36,7 +37,7 @@ export function addRun(program: Command, io: Io): void {
   const command = program
     .command("run")
     .description("Continue a text. Without a model: a story by the small one that is built in.")
-    .argument("[model]", "GGUF file")
+    .argument("[model]", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("-p, --prompt <text>", "text to continue (default: none, the model starts by itself)")
     .option("-f, --prompt-file <file>", "read the text to continue from a file, - for standard input")
     .option("--echo", "print the prompt too (default for the built-in model)")
@@ -61,7 +62,8 @@ async function run(path: string | undefined, given: RunFlags, io: Io): Promise<v
   const prompt = (await promptOf(given, io)) ?? fallback;
   const quiet = flags.quiet ?? false;
   await checkSampling(flags);
-  const model = await loadForUser(path ?? EMBEDDED.path, flags, io, quiet);
+  const local = await localModel(path ?? EMBEDDED.path, io, quiet);
+  const model = await loadForUser(local, flags, io, quiet);
   try {
     if (flags.json) await runJson(model, prompt, flags, io);
     else {

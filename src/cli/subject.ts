@@ -11,7 +11,7 @@ export interface SubjectFlags {
 
 export function addSubject(command: Command): Command {
   return command
-    .argument("[model]", "GGUF file")
+    .argument("[model]", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("--synthetic <shape>", "instead of a file: random weights in a model's shape, llama-2-7b, say")
     .option("--format <name>", "their format: Q4_0, 3bit-g128, … (default: Q4_0)")
     .option("--output-format <name>", "format of their output head (default: the same)");

@@ -3,6 +3,7 @@ import type { Gain, TuneResult } from "../engine/tune.ts";
 import type { ShapePlan } from "../plan/model-plan.ts";
 import { digits, secondsText } from "../plan/text.ts";
 import { columns } from "./format.ts";
+import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { machineFor } from "./machine.ts";
 import { type PlanFlags, planFor } from "./model-plan.ts";
@@ -21,7 +22,7 @@ export function addTune(program: Command, io: Io): void {
       "Time the best few plans for every shape of matrix of a model, and keep the winners for this machine. Optional: " +
         "what is predicted is usually within some percent of them. Ctrl-C keeps what is done.",
     )
-    .argument("<model>", "GGUF file")
+    .argument("<model>", "GGUF file, Hugging Face folder, or hf:owner/name of the hub")
     .option("--isa <name>", "instruction set (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
     .addOption(activationsOption())
@@ -46,7 +47,7 @@ async function tune(model: string, flags: TuneFlags, io: Io): Promise<void> {
   // What was tuned before takes part in the race as what it is: a candidate.
   const { tuned: _, ...machine } = await machineFor(undefined);
   const choice = chooseBackend(machine, await findCompilers(), { isa: flags.isa });
-  const plan = await planFor(model, machine, choice.isa, flags);
+  const plan = await planFor(await localModel(model, io), machine, choice.isa, flags);
   const status = new Status(io.stderr, "preparing kernels");
   const results: TuneResult[] = [];
   try {

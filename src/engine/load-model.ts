@@ -1,9 +1,7 @@
 import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
-import { type ModelFile, readGguf } from "../files/gguf.ts";
 import { quoted } from "../files/quoted.ts";
-import type { ByteSource } from "../files/source.ts";
 import { findCompilers } from "../host/compilers.ts";
-import { type FileSource, openFile } from "../host/node-files.ts";
+import { type ModelFiles, openModelFiles } from "../host/model-files.ts";
 import { loadPlans, savePlans } from "../host/plans.ts";
 import { ISAS } from "../isa/index.ts";
 import type { Isa } from "../isa/isa.ts";
@@ -15,6 +13,7 @@ import { type RopeAngles, ropeAngles, ropeFactors } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Tuning, unknownTo } from "../plan/tuning.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
+import { canQuantize } from "../quant/quantizers.ts";
 import type { Backend, BackendKind } from "./backend.ts";
 import { type BackendChoice, chooseBackend } from "./choose.ts";
 import { Engine } from "./engine.ts";
@@ -61,10 +60,7 @@ export interface Progress {
 }
 
 /** A model and where its weights are read from. */
-export interface OpenModel {
-  /** A file, or what stands for one. */
-  readonly source: FileSource | ByteSource;
-  readonly file: ModelFile;
+export interface OpenModel extends ModelFiles {
   readonly spec: ModelSpec;
 }
 
@@ -111,20 +107,19 @@ export function checkOptions(options: EngineOptions): void {
       Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MOST[name];
     check(name, `a whole number from 1 to ${MOST[name]}`, right);
   }
-  const formats = [...FORMATS.keys()];
+  const formats = [...FORMATS.values()].filter(canQuantize).map(({ name }) => name);
   const known = (value: unknown) =>
     typeof value === "string" && formats.some((name) => name.toLowerCase() === value.toLowerCase());
   check("quantize", `one of ${formats.join(", ")}`, known);
 }
 
-/** Opens a GGUF file and reads its header. Throws typed errors for files that are not what they should be. */
-export async function openModel(path: string): Promise<OpenModel> {
-  const source = await openFile(path);
+/** Opens a model's files and reads their headers. Throws typed errors for files that are not what they should be. */
+export async function openModel(path: string, onNotice?: EngineOptions["onNotice"]): Promise<OpenModel> {
+  const files = await openModelFiles(path, onNotice);
   try {
-    const file = await readGguf(source);
-    return { source, file, spec: modelSpec(file) };
+    return { ...files, spec: modelSpec(files.file) };
   } catch (error) {
-    await source.close();
+    await files.close();
     throw error;
   }
 }
@@ -155,15 +150,15 @@ export async function loadEngine(
 }
 
 /** The angles of every rotation of the model, at this context length. */
-async function readAngles({ file, source, spec }: OpenModel, contextLength: number): Promise<RopeAngles[]> {
+async function readAngles({ file, spec }: OpenModel, contextLength: number): Promise<RopeAngles[]> {
   const reading = ropes(spec).map(async (rope) => {
     const vector = ropeFactors(rope, contextLength);
-    const factors = vector === undefined ? undefined : await readVector(vector, file, source);
+    const factors = vector === undefined ? undefined : await readVector(vector, file);
     const angles = ropeAngles(rope, factors);
     if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
     const keys = `${spec.config.architecture}.rope`;
     const field = vector === undefined ? keys : `${keys}, tensor ${vector.tensor}`;
-    throw new FileFormatError(source.name, field, "gives angles that are not finite");
+    throw new FileFormatError(file.metadata.file, field, "gives angles that are not finite");
   });
   return Promise.all(reading);
 }
@@ -227,7 +222,7 @@ function contextLengthOf({ config, embedding }: ModelSpec, { contextLength }: En
 
 /** The pure half: plan and kernels for a model on a machine; `remembered` saves planning where it knows a shape. */
 export function compileModel(
-  { spec, file }: OpenModel,
+  { spec, file }: Pick<OpenModel, "spec" | "file">,
   machine: Machine,
   isa: Isa,
   kind: BackendKind,

@@ -13,4 +13,6 @@ export interface MatrixPlan {
   readonly packing: Packing;
   readonly activations: Activations;
   readonly blocking: Blocking;
+  /** Weight i of a row is for input `order[i]`; undefined where that is i. */
+  readonly order?: Uint32Array | undefined;
 }

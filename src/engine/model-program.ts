@@ -105,7 +105,10 @@ export class ModelProgram {
   }
 
   private layOutWeights(): void {
-    for (const [name, plan] of this.matrices) this.weights.add(name, plan.packing.totalBytes);
+    for (const [name, plan] of this.matrices) {
+      this.weights.add(name, plan.packing.totalBytes);
+      if (plan.order !== undefined) this.weights.add(orderOf(name), 4 * paddedCols(plan.order.length));
+    }
     for (const vector of vectors(this.spec)) this.weights.add(nameOf(vector), 4 * paddedCols(vector.length));
     const page = kvStrides(this.kv).page;
     this.spec.layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
@@ -185,12 +188,17 @@ export class ModelProgram {
     return new StepWriter(this, rows, bases).forward();
   }
 
-  /** Where prepared activations of this layout go. */
-  prepared(layout: ActivationLayout): string {
-    const name = `prepared_${activationKey(layout)}`;
+  /** Where prepared activations of this layout go; several variants differ in the order of the inputs. */
+  prepared(layout: ActivationLayout, variant: number): string {
+    const name = `prepared_${activationKey(layout)}_${variant}`;
     this.work.add(name, this.limits.maxRows * layout.rowBytes);
     return name;
   }
+}
+
+/** Name of the list of a matrix's order among the weights. */
+export function orderOf(name: string): string {
+  return `${name} order`;
 }
 
 /** Whether the two blocks of a layer norm the same input, each its own way. */

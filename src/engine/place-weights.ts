@@ -62,7 +62,7 @@ export async function placeWeights(loading: Loading, policy: PackedPolicy = POLI
 async function loadArena({ model, program, backend, options }: Loading): Promise<Region> {
   const { onProgress, signal } = options;
   const region = backend.allocate(program.weights.bytes, "weights");
-  await loadWeights(program, backend, region, model.file, model.source, {
+  await loadWeights(program, backend, region, model.file, {
     onProgress: (done, total) => onProgress?.({ stage: "weights", done, total }),
     signal,
   });
@@ -106,8 +106,8 @@ async function placeInTurn(loading: Loading, policy: PackedPolicy): Promise<Plac
 }
 
 /** What a packed file is found by, for a model in a file. The kernels that pack stand for the layout of a tile. */
-function packedKey({ model: { source }, program }: Loading): PackedKey | undefined {
-  if (!("modified" in source)) return undefined;
+function packedKey({ model: { stamps }, program }: Loading): PackedKey | undefined {
+  if (stamps === undefined) return undefined;
   const { matrices, isa, weights } = program;
   const tensors = [...matrices.values()].map(({ packing, source: from, linear }) => [
     nameOf(linear),
@@ -119,7 +119,7 @@ function packedKey({ model: { source }, program }: Loading): PackedKey | undefin
     packing.lanes,
   ]);
   const kernels = packKernels(matrices.values(), isa).map((kernel) => printKernel(kernel.generate()));
-  return { model: source, layout: JSON.stringify([tensors, kernels]), bytes: weights.bytes };
+  return { files: stamps, layout: JSON.stringify([tensors, kernels]), bytes: weights.bytes };
 }
 
 /** Some file systems have files that cannot be mapped. */

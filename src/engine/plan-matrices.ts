@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
+import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { type Linear, linears, type ModelSpec, nameOf } from "../models/model.ts";
@@ -35,8 +35,16 @@ export function planMatrices(
 ): Map<string, MatrixPlan> {
   const { threads, prefillTokens, remembered } = choices;
   const blockings = new Map<string, Blocking>();
+  const { table, positions } = spec.embedding;
+  const isTable = (linear: Linear) => linear === table || linear === positions;
   const plan = (linear: Linear): MatrixPlan => {
-    const source = sourceFormat(linear, file);
+    const tensor = storedTensor(linear, file);
+    const source = sourceFormat(tensor);
+    if (isTable(linear) && tensor.order !== undefined) {
+      throw new UnsupportedError(
+        `${tensor.file}: tensor ${tensor.name}: an embedding with reordered columns`,
+      );
+    }
     const format = choices.quantize !== undefined && source.kind === "float" ? choices.quantize : source;
     const { rows, cols } = linear;
     const activations =
@@ -52,6 +60,7 @@ export function planMatrices(
       packing: packing(format, rows, cols, blocking.tu / isa.lanes, isa),
       activations,
       blocking,
+      order: tensor.order,
     };
   };
   return new Map(linears(spec).map((linear) => [nameOf(linear), plan(linear)]));
@@ -66,13 +75,17 @@ export function tuningOf(matrices: ReadonlyMap<string, MatrixPlan>, isa: Isa, th
   return [...new Map(entries).values()];
 }
 
-function sourceFormat({ tensor }: Linear, file: ModelFile): Format {
+function storedTensor({ tensor }: Linear, file: ModelFile): StoredTensor {
   const found = file.tensors.get(tensor);
   assert(found !== undefined, `no tensor ${tensor}`);
-  const format = FORMATS.get(found.type);
+  return found;
+}
+
+function sourceFormat({ file, name, type }: StoredTensor): Format {
+  const format = FORMATS.get(type);
   if (format === undefined) {
     throw new UnsupportedError(
-      `${file.metadata.file}: tensor ${tensor} has type ${found.type}, for which there are no kernels yet; known: ${[...FORMATS.keys()].join(", ")}`,
+      `${file}: tensor ${name} has type ${type}, for which there are no kernels yet; known: ${[...FORMATS.keys()].join(", ")}`,
     );
   }
   return format;

@@ -24,7 +24,7 @@ import {
 } from "../models/model.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram } from "./model-program.ts";
+import { type Bases, COUNTS, type ModelProgram, orderOf } from "./model-program.ts";
 
 /** A projection into a buffer; `accumulate` adds to what is there. */
 interface Target {
@@ -41,6 +41,18 @@ interface NormUse {
   /** Only the rows whose output is wanted. */
   readonly gather?: boolean;
   readonly barrier?: boolean;
+}
+
+/** Prepared activations: their layout, the matrix in whose order they are, and the buffer that they are in. */
+interface PreparedInput {
+  readonly layout: ActivationLayout;
+  readonly order: string | undefined;
+  readonly to: string;
+}
+
+function equalOrders(a: Uint32Array | undefined, b: Uint32Array | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return a.length === b.length && a.every((input, i) => input === b[i]);
 }
 
 /** Writes the steps of one forward pass: the blocks of the model in order, as kernels on named buffers. */
@@ -163,7 +175,11 @@ export class StepWriter {
   }
 
   private weight(part: Linear | Vector): number {
-    return this.bases.weights + this.program.weights.offset(nameOf(part));
+    return this.offsetOf(nameOf(part));
+  }
+
+  private offsetOf(weights: string): number {
+    return this.bases.weights + this.program.weights.offset(weights);
   }
 
   private count(of: "rows" | "outputs" | "blocks"): number {
@@ -195,17 +211,11 @@ export class StepWriter {
 
   /** Projections of one input: prepares the activations once per layout they need, then multiplies. */
   private project(input: string, targets: readonly Target[], rows: "rows" | "outputs" = "rows"): void {
-    const { isa } = this.program;
-    const layouts = targets.map(({ linear }) => this.layoutOf(linear));
-    const distinct = [...new Map(layouts.map((layout) => [activationKey(layout), layout])).values()];
-    distinct.forEach((layout, i) => {
-      const name = this.program.kernels.add(prepareName(layout), layout, () => prepare(layout, isa));
-      const to = this.program.prepared(layout);
-      this.add(name, [this.work(input), this.work(to), this.count(rows)], i === distinct.length - 1);
-    });
+    const inputs = this.inputsOf(targets.map(({ linear }) => linear));
+    this.prepare(input, [...new Set(inputs)], rows);
     let scratch = this.work("scratch");
     targets.forEach((target, i) => {
-      const prepared = this.program.prepared(layouts[i] as ActivationLayout);
+      const prepared = (inputs[i] as PreparedInput).to;
       this.multiply(target, prepared, rows, scratch, i === targets.length - 1);
       scratch += this.program.scratchOf(target.linear);
     });
@@ -247,9 +257,32 @@ export class StepWriter {
     );
   }
 
-  private layoutOf(linear: Linear): ActivationLayout {
-    const { activations, packing } = this.program.matrix(linear);
-    return activationLayout(activations, packing.format, linear.cols);
+  private prepare(input: string, distinct: readonly PreparedInput[], rows: "rows" | "outputs"): void {
+    const { isa, kernels } = this.program;
+    distinct.forEach(({ layout, order, to }, i) => {
+      const ordered = order !== undefined;
+      const name = kernels.add(prepareName(layout, ordered), { layout, ordered }, () =>
+        prepare(layout, isa, ordered),
+      );
+      const list = ordered ? [this.offsetOf(orderOf(order))] : [];
+      this.add(name, [this.work(input), this.work(to), this.count(rows), ...list], i === distinct.length - 1);
+    });
+  }
+
+  /** What each matrix of one input reads; the same object for those that read the same. */
+  private inputsOf(linears: readonly Linear[]): PreparedInput[] {
+    const found: { readonly input: PreparedInput; readonly order: Uint32Array | undefined }[] = [];
+    return linears.map((linear) => {
+      const { activations, packing, order } = this.program.matrix(linear);
+      const layout = activationLayout(activations, packing.format, linear.cols);
+      const alike = found.filter(({ input }) => activationKey(input.layout) === activationKey(layout));
+      const same = alike.find((one) => equalOrders(one.order, order));
+      if (same !== undefined) return same.input;
+      const to = this.program.prepared(layout, alike.length);
+      const input = { layout, order: order && nameOf(linear), to };
+      found.push({ input, order });
+      return input;
+    });
   }
 
   private cache(layer: number): number {

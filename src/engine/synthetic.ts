@@ -4,6 +4,7 @@ import { modelSpec } from "../models/index.ts";
 import { randomFile } from "../models/random-file.ts";
 import { LLAMA_SHAPES, type LlamaShape, randomLlama } from "../models/random-llama.ts";
 import { formatNamed } from "../quant/formats.ts";
+import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
 import type { OpenModel } from "./load-model.ts";
 
 /** A model of random weights that is in no file: its text is noise, its speed that of the real thing. */
@@ -38,7 +39,15 @@ export function openSynthetic(model: SyntheticModel): OpenModel {
     weights: "codes",
   });
   const { source, file } = randomFile(modelName(model), contents);
-  return { source, file, spec: modelSpec(file) };
+  return {
+    stamps: undefined,
+    file,
+    spec: modelSpec(file),
+    tokenizer: () => tokenizerFromGguf(file.metadata),
+    chatTemplate: () => undefined,
+    sampling: () => ({}),
+    close: () => source.close(),
+  };
 }
 
 function shapeOf(shape: LlamaShape | string): LlamaShape {

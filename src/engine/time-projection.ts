@@ -8,7 +8,7 @@ import { projection, projectionName } from "../kernels/projection.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import { layoutOf, type ProjectionShape } from "../plan/shape.ts";
-import { rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
 import type { Packing } from "../quant/packing.ts";
 import {
   type Backend,

@@ -1,17 +1,18 @@
 import { assert } from "../base/assert.ts";
 import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
-import type { ByteSource } from "../files/source.ts";
+import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
+import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { nameOf, type Vector, vectors } from "../models/model.ts";
-import { formatNamed, rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
+import { formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 import { dequantizeRows } from "../quant/reference.ts";
 import type { Backend, Region } from "./backend.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
-import type { ModelProgram } from "./model-program.ts";
+import { type ModelProgram, orderOf } from "./model-program.ts";
 
 /** Bytes of source rows that are read and packed together; two buffers, so that reading and packing overlap. */
 const STAGING_BYTES = 8 * 2 ** 20;
@@ -42,7 +43,7 @@ function bufferBytes(matrices: readonly MatrixPlan[]): number {
 }
 
 /**
- * Reads every weight matrix and norm vector of a GGUF file into the `weights` region, packed. Rows are read in parts
+ * Reads every weight matrix and norm vector of a model into the `weights` region, packed. Rows are read in parts
  * of a few MB, packed by the backend's threads while the next part is read; no second copy of the model is held.
  */
 export async function loadWeights(
@@ -50,10 +51,10 @@ export async function loadWeights(
   backend: Backend,
   weights: Region,
   file: ModelFile,
-  source: ByteSource,
   options: LoadOptions = {},
 ): Promise<void> {
-  await loadVectors(program, weights, file, source);
+  await loadVectors(program, weights, file);
+  writeOrders(program, weights);
   const matrices = [...program.matrices.values()];
   const size = bufferBytes(matrices);
   const staging = [backend.allocate(size, "working"), backend.allocate(size, "working")] as const;
@@ -64,7 +65,7 @@ export async function loadWeights(
     for (const [i, part] of partsOf(matrices, size).entries()) {
       if (options.signal?.aborted) throw new AbortedError();
       const buffer = staging[i % 2] as Region;
-      await readPart(part, buffer, file, source);
+      await readPart(part, buffer, file);
       await packing;
       packing = packPart(backend, part, buffer, weights.address + partOffset(program, part));
       // It is awaited when the next part is read: until then a failure must not count as unhandled.
@@ -111,39 +112,46 @@ function splitMatrix(matrix: MatrixPlan, bytes: number): Part[] {
 /** Reads that are under way at once: one core copies from the system's file cache at half the memory bandwidth or less. */
 const PARALLEL_READS = 2;
 
-async function readParallel(source: ByteSource, offset: number, target: Uint8Array): Promise<void> {
-  const size = Math.ceil(target.length / PARALLEL_READS);
-  const starts = Array.from({ length: PARALLEL_READS }, (_, i) => Math.min(i * size, target.length));
-  await Promise.all(
-    starts.map((start) => source.readInto(offset + start, target.subarray(start, start + size))),
+/** Fills `target` with rows of `stride` bytes from row `first` on. */
+async function readRows(
+  tensor: StoredTensor,
+  first: number,
+  stride: number,
+  target: Uint8Array,
+): Promise<void> {
+  const rows = Math.ceil(target.length / stride / PARALLEL_READS);
+  const starts = Array.from({ length: PARALLEL_READS }, (_, i) => i * rows).filter(
+    (start) => start * stride < target.length,
   );
+  const slice = (start: number) => target.subarray(start * stride, (start + rows) * stride);
+  await Promise.all(starts.map((start) => tensor.readRows(first + start, slice(start))));
 }
 
-async function readPart(part: Part, buffer: Region, file: ModelFile, source: ByteSource): Promise<void> {
+async function readPart(part: Part, buffer: Region, file: ModelFile): Promise<void> {
   const { linear, source: from, packing } = part.matrix;
   const tensor = file.tensors.get(linear.tensor);
   assert(tensor !== undefined, `no tensor ${linear.tensor}`);
   const stride = rowBytes(from, linear.cols);
-  const firstRow = (linear.firstRow ?? 0) + part.firstTile * packing.tileRows;
-  const offset = tensor.offset + firstRow * stride;
+  const first = (linear.firstRow ?? 0) + part.firstTile * packing.tileRows;
   if (from === packing.format) {
-    await readParallel(source, offset, buffer.view(0, part.rows * stride));
+    await readRows(tensor, first, stride, buffer.view(0, part.rows * stride));
     return;
   }
-  const bytes = await source.read(offset, part.rows * stride);
+  const bytes = new Uint8Array(part.rows * stride);
+  await readRows(tensor, first, stride, bytes);
   const values = dequantizeRows(from, bytes, part.rows, linear.cols);
-  const quantized = quantizePart(part, values, source);
+  const quantized = quantizePart(part, values, tensor);
   buffer.view(0, quantized.length).set(quantized);
 }
 
 /** What the quantizer refuses, weights that are not finite or too large, is a fault of the file. */
-function quantizePart({ matrix, rows }: Part, values: Float32Array, source: ByteSource): Uint8Array {
+function quantizePart({ matrix, rows }: Part, values: Float32Array, { file }: StoredTensor): Uint8Array {
   const { linear, packing } = matrix;
   try {
     return quantizeRows(packing.format, values, rows, linear.cols);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    throw new FileFormatError(source.name, `tensor ${linear.tensor}`, error.message);
+    throw new FileFormatError(file, `tensor ${linear.tensor}`, error.message);
   }
 }
 
@@ -154,14 +162,9 @@ async function packPart(backend: Backend, part: Part, buffer: Region, to: number
 }
 
 /** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
-async function loadVectors(
-  program: ModelProgram,
-  weights: Region,
-  file: ModelFile,
-  source: ByteSource,
-): Promise<void> {
+async function loadVectors(program: ModelProgram, weights: Region, file: ModelFile): Promise<void> {
   const loading = vectors(program.spec).map(async (vector) => {
-    const { buffer, byteOffset, byteLength } = await readVector(vector, file, source);
+    const { buffer, byteOffset, byteLength } = await readVector(vector, file);
     weights
       .view(program.weights.offset(nameOf(vector)), byteLength)
       .set(new Uint8Array(buffer, byteOffset, byteLength));
@@ -169,21 +172,31 @@ async function loadVectors(
   await Promise.all(loading);
 }
 
+/** The orders of the inputs of matrices that have one of their own. */
+function writeOrders(program: ModelProgram, weights: Region): void {
+  for (const [name, { order }] of program.matrices) {
+    if (order === undefined) continue;
+    const offsets = new Uint8Array(orderedOffsets(order).buffer);
+    weights.view(program.weights.offset(orderOf(name)), offsets.length).set(offsets);
+  }
+}
+
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
 export async function readVector(
   { tensor: name, length, first = 0 }: Vector,
   file: ModelFile,
-  source: ByteSource,
 ): Promise<Float32Array> {
   const tensor = file.tensors.get(name);
   assert(tensor !== undefined, `no tensor ${name}`);
   const format = formatNamed(tensor.type);
   if (format.kind !== "float")
-    throw new FileFormatError(source.name, `tensor ${name}`, `a vector of type ${tensor.type}`);
-  const bytes = await source.read(tensor.offset + first * format.bytes, length * format.bytes);
-  const values = dequantizeRows(format, bytes, 1, length);
+    throw new FileFormatError(tensor.file, `tensor ${name}`, `a vector of type ${tensor.type}`);
+  const all = tensor.shape.reduce((a, b) => a * b, 1);
+  const bytes = new Uint8Array(rowBytes(format, all));
+  await tensor.readRows(0, bytes);
+  const values = dequantizeRows(format, bytes, 1, all).slice(first, first + length);
   if (!values.every(Number.isFinite)) {
-    throw new FileFormatError(source.name, `tensor ${name}`, "has values that are not finite");
+    throw new FileFormatError(tensor.file, `tensor ${name}`, "has values that are not finite");
   }
   return values;
 }

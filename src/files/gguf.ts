@@ -4,32 +4,14 @@ import { GgufMetadata } from "./gguf-metadata.ts";
 import { type GgmlType, ggmlTypeOf, measureTensor, unknownTypeName } from "./gguf-types.ts";
 import { GgufValueReader } from "./gguf-value-reader.ts";
 import { GGUF_DEFAULT_ALIGNMENT, GGUF_LIMITS, type GgufValue } from "./gguf-values.ts";
+import { type ModelFile, PlainTensor } from "./model-file.ts";
 import { quoted } from "./quoted.ts";
 import { describeStart } from "./sniff.ts";
 import type { ByteSource } from "./source.ts";
 import { WindowReader } from "./window.ts";
 
-/** A tensor: the format of its weights, and where its bytes lie. */
-export interface StoredTensor {
-  readonly name: string;
-  /** Name of the format. */
-  readonly type: string;
-  /** ggml's order: `shape[0]` is the row, contiguous in memory; empty for a scalar. Each at least 1. */
-  readonly shape: readonly number[];
-  /** Offset in the file of the data (bytes); a multiple of the alignment. */
-  readonly offset: number;
-  readonly byteLength: number;
-}
-
-/** What a model is made from: metadata in GGUF's terms, and tensors by name, in the file's order. */
-export interface ModelFile {
-  readonly metadata: GgufMetadata;
-  readonly tensors: ReadonlyMap<string, StoredTensor>;
-}
-
-export interface GgufTensor extends StoredTensor {
-  readonly type: GgmlType;
-}
+/** A tensor of a GGUF file; its offset is a multiple of the alignment. */
+export type GgufTensor = PlainTensor<GgmlType>;
 
 export interface GgufFile extends ModelFile {
   readonly version: number;
@@ -41,7 +23,7 @@ export interface GgufFile extends ModelFile {
 }
 
 /** A tensor as the header lists it; `offset` counts from the start of the data. */
-interface TensorInfo extends GgufTensor {
+interface TensorInfo extends Pick<GgufTensor, "name" | "type" | "shape" | "offset" | "byteLength"> {
   readonly field: string;
 }
 
@@ -194,7 +176,7 @@ function placeTensors(
   return new Map(
     infos.map(({ name, type, shape, offset, byteLength }) => [
       name,
-      { name, type, shape, offset: dataOffset + offset, byteLength },
+      new PlainTensor(name, type, shape, source, dataOffset + offset, byteLength),
     ]),
   );
 }

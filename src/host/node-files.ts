@@ -1,8 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { constants, type Stats } from "node:fs";
-import { type FileHandle, open, rename, rm } from "node:fs/promises";
+import { type FileHandle, open, readdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileAccessError, QigenError } from "../base/errors.ts";
+import type { FileFolder } from "../files/folder.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
 
 /** The most that one read or write asks of the system (bytes); Linux stops just below 2^31. */
@@ -38,11 +39,17 @@ export function fileAccessError(path: string, error: unknown): unknown {
   return new FileAccessError(path, PROBLEMS[String(error.code)] ?? error.message, { cause: error });
 }
 
-/** A regular file, open. */
-export interface FileSource extends ByteSource {
-  /** When it was last changed, as it was opened: milliseconds since 1970. */
+/** A regular file as it was when it was opened. */
+export interface FileStamp {
+  /** Its path. */
+  readonly name: string;
+  readonly size: number;
+  /** When it was last changed: milliseconds since 1970. */
   readonly modified: number;
 }
+
+/** A regular file, open. */
+export interface FileSource extends ByteSource, FileStamp {}
 
 /**
  * Opens a regular file for reading. `FileAccessError` for one that is missing, unreadable or not a regular file
@@ -59,6 +66,34 @@ export async function openFile(path: string): Promise<FileSource> {
     await handle.close();
     throw error;
   }
+}
+
+/** A folder whose files are opened one by one and closed together. */
+export interface OpenFolder extends FileFolder {
+  /** The files that were opened. */
+  readonly opened: readonly FileSource[];
+  close(): Promise<void>;
+}
+
+/** Lists a folder. `FileAccessError` where the system refuses. */
+export async function openFolder(path: string): Promise<OpenFolder> {
+  const files = await attempt(path, () => readdir(path));
+  const opened: FileSource[] = [];
+  return {
+    name: path,
+    files,
+    opened,
+    async open(file) {
+      const known = opened.find(({ name }) => name === join(path, file));
+      if (known !== undefined) return known;
+      const source = await openFile(join(path, file));
+      opened.push(source);
+      return source;
+    },
+    async close() {
+      for (const source of opened) await source.close();
+    },
+  };
 }
 
 /**

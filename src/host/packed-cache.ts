@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { mkdir, readdir, realpath, rm, stat, statfs, utimes } from "node:fs/promises";
 import { join } from "node:path";
 import { assert } from "../base/assert.ts";
-import { type FileSource, fileAccessError, openFile, writeFileAtomically } from "./node-files.ts";
+import { type FileStamp, fileAccessError, openFile, writeFileAtomically } from "./node-files.ts";
 
 /*
  * A packed file holds what a model's weights are in memory, and a trailer that names what they were made from. It takes
@@ -12,9 +12,9 @@ import { type FileSource, fileAccessError, openFile, writeFileAtomically } from 
  * private, and this module never changes a file under its name. One that is removed stays with those who mapped it.
  */
 
-/** What a packed file is made from: the model file as it was when it was opened, and how its weights are laid out. */
+/** What a packed file is made from: the model's files as they were when they were opened, and how its weights are laid out. */
 export interface PackedKey {
-  readonly model: Pick<FileSource, "name" | "size" | "modified">;
+  readonly files: readonly FileStamp[];
   /** Everything that decides the bytes: formats, tiles, the kernels that pack. */
   readonly layout: string;
   readonly bytes: number;
@@ -38,8 +38,8 @@ const PACKED_LIMITS: PackedLimits = { maxBytes: 32 * 2 ** 30, diskSpace };
 /** What stays free of a disk: this many bytes, and this share. */
 const SPARE = { bytes: 2 * 2 ** 30, share: 0.1 };
 
-/** Changes when what the other parts of a key do not tell does: how weights are quantized, or norms laid out. */
-const RECIPE = 1;
+/** Changes when what the other parts of a key do not tell does: how weights are quantized, how codes lie in a chunk, or norms. */
+const RECIPE = 2;
 const FILE = /^[0-9a-f]{32}\.packed$/;
 const TEMPORARY = /^\.[0-9a-f]{32}\.packed\..*\.tmp$/;
 /** A file used within this time may be about to be mapped; one being written that has not grown since was given up. */
@@ -179,14 +179,20 @@ function sum(entries: readonly Entry[]): number {
   return entries.reduce((total, { bytes }) => total + bytes, 0);
 }
 
-/** `FileAccessError` if the model file is gone. */
-async function nameOf({ model, layout, bytes }: PackedKey): Promise<string> {
+/** `FileAccessError` if one of the model's files is gone. */
+async function nameOf({ files, layout, bytes }: PackedKey): Promise<string> {
+  const stamps = await Promise.all(
+    files.map(async (file) => [await realPath(file), file.size, file.modified]),
+  );
+  const made = JSON.stringify([RECIPE, stamps, layout, bytes]);
+  return `${createHash("sha256").update(made).digest("hex").slice(0, 32)}.packed`;
+}
+
+async function realPath({ name }: FileStamp): Promise<string> {
   try {
-    const path = await realpath(model.name);
-    const made = JSON.stringify([RECIPE, path, model.size, model.modified, layout, bytes]);
-    return `${createHash("sha256").update(made).digest("hex").slice(0, 32)}.packed`;
+    return await realpath(name);
   } catch (error) {
-    throw fileAccessError(model.name, error);
+    throw fileAccessError(name, error);
   }
 }
 

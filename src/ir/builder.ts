@@ -6,7 +6,7 @@ type Spec<N extends OpName> = (typeof OPS)[N];
 type ValuesOf<T extends readonly Type[]> = { -readonly [I in keyof T]: Value<T[I]> };
 type OperandsOf<N extends OpName> = ValuesOf<Spec<N>["operands"]>;
 type AttributesOf<N extends OpName> = {
-  readonly [A in Spec<N>["attributes"][number]]: A extends "lanes" ? readonly number[] : number;
+  readonly [A in Spec<N>["attributes"][number]]: A extends "lanes" | "table" ? readonly number[] : number;
 };
 type ResultOf<N extends OpName> = Spec<N>["result"] extends Type
   ? Value<Spec<N>["result"] & Type>

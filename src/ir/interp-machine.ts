@@ -1,4 +1,3 @@
-import { at } from "../base/assert.ts";
 import { InternalError } from "../base/errors.ts";
 import { printStatement } from "./print.ts";
 import type { Attributes, Kernel, Statement, Type, Value, Variable } from "./types.ts";
@@ -141,11 +140,11 @@ export class Operation {
     return value;
   }
 
-  /** An attribute that has one number per lane. */
+  /** An attribute that is a list of numbers. */
   list(name: string): Int32Array {
     const value = this.attributes[name];
     if (typeof value !== "object") return this.fail(`has no list ${name}`);
-    return Int32Array.from({ length: this.lanes }, (_, i) => at(value, i));
+    return Int32Array.from(value);
   }
 
   /** The address that a memory op with pointer `a` means, whose `bytes` bytes must lie inside the memory. */

@@ -121,14 +121,6 @@ const vu8load: Row = (o) => {
   };
 };
 
-const vtableload: Row = (o) => {
-  const { i32, r, lanes, memory } = o;
-  return () => {
-    const p = o.locate(16);
-    for (let i = 0; i < lanes; i++) i32[r + i] = memory.view.getInt32(p + 4 * (i & 3), true);
-  };
-};
-
 const vbroadcast4: Row = (o) => {
   const { u8, r, lanes, memory, dotOrder } = o;
   return () => {
@@ -165,7 +157,6 @@ export const VECTOR_MEMORY_ROWS = {
   vu16storelanes,
   vu8load,
   vu8store: store,
-  vtableload,
   vbroadcast4,
   vigather,
 } as const satisfies Record<string, Row>;

@@ -59,23 +59,30 @@ const vfpermute: Row = (o) => {
   };
 };
 
-/** Four bytes at once: what a shift brings in from the neighbouring byte is masked off, as shift + bits ≤ 8. */
+/** Four bytes at once: what a shift brings in from the neighbouring byte is masked off. */
 const vfield: Row = (o) => {
   const { i32, a, r, lanes } = o;
-  const [shift, position] = [o.number("shift"), o.number("position")];
-  const mask = everyByte(2 ** o.number("bits") - 1);
+  const shift = o.number("shift");
+  const mask = everyByte(o.number("mask"));
   return () => {
-    for (let i = 0; i < lanes; i++) i32[r + i] = ((i32[a + i]! >>> shift) & mask) << position;
+    for (let i = 0; i < lanes; i++) i32[r + i] = (i32[a + i]! >>> shift) & mask;
+  };
+};
+
+const vu8mean: Row = ({ u8, a, b, r, lanes }) => {
+  return () => {
+    for (let k = 0; k < 4 * lanes; k++) u8[4 * r + k] = (u8[4 * a + k]! + u8[4 * b + k]! + 1) >> 1;
   };
 };
 
 const vlookup: Row = (o) => {
-  const { u8, a, b, r, lanes } = o;
+  const { u8, a, r, lanes } = o;
+  const table = o.list("table");
   return () => {
     for (let k = 0; k < 4 * lanes; k++) {
-      const index = u8[4 * b + k]!;
-      if (index > 15) o.fail(`byte ${k} of the index is ${index}`);
-      u8[4 * r + k] = u8[4 * a + index]!;
+      const index = u8[4 * a + k]!;
+      const value = table[index] ?? o.fail(`byte ${k} of the index is ${index}`);
+      u8[4 * r + k] = value;
     }
   };
 };
@@ -251,7 +258,7 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
   vfpermute,
 
   vfield,
-  vu8or: or,
+  vu8mean,
   vlookup,
   vbyteof,
   vbytes,

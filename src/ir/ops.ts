@@ -126,12 +126,6 @@ export const VECTOR_OPS = {
   vu16storelanes: effect(["ptr", "vi32"], null, ["offset"], "L 16-bit words: the low 16 bits of each lane"),
   vu8load: effect(["ptr"], "vu8", ["offset", "bits"], "4L bytes, each below 2^bits"),
   vu8store: effect(["ptr", "vu8"], null, ["offset"], "4L bytes"),
-  vtableload: effect(
-    ["ptr"],
-    "vu8",
-    ["offset"],
-    "16 bytes, repeated to fill the register; a table for vlookup",
-  ),
   vbroadcast4: effect(
     ["ptr"],
     "vi8",
@@ -175,19 +169,9 @@ export const VECTOR_OPS = {
   viselect: pure(["vmask", "vi32", "vi32"], "vi32", [], "m ? a : b"),
   vfpermute: pure(["vf32"], "vf32", ["lanes"], "lane i ← lane lanes[i] of a"),
 
-  vfield: pure(
-    ["vu8"],
-    "vu8",
-    ["shift", "bits", "position"],
-    "per byte ((a >> shift) & (2^bits − 1)) << position; shift + bits ≤ 8, position + bits ≤ 8",
-  ),
-  vu8or: pure(["vu8", "vu8"], "vu8", [], "per byte, bitwise or"),
-  vlookup: pure(
-    ["vu8", "vu8"],
-    "vu8",
-    [],
-    "per byte table[index & 15] of a vtableload table; index below 16",
-  ),
+  vfield: pure(["vu8"], "vu8", ["shift", "mask"], "per byte (a >> shift) & mask; 0 < mask < 2^(8 − shift)"),
+  vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
+  vlookup: pure(["vu8"], "vu8", ["table"], "per byte table[a], of at most 16 bytes; a below their number"),
   vbyteof: pure(
     ["vu8"],
     "vi32",
@@ -232,11 +216,11 @@ export function resultBits(
 ): number {
   switch (op) {
     case "vfield":
-      return (attributes.bits as number) + (attributes.position as number);
-    case "vu8or":
+      return 32 - Math.clz32(attributes.mask as number);
+    case "vu8mean":
       return Math.max(operandBits[0] ?? 8, operandBits[1] ?? 8);
     case "vlookup":
-      return operandBits[0] ?? 8;
+      return 32 - Math.clz32(Math.max(...(attributes.table as readonly number[])));
     case "vu8load":
     case "vbytes":
       return attributes.bits as number;

@@ -14,8 +14,6 @@ const integer =
 
 const i32 = integer(-I32_MAX - 1, I32_MAX);
 
-const sum = (a: Attribute | undefined, b: Attribute | undefined) => Number(a ?? 0) + Number(b ?? 0);
-
 const RULES: Readonly<Record<string, { readonly holds: Rule; readonly expected: string }>> = {
   value: {
     holds: (value, all, target, op) =>
@@ -31,16 +29,21 @@ const RULES: Readonly<Record<string, { readonly holds: Rule; readonly expected: 
   },
   stride: { holds: i32, expected: "an i32" },
   bits: { holds: integer(1, 8), expected: "1 … 8" },
-  shift: {
-    holds: (value, all, target, op) => integer(0, 7)(value, all, target, op) && sum(value, all.bits) <= 8,
-    expected: "0 … 8 − bits",
-  },
-  position: {
-    holds: (value, all, target, op) => integer(0, 7)(value, all, target, op) && sum(value, all.bits) <= 8,
-    expected: "0 … 8 − bits",
+  shift: { holds: integer(0, 7), expected: "0 … 7" },
+  mask: {
+    holds: (value, all, target, op) => integer(1, 2 ** (8 - Number(all.shift)) - 1)(value, all, target, op),
+    expected: "1 … 2^(8 − shift) − 1",
   },
   count: { holds: integer(0, 31), expected: "0 … 31" },
   index: { holds: integer(0, 3), expected: "0 … 3" },
+  table: {
+    holds: (value, all, target, op) =>
+      typeof value === "object" &&
+      value.length > 0 &&
+      value.length <= 16 &&
+      value.every((entry) => integer(0, 255)(entry, all, target, op)),
+    expected: "at most 16 bytes",
+  },
   lanes: {
     holds: (value, all, target, op) =>
       typeof value === "object" &&

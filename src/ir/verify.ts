@@ -50,7 +50,6 @@ class Verifier {
   /** Variable → id of the latest assignment that may have run; a read with a smaller id is stale. */
   private assigned = new Map<number, number>();
   private readonly constants = new Map<number, number>();
-  private readonly tables = new Set<number>();
   /** Chains of dots that may go on, by the id of their sum. */
   private readonly chains = new Map<number, OpenChain>();
   /** The block of the statement at hand; every block has a number of its own. */
@@ -188,16 +187,15 @@ class Verifier {
     if (s.result.type === "vu8" && s.result.bits !== resultBits(s.op, operandBits, s.attributes))
       this.problem(`the result has ${s.result.bits} bits`);
     if (s.op === "iconst") this.constants.set(s.result.id, s.attributes.value as number);
-    if (s.op === "vtableload") this.tables.add(s.result.id);
     this.define(s.result);
   }
 
   /** Run-time ranges, as far as they are known here. */
   private ranges(s: Of<"op">): void {
-    const [table, index] = s.operands;
-    if (s.op === "vlookup" && table !== undefined && !this.tables.has(table.id))
-      this.problem("operand 0 is not a table of vtableload");
-    if (s.op === "vlookup" && (index?.bits ?? 8) > 4) this.problem("the index may be 16 or more");
+    const { table } = s.attributes;
+    const indexes = 2 ** (s.operands[0]?.bits ?? 8);
+    if (s.op === "vlookup" && typeof table === "object" && indexes > table.length)
+      this.problem(`the index may be ${table.length} or more`);
     const rule = CONSTANT_OPERANDS[s.op];
     const operand = rule === undefined ? undefined : s.operands[rule.operand];
     const value = operand === undefined ? undefined : this.constants.get(operand.id);

@@ -1,4 +1,4 @@
-import { floatLiteral, hexByte } from "./c-literal.ts";
+import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
 import type { Isa } from "./isa.ts";
 
 /**
@@ -90,7 +90,6 @@ export const avx2: Isa = {
     vu16storelanes: "store_lanes_u16(@, $1)",
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
     vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
-    vtableload: "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@)))",
     vbroadcast4: "_mm256_set1_epi32(load_i32(@))",
     vigather: "_mm256_i32gather_epi32((const int *)($0), $1, 1)",
     vfadd: "_mm256_add_ps($0, $1)",
@@ -122,14 +121,13 @@ export const avx2: Isa = {
     vfpermute: ({ attributes }) =>
       `_mm256_permutevar8x32_ps($0, ${setr(attributes.lanes as readonly number[])})`,
     vfield: ({ number }) => {
-      const right = number("shift") - number("position");
-      if (right === 0 && number("bits") === 8) return "$0";
-      const moved =
-        right > 0 ? `_mm256_srli_epi16($0, ${right})` : right < 0 ? `_mm256_slli_epi16($0, ${-right})` : "$0";
-      return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte((2 ** number("bits") - 1) << number("position"))}))`;
+      const shift = number("shift");
+      const moved = shift === 0 ? "$0" : `_mm256_srli_epi16($0, ${shift})`;
+      return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte(number("mask"))}))`;
     },
-    vu8or: "_mm256_or_si256($0, $1)",
-    vlookup: "_mm256_shuffle_epi8($0, $1)",
+    vu8mean: "_mm256_avg_epu8($0, $1)",
+    vlookup: ({ attributes }) =>
+      `_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
       const index = number("index");
       if (index === 3) return "_mm256_srli_epi32($0, 24)";

@@ -1,4 +1,4 @@
-import { floatLiteral, hexByte } from "./c-literal.ts";
+import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
 import type { Isa } from "./isa.ts";
 
 /** `vpdpbusd` multiplies u8 by i8, adds the four products of a lane and the accumulator, and never saturates. */
@@ -75,7 +75,6 @@ export const avx512Vnni: Isa = {
     vu16storelanes: "_mm256_storeu_si256((__m256i *)(@), _mm512_cvtepi32_epi16($1))",
     vu8load: "_mm512_loadu_si512(@)",
     vu8store: "_mm512_storeu_si512(@, $1)",
-    vtableload: "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(@)))",
     vbroadcast4: "_mm512_set1_epi32(load_i32(@))",
     vigather: "_mm512_i32gather_epi32($1, $0, 1)",
     vfadd: "_mm512_add_ps($0, $1)",
@@ -107,14 +106,13 @@ export const avx512Vnni: Isa = {
     vfpermute: ({ attributes }) =>
       `_mm512_permutexvar_ps(${setr(attributes.lanes as readonly number[])}, $0)`,
     vfield: ({ number }) => {
-      const right = number("shift") - number("position");
-      if (right === 0 && number("bits") === 8) return "$0";
-      const moved =
-        right > 0 ? `_mm512_srli_epi16($0, ${right})` : right < 0 ? `_mm512_slli_epi16($0, ${-right})` : "$0";
-      return `_mm512_and_si512(${moved}, _mm512_set1_epi8(${hexByte((2 ** number("bits") - 1) << number("position"))}))`;
+      const shift = number("shift");
+      const moved = shift === 0 ? "$0" : `_mm512_srli_epi16($0, ${shift})`;
+      return `_mm512_and_si512(${moved}, _mm512_set1_epi8(${hexByte(number("mask"))}))`;
     },
-    vu8or: "_mm512_or_si512($0, $1)",
-    vlookup: "_mm512_shuffle_epi8($0, $1)",
+    vu8mean: "_mm512_avg_epu8($0, $1)",
+    vlookup: ({ attributes }) =>
+      `_mm512_shuffle_epi8(_mm512_broadcast_i32x4(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
       const index = number("index");
       if (index === 3) return "_mm512_srli_epi32($0, 24)";

@@ -23,6 +23,12 @@ export function intLiteral(value: number): string {
   return value < 0 ? `(${value})` : String(value);
 }
 
+/** A register of 16 bytes that starts with these. */
+export function tableLiteral(bytes: unknown): string {
+  const entries = Array.from({ length: 16 }, (_, i) => (bytes as readonly number[])[i] ?? 0);
+  return `_mm_setr_epi8(${entries.map((entry) => (entry << 24) >> 24).join(", ")})`;
+}
+
 /** C spelling of a byte. */
 export function hexByte(value: number): string {
   return `0x${value.toString(16).padStart(2, "0")}`;

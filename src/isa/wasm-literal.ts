@@ -17,6 +17,12 @@ export function splat(shape: "i8x16" | "i16x8" | "i32x4" | "f32x4", value: strin
   return `v128.const ${shape}${` ${value}`.repeat(lanes)}`;
 }
 
+/** A vector constant that starts with these bytes. */
+export function tableConstant(bytes: unknown): string {
+  const entries = Array.from({ length: 16 }, (_, i) => (bytes as readonly number[])[i] ?? 0);
+  return `v128.const i8x16 ${entries.join(" ")}`;
+}
+
 export function hex(value: number): string {
   return `0x${(value >>> 0).toString(16)}`;
 }

@@ -1,5 +1,5 @@
 import type { Isa, RowInput, VectorType } from "./isa.ts";
-import { f32Text, hex, splat } from "./wasm-literal.ts";
+import { f32Text, hex, splat, tableConstant } from "./wasm-literal.ts";
 
 /**
  * Rows are flat WebAssembly text: every operand is itself text that pushes a value. `@` is the offset immediate of a
@@ -35,20 +35,14 @@ function products(evenCodes: string, xOdd: string): string {
 
 /** Shifts move 16-bit lanes; what crosses a byte lands outside the mask. */
 function field({ number }: RowInput): string {
-  const [bits, position] = [number("bits"), number("position")];
-  const right = number("shift") - position;
-  if (bits === 8) return "$0";
-  const moved = right === 0 ? "$0" : `$0 i32.const ${Math.abs(right)} i16x8.${right > 0 ? "shr_u" : "shl"}`;
-  return `${moved} #field${bits}at${position} v128.and`;
+  const shift = number("shift");
+  const moved = shift === 0 ? "$0" : `$0 i32.const ${shift} i16x8.shr_u`;
+  return `${moved} #bits${number("mask")} v128.and`;
 }
 
 function fieldMasks(): Record<string, readonly [VectorType, string]> {
   const masks: Record<string, readonly [VectorType, string]> = {};
-  for (let bits = 1; bits < 8; bits++)
-    for (let position = 0; bits + position <= 8; position++) {
-      const mask = (2 ** bits - 1) << position;
-      masks[`field${bits}at${position}`] = ["vu8", splat("i8x16", hex(mask))];
-    }
+  for (let mask = 1; mask < 256; mask++) masks[`bits${mask}`] = ["vu8", splat("i8x16", hex(mask))];
   return masks;
 }
 
@@ -189,7 +183,6 @@ export const wasmSimd128: Isa = {
     vu16storelanes: "$0 $1 #low_words i8x16.swizzle v128.store64_lane offset=@ 0",
     vu8load: "$0 v128.load offset=@",
     vu8store: "$0 $1 v128.store offset=@",
-    vtableload: "$0 v128.load offset=@",
     vbroadcast4: "$0 v128.load32_splat offset=@",
     vigather: gather,
     vfadd: "$0 $1 f32x4.add",
@@ -220,8 +213,8 @@ export const wasmSimd128: Isa = {
     viselect: "$1 $2 $0 v128.bitselect",
     vfpermute: permute,
     vfield: field,
-    vu8or: "$0 $1 v128.or",
-    vlookup: "$0 $1 i8x16.swizzle",
+    vu8mean: "$0 $1 i8x16.avgr_u",
+    vlookup: ({ attributes }) => `${tableConstant(attributes.table)} $0 i8x16.swizzle`,
     vbyteof: byteOf,
     vbytes: "$0",
     vfsum: reduction("f32x4.add", "f32x4", "f32.add"),

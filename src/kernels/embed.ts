@@ -1,16 +1,19 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
+import { quads } from "../quant/chunks.ts";
 import {
+  blockSize,
   CHUNK,
   chunkCount,
-  fieldStride,
-  fieldsPerByte,
+  type GroupCodes,
   groupSize,
+  groupsOfBlock,
   type QuantizedFormat,
 } from "../quant/formats.ts";
-import { type Packing, planeOffset } from "../quant/packing.ts";
+import { type Packing, wordOffset } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
+import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
 import { forEachItem, nameOfNumber } from "./work.ts";
 
@@ -109,92 +112,168 @@ function quantizedRow(
   at: Row,
 ): void {
   const { op } = b;
-  const size = groupSize(format, pack.cols);
+  const size = blockSize(format, pack.cols);
   const whole = Math.floor(pack.cols / size);
-  const laneStride = target.dotByte(1, 0) - target.dotByte(0, 0);
-  for (let lane = 0; lane < target.lanes; lane++) {
-    for (let i = 0; i < 4; i++) {
-      assert(
-        target.dotByte(lane, i) === lane * laneStride + target.dotByte(0, i),
-        "dotByte is not affine in the lane",
-      );
-    }
-  }
-  const lane = op.irem(at.row, b.i(pack.lanes));
-  const register = op.idiv(at.row, b.i(pack.lanes));
-  const within = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
-  const codes = b.named("codes_of_row", op.addr(at.tile, within, { stride: 1, offset: pack.headerBytes }));
-  const scales = b.named("scale_of_row", op.addr(at.tile, at.row, { stride: 2, offset: 0 }));
-  const group = (g: Value<"i32">, inputs: number) => {
-    const place = (p: Value<"ptr">) => op.addr(p, g, { stride: pack.recordBytes, offset: 0 });
-    const scale = b.named("scale", halfToFloat(b, op.u16load(place(scales), { offset: 0 })));
-    const zero = zeroOf(b, pack, format, at, g);
-    const from = b.named("codes", place(codes));
-    const to = b.named("to", op.addr(at.out, g, { stride: 4 * size, offset: 0 }));
+  const codes = b.named("codes_of_row", codesOfRow(b, pack, target, at));
+  const block = (n: Value<"i32">, inputs: number) => {
+    const record = b.named("record", op.addr(at.tile, n, { stride: pack.recordBytes, offset: 0 }));
+    const from = b.named("codes", op.addr(codes, n, { stride: pack.recordBytes, offset: 0 }));
+    const to = b.named("to", op.addr(at.out, n, { stride: 4 * size, offset: 0 }));
     b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
-      const chunk = op.addr(from, c, { stride: pack.chunkBytes, offset: 0 });
+      const chunk = unpackChunk(b, pack, target, op.addr(from, c, { stride: pack.chunkBytes, offset: 0 }));
       const out = op.addr(to, c, { stride: 4 * CHUNK, offset: 0 });
-      unpackChunk(b, pack, format, target, chunk).forEach((code, k) => {
-        const q = op.itof(code);
-        const value =
-          format.zero.kind === "minimum"
-            ? op.fadd(op.fmul(scale, q), zero)
-            : op.fmul(op.fsub(q, zero), scale);
-        put(b, at.change, out, value, 4 * k);
-      });
+      const group = groupSize(format, pack.cols);
+      for (let first = 0; first < CHUNK; first += group) {
+        const g = op.idiv(op.iadd(op.imul(c, b.i(CHUNK)), b.i(first)), b.i(group));
+        const weights = { b, pack, format, record, row: at.row, group: b.named("group", g) };
+        const values = chunk.slice(first, first + group).map((code) => tableValue(b, format, code));
+        dequantized(weights, values).forEach((value, k) => {
+          put(b, at.change, out, value, 4 * (first + k));
+        });
+      }
     });
   };
-  b.loop("group", 0, whole, 1, (g) => group(g, size));
-  if (pack.cols % size !== 0) group(b.i(whole), pack.cols % size);
+  b.loop("block", 0, whole, 1, (n) => block(n, size));
+  if (pack.cols % size !== 0) block(b.i(whole), pack.cols % size);
   // The padding of the last chunk has code 0 but not value 0.
   for (let k = pack.cols; k < chunkCount(pack.cols) * CHUNK; k++)
     op.fstore(at.out, b.f(0), { offset: 4 * k });
 }
 
-/** The zero point or the minimum of group g. */
-function zeroOf(
-  b: KernelBuilder,
-  pack: Packing,
-  { zero }: QuantizedFormat,
-  { tile, row }: Row,
-  g: Value<"i32">,
-): Value<"f32"> {
+/** Where the codes of a row begin in the first record of its tile. */
+function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, { tile, row }: Row): Value<"ptr"> {
   const { op } = b;
-  if (zero.kind === "constant") return b.f(zero.value);
-  const ofRow = op.addr(tile, row, { stride: zero.kind === "minimum" ? 2 : 1, offset: pack.zeroAt });
-  const p = op.addr(ofRow, g, { stride: pack.recordBytes, offset: 0 });
-  const value =
-    zero.kind === "code"
-      ? op.itof(op.u8load(p, { offset: 0 }))
-      : halfToFloat(b, op.u16load(p, { offset: 0 }));
-  return b.named("zero", value);
+  const laneStride = target.dotByte(1, 0) - target.dotByte(0, 0);
+  for (let lane = 0; lane < target.lanes; lane++) {
+    for (let i = 0; i < 4; i++) {
+      const isAffine = target.dotByte(lane, i) === lane * laneStride + target.dotByte(0, i);
+      assert(isAffine, "dotByte is not affine in the lane");
+    }
+  }
+  const lane = op.irem(row, b.i(pack.lanes));
+  const register = op.idiv(row, b.i(pack.lanes));
+  const within = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
+  return op.addr(tile, within, { stride: 1, offset: pack.headerBytes });
+}
+
+/** The value that a code stands for: one of a table of bytes, which are four to a word. */
+function tableValue(b: KernelBuilder, { table }: QuantizedFormat, code: Value<"i32">): Value<"i32"> {
+  if (table === undefined) return code;
+  const { op } = b;
+  const words = Array.from({ length: Math.ceil(table.length / 4) }, (_, w) =>
+    b.i([0, 1, 2, 3].reduce((word, i) => word | ((table[4 * w + i] ?? 0) << (8 * i)), 0)),
+  );
+  const index = op.ishr(code, b.i(2));
+  const word = words.reduce((before, word, w) => op.iselect(op.ieq(index, b.i(w)), word, before));
+  const shift = op.imul(op.iand(code, b.i(3)), b.i(8));
+  return op.iand(op.ishr(word, shift), b.i(255));
+}
+
+/** Codes of one group of one row. */
+interface GroupOfRow {
+  readonly b: KernelBuilder;
+  readonly pack: Packing;
+  readonly format: QuantizedFormat;
+  readonly record: Value<"ptr">;
+  readonly row: Value<"i32">;
+  /** Its number in the block. */
+  readonly group: Value<"i32">;
+}
+
+/** The weights of a group's codes. */
+function dequantized(at: GroupOfRow, codes: readonly Value<"i32">[]): Value<"f32">[] {
+  const { b, pack, format } = at;
+  const { op } = b;
+  const { zero } = format;
+  const scale = b.named("scale", scaleOf(at));
+  const values = codes.map((code) => op.itof(code));
+  switch (zero.kind) {
+    case "constant":
+      return values.map((q) => op.fmul(op.fsub(q, b.f(zero.value)), scale));
+    case "code": {
+      const point = b.named("zero", op.itof(byteOf(at, pack.zeroAt, at.group)));
+      return values.map((q) => op.fmul(op.fsub(q, point), scale));
+    }
+    case "minimum": {
+      const minimum = b.named("minimum", halfOf(at, pack.zeroAt, at.group));
+      return values.map((q) => op.fadd(op.fmul(scale, q), minimum));
+    }
+    case "product": {
+      const minimum = op.fmul(halfOf(at, pack.halfZeroAt, b.i(0)), groupInteger(at, pack.zeroAt, zero.codes));
+      return values.map((q) => op.fsub(op.fmul(scale, q), b.named("minimum", minimum)));
+    }
+  }
+}
+
+function scaleOf(at: GroupOfRow): Value<"f32"> {
+  const { b, pack, format } = at;
+  const { op } = b;
+  const { scale } = format;
+  switch (scale.kind) {
+    case "half":
+      return halfOf(at, pack.scaleAt, at.group);
+    case "exponent":
+      return op.fmul(op.bitstof(op.ishl(byteOf(at, pack.scaleAt, at.group), b.i(23))), b.f(0.5));
+    case "minifloat":
+      return op.fmul(op.bitstof(op.ishl(byteOf(at, pack.scaleAt, at.group), b.i(20))), b.f(MINIFLOAT_FACTOR));
+    case "product":
+      return op.fmul(halfOf(at, 0, b.i(0)), groupInteger(at, pack.scaleAt, scale.codes));
+  }
+}
+
+/** Value `n` of the f16s at `offset` of the header. */
+function halfOf({ b, pack, record, row }: GroupOfRow, offset: number, n: Value<"i32">): Value<"f32"> {
+  const ofRow = b.op.addr(record, row, { stride: 2, offset });
+  return halfToFloat(
+    b,
+    b.op.u16load(b.op.addr(ofRow, n, { stride: 2 * pack.tileRows, offset: 0 }), { offset: 0 }),
+  );
+}
+
+/** Byte `n` of those at `offset` of the header. */
+function byteOf({ b, pack, record, row }: GroupOfRow, offset: number, n: Value<"i32">): Value<"i32"> {
+  const ofRow = b.op.addr(record, row, { stride: 1, offset });
+  return b.op.u8load(b.op.addr(ofRow, n, { stride: pack.tileRows, offset: 0 }), { offset: 0 });
+}
+
+/** The integer of a group, of which the header has the code at `offset`. */
+function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<"f32"> {
+  const { b, pack, format, group } = at;
+  const { op } = b;
+  const groups = groupsOfBlock(format, pack.cols);
+  let [low, before] = [0, 0];
+  const parts = codes.widths.map((width) => {
+    const perByte = 8 / width;
+    const byte = byteOf(at, offset + before * pack.tileRows, op.idiv(group, b.i(perByte)));
+    const field = op.ishr(byte, op.imul(op.irem(group, b.i(perByte)), b.i(width)));
+    const placed = op.ishl(op.iand(field, b.i(2 ** width - 1)), b.i(low));
+    low += width;
+    before += (groups * width) / 8;
+    return placed;
+  });
+  const code = parts.reduce((a, c) => op.ior(a, c));
+  const value = codes.signed ? op.isub(op.ixor(code, b.i(128)), b.i(128)) : code;
+  return op.itof(codes.offset === 0 ? value : op.isub(value, b.i(codes.offset)));
 }
 
 /** The 32 codes of one row in a chunk, as scalars in input order. */
-function unpackChunk(
-  b: KernelBuilder,
-  pack: Packing,
-  format: QuantizedFormat,
-  target: Target,
-  chunk: Value<"ptr">,
-): Value<"i32">[] {
+function unpackChunk(b: KernelBuilder, pack: Packing, target: Target, chunk: Value<"ptr">): Value<"i32">[] {
   const { op } = b;
-  const codes: (Value<"i32"> | undefined)[] = Array(CHUNK).fill(undefined);
-  let position = 0;
-  format.planes.forEach((width, plane) => {
-    const base = planeOffset(format.planes, plane, pack.tileRows);
-    for (let byte = 0; byte < 4 * width; byte++) {
-      const offset = base + (byte >> 2) * pack.tile * 4 * pack.lanes + target.dotByte(0, byte & 3);
-      const packed = op.u8load(chunk, { offset });
-      for (let f = 0; f < fieldsPerByte(width); f++) {
-        const field = op.iand(op.ishr(packed, b.i(f * width)), b.i(2 ** width - 1));
-        const placed = position === 0 ? field : op.ishl(field, b.i(position));
-        const k = f * fieldStride(width) + byte;
-        const low = codes[k];
-        codes[k] = low === undefined ? placed : op.ior(low, placed);
-      }
-    }
-    position += width;
-  });
-  return codes as Value<"i32">[];
+  const bits = pack.codeBits;
+  const bytes = Array.from({ length: 4 * bits }, (_, byte) =>
+    op.u8load(chunk, { offset: wordOffset(pack, byte >> 2, 0) + target.dotByte(0, byte & 3) }),
+  );
+  const field = (byte: number, shift: number, width: number) =>
+    op.iand(op.ishr(bytes[byte] as Value<"i32">, b.i(shift)), b.i(2 ** width - 1));
+  const spread = (i: number, bit: number) =>
+    Array.from({ length: bits }, (_, j) => op.ishl(field(4 * j + i, bit, 1), b.i(j))).reduce((low, high) =>
+      op.ior(low, high),
+    );
+  return quads(bits).flatMap((quad) =>
+    [0, 1, 2, 3].map((i) =>
+      quad.kind === "together"
+        ? field(4 * quad.word + i, quad.shift, bits)
+        : spread(i, quad.slot + quad.spare),
+    ),
+  );
 }

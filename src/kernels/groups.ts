@@ -1,111 +1,231 @@
 import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { chunkCount, groupSize } from "../quant/formats.ts";
+import {
+  blockSize,
+  CHUNK,
+  chunkCount,
+  groupSize,
+  groupsOfBlock,
+  type QuantizedFormat,
+} from "../quant/formats.ts";
+import { headerStreams } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import type { Context } from "./micro-gemv.ts";
-import { floatSegment } from "./segment-f32.ts";
-import { int8Segment } from "./segment-int8.ts";
+import type { GroupHeads } from "./group-values.ts";
+import { type Context, chunkCodes, inputOrder, type SegmentCursors, type Weights } from "./micro-gemv.ts";
+import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
+import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
 import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
 
-/** The inputs of one mini-GEMV: whole groups `start` … `end` − 1, and whether the row's ragged group follows. */
+/** The inputs of one mini-GEMV: whole blocks `start` … `end` − 1, and whether the row's ragged block follows. */
 export interface InputBlock {
   readonly start: Value<"i32">;
   readonly end: Value<"i32">;
   readonly hasRagged: Value<"i32"> | true;
-  /** Whether the outputs start from nothing; else they go on from what the block before stored. */
+  /** Whether the outputs start from nothing; else they go on from what the mini-GEMV before stored. */
   readonly isFirst: Value<"i32"> | true;
 }
 
-/** Whole groups of the block in a loop, then the ragged group of the row, if any. */
+/** Sections of a record that are unrolled at most, and segments of a group. */
+const UNROLLED = 4;
+
+/** Whole blocks of the inputs in a loop, then the ragged block of the row, if any. */
 export function quantizedInputs(
   c: Context,
   cols: number,
   w: Value<"ptr">,
   xs: readonly Value<"ptr">[],
-  block: InputBlock,
+  inputs: InputBlock,
 ): void {
   const { b, format, pack, layout } = c;
-  const size = groupSize(format, cols);
+  const size = blockSize(format, cols);
   const valueBytes = layout.activations.kind === "f32" ? 4 : 1;
-  // Of an expanded block, the first record is the block's.
-  const recordIndex = (g: Value<"i32">) => (pack.stored ? g : b.op.isub(g, block.start));
-  const groupAt = (g: Value<"i32">): GroupCursors => ({
-    record: cursor(b.named("record", b.op.addr(w, recordIndex(g), { stride: pack.recordBytes, offset: 0 }))),
+  // Of expanded weights, the first record is the mini-GEMV's.
+  const recordIndex = (n: Value<"i32">) => (pack.stored ? n : b.op.isub(n, inputs.start));
+  const blockAt = (n: Value<"i32">): RecordCursors => ({
+    record: cursor(b.named("record", b.op.addr(w, recordIndex(n), { stride: pack.recordBytes, offset: 0 }))),
     x: xs.map((x, t) =>
-      cursor(b.named(`x${t}_group`, b.op.addr(x, g, { stride: size * valueBytes, offset: 0 }))),
+      cursor(b.named(`x${t}_block`, b.op.addr(x, n, { stride: size * valueBytes, offset: 0 }))),
     ),
-    scales: xs.map((x) => scaleCursor(b, layout, x, g, size)),
+    scales: xs.map((x) => scaleCursor(b, layout, x, n, size)),
     sums: xs.map((x) =>
       cursor(
-        b.op.addr(x, g, {
+        b.op.addr(x, n, {
           stride: 4 * Math.max(1, Math.floor(size / layout.segment)),
           offset: layout.sumsAt,
         }),
       ),
     ),
   });
-  b.loop("group", block.start, block.end, 1, (g) => group(c, groupAt(g), size));
+  b.loop("block", inputs.start, inputs.end, 1, (n) => record(c, blockAt(n), size, cols));
   const ragged = cols % size;
   if (ragged === 0) return;
   const last = Math.floor(cols / size);
-  const tail = () => group(c, groupAt(b.i(last)), ragged);
-  if (block.hasRagged === true) tail();
-  else b.if(block.hasRagged, tail);
+  const tail = () => record(c, blockAt(b.i(last)), ragged, cols);
+  if (inputs.hasRagged === true) tail();
+  else b.if(inputs.hasRagged, tail);
 }
 
-interface GroupCursors {
+interface RecordCursors extends SegmentCursors {
   readonly record: Cursor;
-  readonly x: readonly Cursor[];
-  readonly scales: readonly Cursor[];
-  readonly sums: readonly Cursor[];
 }
 
-/** Where the activation scale of group g starts: a block may hold several groups, or a group several blocks. */
+/** Where the activation scale of block n starts: a scale may be for several blocks, or a block have several scales. */
 function scaleCursor(
   b: KernelBuilder,
   layout: ActivationLayout,
   x: Value<"ptr">,
-  g: Value<"i32">,
-  group: number,
+  n: Value<"i32">,
+  size: number,
 ): Cursor {
   if (layout.activations.kind === "f32") return cursor(x);
   if (layout.block >= layout.cols) return cursor(x, layout.scalesAt);
-  if (layout.block > group) {
-    const block = b.op.idiv(g, b.i(layout.block / group));
+  if (layout.block > size) {
+    const block = b.op.idiv(n, b.i(layout.block / size));
     return cursor(b.op.addr(x, block, { stride: 4, offset: layout.scalesAt }));
   }
-  return cursor(b.op.addr(x, g, { stride: Math.floor((4 * group) / layout.block), offset: layout.scalesAt }));
+  return cursor(b.op.addr(x, n, { stride: Math.floor((4 * size) / layout.block), offset: layout.scalesAt }));
 }
 
-/** One group of `inputs` weights: its segments in turn, each with its own activation scale. */
-function group(c: Context, at: GroupCursors, inputs: number): void {
+/** Whether a chunk holds several groups. */
+function isPartOfChunk({ group }: QuantizedFormat): boolean {
+  return group !== "row" && group < CHUNK;
+}
+
+/** Groups after which the streams of a header are at whole bytes, and the codes at whole chunks. */
+function groupsOfSection({ format, pack }: Weights, size: number): number {
+  const bits = [...headerStreams(format.scale, 1), ...headerStreams(format.zero, 1)].map(
+    (stream) => stream.bits,
+  );
+  const perByte = pack.stored ? bits.map((width) => 8 / width) : [];
+  return Math.max(isPartOfChunk(format) ? CHUNK / size : 1, ...perByte);
+}
+
+/** The streams of a header that section after section is read through. */
+function sectionStreams({ format, pack }: Weights, part: "scale" | "zero", groups: number) {
+  const at = part === "scale" ? pack.scaleAt : pack.zeroAt;
+  const has = format[part].kind !== "constant";
+  const found = pack.stored ? headerStreams(format[part], groups) : has ? [{ before: 0, bits: 32 }] : [];
+  return found.map(({ before, bits }) => ({
+    offset: at + before * pack.tileRows,
+    stride: (bits / 8) * pack.tileRows,
+  }));
+}
+
+/** One block of `inputs` weights, section after section: groups that begin at whole bytes of the header's streams. */
+function record(c: Context, at: RecordCursors, inputs: number, cols: number): void {
+  const { b, format, pack, layout } = c;
+  const size = Math.min(groupSize(format, cols), inputs);
+  const groups = groupsOfSection(c, size);
+  const section = Math.min(groups * size, inputs);
+  const isFloat = layout.activations.kind === "f32";
+  if (pack.stored) prefetch(b, at.record, 0, pack.headerBytes);
+  const moving: Record<string, readonly [Cursor, number]> = {
+    codes: [advance(at.record, pack.headerBytes), chunkCount(section) * pack.chunkBytes],
+  };
+  const perBlock = groupsOfBlock(format, cols);
+  const parts = { scale: sectionStreams(c, "scale", perBlock), zero: sectionStreams(c, "zero", perBlock) };
+  for (const part of ["scale", "zero"] as const) {
+    parts[part].forEach(({ offset, stride }, n) => {
+      moving[`${part}${n}`] = [advance(at.record, offset), groups * stride];
+    });
+  }
+  at.x.forEach((x, t) => {
+    moving[`x${t}`] = [x, section * (isFloat ? 4 : 1)];
+    moving[`x_scale${t}`] = [at.scales[t] as Cursor, isFloat ? 0 : 4 * Math.floor(section / layout.block)];
+    moving[`sum${t}`] = [at.sums[t] as Cursor, 4 * Math.floor(section / layout.segment)];
+  });
+  steps(b, "section", Math.ceil(inputs / section), UNROLLED, moving, (here) => {
+    const heads: GroupHeads = {
+      record: at.record,
+      scales: parts.scale.map((_, n) => here[`scale${n}`] as Cursor),
+      zeros: parts.zero.map((_, n) => here[`zero${n}`] as Cursor),
+    };
+    const cursors = {
+      x: at.x.map((_, t) => here[`x${t}`] as Cursor),
+      scales: at.x.map((_, t) => here[`x_scale${t}`] as Cursor),
+      sums: at.x.map((_, t) => here[`sum${t}`] as Cursor),
+    };
+    if (isPartOfChunk(format)) smallGroups(c, heads, here.codes as Cursor, section, size, cursors);
+    else
+      for (let g = 0; g * size < section; g++) {
+        const codes = advance(here.codes as Cursor, g * chunkCount(size) * pack.chunkBytes);
+        largeGroup(c, heads, g, codes, size, moved(c, cursors, g * size));
+      }
+  });
+}
+
+/** Where the inputs stand that are `inputs` further on. */
+function moved({ layout }: Context, at: SegmentCursors, inputs: number): SegmentCursors {
+  const isFloat = layout.activations.kind === "f32";
+  const by = (cursors: readonly Cursor[], bytes: number) => cursors.map((c) => advance(c, bytes));
+  return {
+    x: by(at.x, inputs * (isFloat ? 4 : 1)),
+    scales: by(at.scales, isFloat ? 0 : 4 * Math.floor(inputs / layout.block)),
+    sums: by(at.sums, 4 * Math.floor(inputs / layout.segment)),
+  };
+}
+
+/** Group `g` of a section, of whole chunks: its segments in turn, each with its own activation scale. */
+function largeGroup(
+  c: Context,
+  heads: GroupHeads,
+  g: number,
+  codes: Cursor,
+  inputs: number,
+  at: SegmentCursors,
+): void {
   const { b, pack, layout } = c;
-  const valueBytes = layout.activations.kind === "f32" ? 4 : 1;
+  const isFloat = layout.activations.kind === "f32";
   const segment = Math.min(layout.segment, inputs);
   const whole = Math.floor(inputs / segment);
-  const codes = advance(at.record, pack.headerBytes);
-  if (pack.stored) prefetch(b, at.record, 0, pack.headerBytes);
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [codes, chunkCount(segment) * pack.chunkBytes],
   };
   at.x.forEach((x, t) => {
-    moving[`x${t}`] = [x, segment * valueBytes];
+    moving[`x${t}`] = [x, segment * (isFloat ? 4 : 1)];
     moving[`scale${t}`] = [at.scales[t] as Cursor, 4];
     moving[`sum${t}`] = [at.sums[t] as Cursor, 4];
   });
-  const products = layout.activations.kind === "int8" ? int8Segment : floatSegment;
-  const place = (here: Readonly<Record<string, Cursor>>, length: number) =>
-    products(c, at.record, here.codes as Cursor, length, {
+  const place = (here: Readonly<Record<string, Cursor>>, length: number) => {
+    const cursors = {
       x: at.x.map((_, t) => here[`x${t}`] as Cursor),
       scales: at.x.map((_, t) => here[`scale${t}`] as Cursor),
       sums: at.x.map((_, t) => here[`sum${t}`] as Cursor),
-    });
-  steps(b, "segment", whole, 4, moving, (here) => place(here, segment));
+    };
+    const from = here.codes as Cursor;
+    if (isFloat) floatSegment(c, heads, g, cursors, wholeChunks(c, from, length, cursors.x));
+    else int8Segment(c, heads, g, cursors, chunkDots(c, from, length, cursors.x));
+  };
+  steps(b, "segment", whole, UNROLLED, moving, (here) => place(here, segment));
   const rest = inputs - whole * segment;
   if (rest > 0) {
     const here = Object.fromEntries(
       Object.entries(moving).map(([key, [from, stride]]) => [key, advance(from, whole * stride)]),
     );
     place(here, rest);
+  }
+}
+
+/** Groups of a section that are parts of chunks: those of a chunk share its words. */
+function smallGroups(
+  c: Context,
+  heads: GroupHeads,
+  codes: Cursor,
+  inputs: number,
+  size: number,
+  at: SegmentCursors,
+): void {
+  const { pack, layout } = c;
+  for (let chunk = 0; chunk * CHUNK < inputs; chunk++) {
+    const from = advance(codes, chunk * pack.chunkBytes);
+    const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, from, u));
+    const xs = moved(c, at, chunk * CHUNK).x;
+    for (let first = 0; first < CHUNK; first += size) {
+      const order = inputOrder(pack).filter((input) => input >= first && input < first + size);
+      const here = { ...moved(c, at, chunk * CHUNK + first), x: xs };
+      const g = (chunk * CHUNK + first) / size;
+      if (layout.activations.kind === "f32") floatSegment(c, heads, g, here, chunkQuads(codesOf, order, xs));
+      else int8Segment(c, heads, g, here, quadDots(c, codesOf, order, xs));
+    }
   }
 }

@@ -1,7 +1,8 @@
 import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { fieldStride, fieldsPerByte, type QuantizedFormat } from "../quant/formats.ts";
-import { type Packing, planeOffset } from "../quant/packing.ts";
+import { type Quad, quads, slotBits } from "../quant/chunks.ts";
+import { type QuantizedFormat, valueBits } from "../quant/formats.ts";
+import { type Packing, wordOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import { type Cursor, prefetch } from "./work.ts";
 
@@ -32,87 +33,82 @@ export interface SegmentCursors {
 }
 
 /**
- * First inputs of the eight registers of a chunk, in the order in which they are multiplied: the fields of one word of
- * the first plane after each other, so that the word can be forgotten then.
+ * First inputs of the eight registers of a chunk, in the order in which they are multiplied: word after word, so that a
+ * word can be forgotten then, and what is spread over all words at the end.
  */
-export function inputOrder({ planes }: QuantizedFormat): number[] {
-  const width = planes[0] as number;
-  return Array.from({ length: width }, (_, word) =>
-    Array.from({ length: fieldsPerByte(width) }, (_, field) => field * fieldStride(width) + 4 * word),
-  ).flat();
+export function inputOrder({ codeBits }: Packing): number[] {
+  const wordOf = (quad: Quad) => (quad.kind === "together" ? quad.word : codeBits);
+  return quads(codeBits)
+    .map((quad, q) => ({ word: wordOf(quad), input: 4 * q }))
+    .sort((a, b) => a.word - b.word)
+    .map(({ input }) => input);
+}
+
+/** The values of a chunk for row vector u, four inputs a register, by their first input. */
+export type CodesOf = (input: number) => Value<"vu8">;
+
+/**
+ * The values of a chunk for row vector u, by their first input; asked for in the order of `inputOrder`. A
+ * word is loaded when its first code is asked for; what will be read in the time that memory takes is asked for with it,
+ * if it comes from there.
+ */
+export function chunkCodes(weights: Weights, codes: Cursor, u: number): CodesOf {
+  const { b, format, pack } = weights;
+  const bits = pack.codeBits;
+  const mask = 2 ** bits - 1;
+  const layout = quads(bits);
+  const words: Value<"vu8">[] = [];
+  let spread: readonly Value<"vu8">[] = [];
+  const readTo = (word: number): Value<"vu8"> => {
+    while (words.length <= word) {
+      const next = loadWord(weights, codes, words.length, u);
+      spread = gatherSpread(weights, words.length === 0 ? undefined : spread, next, u);
+      words.push(next);
+    }
+    return words[word] as Value<"vu8">;
+  };
+  const code = (quad: Quad): Value<"vu8"> => {
+    const word = readTo(quad.kind === "together" ? quad.word : bits - 1);
+    if (bits === 8) return word;
+    if (quad.kind === "together") return b.op.vfield(word, { shift: quad.shift, mask });
+    const spare = quad.spare - bits;
+    return b.op.vfield(spread[spare] as Value<"vu8">, { shift: quad.slot + spare, mask });
+  };
+  const { table } = format;
+  const value = (quad: Quad) =>
+    table !== undefined && pack.stored ? b.op.vlookup(code(quad), { table }) : code(quad);
+  return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
+}
+
+function loadWord({ b, format, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+  const inChunk = wordOffset(pack, word, u);
+  const offset = codes.offset + inChunk;
+  const bits = pack.stored ? 8 : valueBits(format);
+  const value = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits }));
+  if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, inChunk, 4 * pack.lanes);
+  return value;
 }
 
 /**
- * The codes of a chunk for row vector u, four inputs a register: the planes' fields joined. Word r, field f of a plane
- * of width w holds inputs f·4w + 4r … + 3. A word is loaded when its first field is asked for; what
- * will be read in the time that memory takes is asked for with it, if it comes from there.
+ * Collects the codes that are spread over the words of a chunk, for every spare bit of a slot those of all slots: each
+ * word adds its bit and moves those of the words before it on by one, as what is added has other bits, and none at 0, so
+ * that the mean is half the sum. After the last word, bit j of a code is where the slot has bit j, plus the spare bit's
+ * number.
  */
-export function chunkCodes(
-  { b, format, pack }: Weights,
-  codes: Cursor,
+function gatherSpread(
+  { b, pack: { codeBits: bits } }: Weights,
+  before: readonly Value<"vu8">[] | undefined,
+  word: Value<"vu8">,
   u: number,
-): (input: number) => Value<"vu8"> {
-  const words = new Map<number, Value<"vu8">>();
-  const wordAt = (offset: number): Value<"vu8"> => {
-    const known = words.get(offset);
-    if (known !== undefined) return known;
-    const word = b.named(
-      `w${u}`,
-      b.op.vu8load(codes.pointer, { offset, bits: pack.stored ? 8 : format.bits }),
-    );
-    words.set(offset, word);
-    if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, offset - codes.offset, 4 * pack.lanes);
-    return word;
-  };
-  return (input) => {
-    let position = 0;
-    const fields = format.planes.map((width, plane) => {
-      const word = (input % fieldStride(width)) / 4;
-      const base = planeOffset(format.planes, plane, pack.tileRows);
-      const register = wordAt(codes.offset + base + (word * pack.tile + u) * 4 * pack.lanes);
-      const shift = Math.floor(input / fieldStride(width)) * width;
-      const at = position;
-      position += width;
-      return width === 8 ? register : b.op.vfield(register, { shift, bits: width, position: at });
-    });
-    return b.named(
-      `q${u}_k${input}`,
-      fields.reduce((low, high) => b.op.vu8or(low, high)),
-    );
-  };
-}
-
-/** The scales of row vector u of a record. */
-export function scales({ b, pack }: Weights, record: Cursor, u: number): Value<"vf32"> {
-  return headerFloats(b, pack, record, 0, u);
-}
-
-/** The minima of row vector u. */
-export function minima({ b, pack }: Weights, record: Cursor, u: number): Value<"vf32"> {
-  return headerFloats(b, pack, record, pack.zeroAt, u);
-}
-
-/** The zero points of row vector u, less `offset`. */
-export function zeroPoints(w: Weights, record: Cursor, u: number, offset: number): Value<"vf32"> {
-  const { b, pack } = w;
-  if (!pack.stored) {
-    const zeros = headerFloats(b, pack, record, pack.zeroAt, u);
-    return offset === 0 ? zeros : b.op.vfsub(zeros, b.op.vfconst({ value: offset }));
-  }
-  const codes = b.op.vu8loadlanes(record.pointer, { offset: record.offset + pack.zeroAt + u * pack.lanes });
-  return b.op.vitof(offset === 0 ? codes : b.op.visub(codes, b.op.viconst({ value: offset })));
-}
-
-/** Row vector u of the floats at `offset` in a record's header: f16 as stored, f32 as expanded. */
-function headerFloats(
-  b: KernelBuilder,
-  { stored, lanes }: Packing,
-  record: Cursor,
-  offset: number,
-  u: number,
-): Value<"vf32"> {
-  const at = record.offset + offset;
-  return stored
-    ? b.op.vhload(record.pointer, { offset: at + 2 * u * lanes })
-    : b.op.vfload(record.pointer, { offset: at + 4 * u * lanes });
+): readonly Value<"vu8">[] {
+  const slot = slotBits(bits);
+  const lowest = 255 / (2 ** slot - 1);
+  return Array.from({ length: slot - bits }, (_, k) => {
+    const mask = lowest << (bits + k);
+    const moved =
+      before === undefined
+        ? b.op.vfield(word, { shift: 1, mask: mask >> 1 })
+        : b.op.vu8mean(b.op.vfield(word, { shift: 0, mask }), before[k] as Value<"vu8">);
+    return b.named(`s${u}`, moved);
+  });
 }

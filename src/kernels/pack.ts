@@ -1,7 +1,18 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
-import { blockLayout, chunkCount, groupSize, type QuantizedFormat, rowBytes } from "../quant/formats.ts";
-import { type Packing, planeOffset } from "../quant/packing.ts";
+import { type BitField, type Block, blockOf, rowBytes } from "../quant/blocks.ts";
+import { topBits } from "../quant/chunks.ts";
+import {
+  blockSize,
+  CHUNK,
+  chunkCount,
+  groupsOfBlock,
+  type QuantizedFormat,
+  type Scale,
+  type Zero,
+} from "../quant/formats.ts";
+import { groupFields, type Packing, wordOffset } from "../quant/packing.ts";
+import { type Fetch, fieldsValue, packedWords } from "./pack-codes.ts";
 import { forEachItem } from "./work.ts";
 
 export function packName({ format, cols, tileRows }: Packing): string {
@@ -11,30 +22,29 @@ export function packName({ format, cols, tileRows }: Packing): string {
 /** Bytes that must be readable past the end of the source: gathers fetch 4 bytes at a time. */
 export const PACK_SLACK = 4;
 
-/** Row-major blocks, as they stand in a file → packed tiles. One item per tile: a transpose of 4-byte words into lanes. */
+/** Rows as they stand in a file → packed tiles. One item per tile: a transpose of 4-byte words into lanes. */
 export function pack(packed: Packing, target: Target): Kernel {
   const b = new KernelBuilder(target);
   const { op } = b;
-  const source = b.parameter("source", "ptr", "row-major blocks of the first tile's first row and on");
+  const source = b.parameter("source", "ptr", "rows as stored, from the first tile's first row on");
   const out = b.parameter("out", "ptr", "packed tiles");
   const tiles = b.parameter("tiles", "i32", "tiles to pack");
   const rows = b.parameter("rows", "i32", "rows of the source; rows past them become zero");
   const stride = rowBytes(packed.format, packed.cols);
+  const within = b.named("row_offsets", op.vimul(op.viota(), op.viconst({ value: stride })));
   forEachItem(b, tiles, (tile) => {
-    const firstRow = b.named("first_row", op.imul(tile, b.i(packed.tileRows)));
-    const vectors = Array.from({ length: packed.tile }, (_, u) => {
-      const row = op.viadd(op.visplat(op.iadd(firstRow, b.i(u * packed.lanes))), op.viota());
-      const valid = b.named(`valid${u}`, op.vilt(row, op.visplat(rows)));
-      const within = op.vimul(
-        op.viadd(op.viota(), op.viconst({ value: u * packed.lanes })),
-        op.viconst({ value: stride }),
-      );
-      return { valid, offsets: b.named(`offsets${u}`, op.viselect(valid, within, op.viconst({ value: 0 }))) };
-    });
-    const from = b.named("rows_of_tile", op.addr(source, firstRow, { stride, offset: 0 }));
     const to = b.named("tile_out", op.addr(out, tile, { stride: packed.tileBytes, offset: 0 }));
-    if (packed.format.kind === "float") packFloats(b, packed, packed.format.bytes, from, to, vectors);
-    else packGroups(b, packed, packed.format, from, to, vectors);
+    b.loop("vector", 0, packed.tile, 1, (vector) => {
+      const first = op.iadd(op.imul(tile, b.i(packed.tileRows)), op.imul(vector, b.i(packed.lanes)));
+      const firstRow = b.named("first_row", first);
+      const row = op.viadd(op.visplat(firstRow), op.viota());
+      const valid = b.named("valid", op.vilt(row, op.visplat(rows)));
+      const offsets = b.named("offsets", op.viselect(valid, within, op.viconst({ value: 0 })));
+      const from = b.named("rows_of_vector", op.addr(source, firstRow, { stride, offset: 0 }));
+      const vectorOf = { b, packed, vector, valid, offsets };
+      if (packed.format.kind === "float") packFloats(vectorOf, packed.format.bytes, from, to);
+      else packBlocks(vectorOf, packed.format, from, to);
+    });
   });
   return b.build(packName(packed), [
     `${packed.format.name} rows of ${packed.cols} weights (${stride} bytes) -> tiles of ${packed.tileRows} rows (${packed.tileBytes} bytes)`,
@@ -42,113 +52,166 @@ export function pack(packed: Packing, target: Target): Kernel {
 }
 
 /** One row vector: which lanes hold rows of the matrix, and where each row starts. */
-interface Lanes {
+interface Vector {
+  readonly b: KernelBuilder;
+  readonly packed: Packing;
+  /** Its number in the tile. */
+  readonly vector: Value<"i32">;
   readonly valid: Value<"vmask">;
   readonly offsets: Value<"vi32">;
 }
 
-/** Per lane the 4 bytes at `p` + `offset` of the lane's row, bits of `flip` inverted; 0 in lanes past the last row. */
-function fetch(b: KernelBuilder, p: Value<"ptr">, offset: number, lanes: Lanes, flip = 0): Value<"vi32"> {
+/** Reads words of the rows from `p` on; 0 in lanes past the last row. */
+function fetchFrom({ b, valid, offsets }: Vector, p: Value<"ptr">): Fetch {
   const { op } = b;
-  const moved = offset === 0 ? lanes.offsets : op.viadd(lanes.offsets, op.viconst({ value: offset }));
-  const words = op.vigather(p, moved);
-  const flipped = flip === 0 ? words : op.vixor(words, op.viconst({ value: flip }));
-  return op.viselect(lanes.valid, flipped, op.viconst({ value: 0 }));
+  return (offset) => {
+    const moved = offset === 0 ? offsets : op.viadd(offsets, op.viconst({ value: offset }));
+    return op.viselect(valid, op.vigather(p, moved), op.viconst({ value: 0 }));
+  };
 }
 
-function packFloats(
-  b: KernelBuilder,
-  packed: Packing,
-  bytes: 2 | 4,
-  from: Value<"ptr">,
-  to: Value<"ptr">,
-  vectors: readonly Lanes[],
-): void {
+/** Where the vector's `bytes` bytes per lane start in a row of the tile's. */
+function ofVector({ b, packed, vector }: Vector, p: Value<"ptr">, bytes: number): Value<"ptr"> {
+  return b.op.addr(p, vector, { stride: bytes * packed.lanes, offset: 0 });
+}
+
+function packFloats(v: Vector, bytes: 2 | 4, from: Value<"ptr">, to: Value<"ptr">): void {
+  const { b, packed } = v;
   const { op } = b;
+  const vectorTo = b.named("vector_out", ofVector(v, to, bytes));
   b.loop("k", 0, packed.cols, 1, (k) => {
-    const input = op.addr(from, k, { stride: bytes, offset: 0 });
-    const out = op.addr(to, k, { stride: bytes * packed.tileRows, offset: 0 });
-    vectors.forEach((lanes, u) => {
-      const value = fetch(b, input, 0, lanes);
-      const offset = u * packed.lanes * bytes;
-      if (bytes === 4) op.vistore(out, value, { offset });
-      else op.vu16storelanes(out, value, { offset });
-    });
+    const value = fetchFrom(v, op.addr(from, k, { stride: bytes, offset: 0 }))(0);
+    const out = op.addr(vectorTo, k, { stride: bytes * packed.tileRows, offset: 0 });
+    if (bytes === 4) op.vistore(out, value, { offset: 0 });
+    else op.vu16storelanes(out, value, { offset: 0 });
   });
 }
 
-function packGroups(
-  b: KernelBuilder,
-  packed: Packing,
-  format: QuantizedFormat,
-  from: Value<"ptr">,
-  to: Value<"ptr">,
-  vectors: readonly Lanes[],
-): void {
+function packBlocks(v: Vector, format: QuantizedFormat, from: Value<"ptr">, to: Value<"ptr">): void {
+  const { b, packed } = v;
   const { op } = b;
-  const size = groupSize(format, packed.cols);
-  const blocks = blockLayout(format, packed.cols);
-  const group = (g: Value<"i32">, inputs: number) => {
-    const block = b.named("block", op.addr(from, g, { stride: blocks.blockBytes, offset: 0 }));
-    const record = b.named("record", op.addr(to, g, { stride: packed.recordBytes, offset: 0 }));
-    packHeader(b, packed, format, blocks.zeroAt, block, record, vectors);
-    b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
-      const codes = op.addr(block, c, { stride: blocks.chunkBytes, offset: blocks.codesAt });
-      const out = op.addr(record, c, { stride: packed.chunkBytes, offset: packed.headerBytes });
-      packChunk(b, packed, format, codes, out, vectors);
-    });
+  const size = blockSize(format, packed.cols);
+  const stored = blockOf(format, packed.cols);
+  const block = (n: Value<"i32">, inputs: number) => {
+    const fetch = fetchFrom(v, b.named("block", op.addr(from, n, { stride: stored.bytes, offset: 0 })));
+    const record = b.named("record", op.addr(to, n, { stride: packed.recordBytes, offset: 0 }));
+    packHeader(v, format, stored, fetch, record);
+    const rows = op.addr(from, n, { stride: stored.bytes, offset: 0 });
+    packChunks(v, format, stored, rows, b.named("codes_out", ofVector(v, record, 4)), inputs);
   };
   const whole = Math.floor(packed.cols / size);
-  b.loop("group", 0, whole, 1, (g) => group(g, size));
-  if (packed.cols % size !== 0) group(b.i(whole), packed.cols % size);
+  b.loop("block", 0, whole, 1, (n) => block(n, size));
+  if (packed.cols % size !== 0) block(b.i(whole), packed.cols % size);
+}
+
+/** The codes of a block: in a loop where all chunks are alike, else one after the other. */
+function packChunks(
+  v: Vector,
+  format: QuantizedFormat,
+  stored: Block,
+  block: Value<"ptr">,
+  codes: Value<"ptr">,
+  inputs: number,
+): void {
+  const { b, packed } = v;
+  const { op } = b;
+  const chunk = (p: Value<"ptr">, out: Value<"ptr">, first: number) => {
+    const words = packedWords(b, format, (input) => stored.code(first + input), fetchFrom(v, p));
+    words.forEach((word, n) => {
+      const unsigned = format.signedCodes ? flipped(v, word, topBits(format.bits, n)) : word;
+      op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset: wordOffset(packed, n, 0) });
+    });
+  };
+  const { chunkBytes } = stored;
+  if (chunkBytes !== undefined) {
+    b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
+      const out = op.addr(codes, c, { stride: packed.chunkBytes, offset: packed.headerBytes });
+      chunk(op.addr(block, c, { stride: chunkBytes, offset: 0 }), out, 0);
+    });
+    return;
+  }
+  for (let c = 0; c < chunkCount(inputs); c++) {
+    chunk(
+      block,
+      op.addr(codes, b.i(c), { stride: packed.chunkBytes, offset: packed.headerBytes }),
+      c * CHUNK,
+    );
+  }
+}
+
+/** Two's complement to offset binary: the top bit of every code; 0 in lanes past the last row. */
+function flipped({ b, valid }: Vector, word: Value<"vi32">, bits: number): Value<"vi32"> {
+  const { op } = b;
+  const changed = op.vixor(word, op.viconst({ value: (bits * 0x01010101) | 0 }));
+  return op.viselect(valid, changed, op.viconst({ value: 0 }));
 }
 
 function packHeader(
-  b: KernelBuilder,
-  packed: Packing,
+  v: Vector,
   format: QuantizedFormat,
-  zeroAt: number,
-  block: Value<"ptr">,
+  stored: Block,
+  fetch: Fetch,
   record: Value<"ptr">,
-  vectors: readonly Lanes[],
 ): void {
-  const { op } = b;
-  vectors.forEach((lanes, u) => {
-    op.vu16storelanes(record, fetch(b, block, 0, lanes), { offset: 2 * u * packed.lanes });
-    if (format.zero.kind === "constant") return;
-    const zero = fetch(b, block, zeroAt, lanes);
-    if (format.zero.kind === "minimum") {
-      op.vu16storelanes(record, zero, { offset: packed.zeroAt + 2 * u * packed.lanes });
+  const { b, packed } = v;
+  const { tileRows, halfZeroAt, scaleAt, zeroAt } = packed;
+  const groups = groupsOfBlock(format, packed.cols);
+  const half = (byte: number, offset: number) =>
+    b.op.vu16storelanes(ofVector(v, record, 2), fetch(byte), { offset });
+  if (stored.halfScale !== undefined) half(stored.halfScale, 0);
+  if (stored.halfZero !== undefined) half(stored.halfZero, halfZeroAt);
+  const ofGroups = (
+    part: Scale | Zero,
+    at: number,
+    fields: ((g: number) => readonly BitField[]) | undefined,
+  ) => {
+    if (fields === undefined) return;
+    if (part.kind === "half" || part.kind === "minimum") {
+      for (let g = 0; g < groups; g++) half(fields(g)[0]?.byte ?? 0, at + 2 * g * tileRows);
       return;
     }
-    // The byte store takes signed lanes: z − 256 has the same low byte as z ≥ 128.
-    const low = op.viand(zero, op.viconst({ value: 0xff }));
-    const signed = op.visub(op.vixor(low, op.viconst({ value: 128 })), op.viconst({ value: 128 }));
-    op.vi8storelanes(record, signed, { offset: packed.zeroAt + u * packed.lanes });
-  });
+    groupBytes(b, part, groups, fields, fetch).forEach((byte, n) => {
+      const value = part.kind === "minifloat" ? minifloat(b, byte) : byte;
+      storeByte(b, ofVector(v, record, 1), value, at + n * tileRows);
+    });
+  };
+  ofGroups(format.scale, scaleAt, stored.scale);
+  ofGroups(format.zero, zeroAt, stored.zero);
 }
 
-/** Two's complement to offset binary: code + 128 flips the top bit of every byte. */
-const SIGN_BITS = 0x80808080 | 0;
-
-function packChunk(
+/** The bytes of the codes of all groups, as packed. */
+function groupBytes(
   b: KernelBuilder,
-  packed: Packing,
-  format: QuantizedFormat,
-  codes: Value<"ptr">,
-  out: Value<"ptr">,
-  vectors: readonly Lanes[],
-): void {
+  part: Scale | Zero,
+  groups: number,
+  fields: (g: number) => readonly BitField[],
+  fetch: Fetch,
+): Value<"vi32">[] {
   const { op } = b;
-  let word = 0;
-  format.planes.forEach((width, plane) => {
-    const base = planeOffset(format.planes, plane, packed.tileRows);
-    for (let w = 0; w < width; w++, word++) {
-      vectors.forEach((lanes, u) => {
-        const unsigned = fetch(b, codes, 4 * word, lanes, format.signedCodes ? SIGN_BITS : 0);
-        const offset = base + (w * packed.tile + u) * 4 * packed.lanes;
-        op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset });
-      });
+  const bytes: Value<"vi32">[] = [];
+  for (let g = 0; g < groups; g++) {
+    const value = fieldsValue(b, fields(g), fetch);
+    let low = 0;
+    for (const { byte, shift, bits } of groupFields(part, groups, g)) {
+      const left = shift - low;
+      const moved =
+        left > 0 ? op.vishl(value, { count: left }) : left < 0 ? op.vishr(value, { count: -left }) : value;
+      const part = op.viand(moved, op.viconst({ value: (2 ** bits - 1) << shift }));
+      bytes[byte] = bytes[byte] === undefined ? part : op.vior(bytes[byte], part);
+      low += bits;
     }
-  });
+  }
+  return bytes;
+}
+
+/** A byte without its sign; what is not a number becomes 0. */
+function minifloat({ op }: KernelBuilder, byte: Value<"vi32">): Value<"vi32"> {
+  const top = op.viconst({ value: 127 });
+  return op.viselect(op.vieq(byte, top), op.viconst({ value: 0 }), op.viand(byte, top));
+}
+
+/** The byte store takes signed lanes: z − 256 has the same low byte as z ≥ 128. */
+function storeByte({ op }: KernelBuilder, p: Value<"ptr">, byte: Value<"vi32">, offset: number): void {
+  const half = op.viconst({ value: 128 });
+  op.vi8storelanes(p, op.visub(op.vixor(byte, half), half), { offset });
 }

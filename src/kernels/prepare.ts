@@ -5,19 +5,24 @@ import { type ActivationLayout, activationKey, paddedCols } from "./activations.
 import { int8Codes, int8Factor } from "./int8.ts";
 import { forEachItem } from "./work.ts";
 
-export function prepareName(layout: ActivationLayout): string {
-  return `prepare_${activationKey(layout)}`;
+export function prepareName(layout: ActivationLayout, ordered = false): string {
+  return `prepare_${ordered ? "ordered_" : ""}${activationKey(layout)}`;
 }
 
 /**
  * Prepares f32 rows for projections. int8: per block of inputs scale = max|x| / 127 and codes round(x / scale), ties to
  * even; f32: a copy. Both: Σ of the values of every segment.
+ *
+ * @param ordered whether the inputs are taken in an order that is given, as a list of `orderedOffsets`
  */
-export function prepare(layout: ActivationLayout, target: Target): Kernel {
+export function prepare(layout: ActivationLayout, target: Target, ordered = false): Kernel {
   const b = new KernelBuilder(target);
   const x = b.parameter("x", "ptr", "f32 rows");
   const out = b.parameter("out", "ptr", "prepared rows");
   const counts = b.parameter("counts", "ptr", "i32: number of rows");
+  const order = ordered
+    ? b.parameter("order", "ptr", "i32: offset in a row of x of every input (bytes)")
+    : undefined;
   const rows = b.op.iload(counts, { offset: 0 });
   const units = layout.activations.kind === "int8" ? layout.blocks : layout.segments;
   forEachItem(b, b.op.imul(rows, b.i(units)), (item) => {
@@ -25,42 +30,67 @@ export function prepare(layout: ActivationLayout, target: Target): Kernel {
     const unit = b.named("unit", b.op.irem(item, b.i(units)));
     const from = b.named("x_row", b.op.addr(x, row, { stride: 4 * paddedCols(layout.cols), offset: 0 }));
     const to = b.named("out_row", b.op.addr(out, row, { stride: layout.rowBytes, offset: 0 }));
-    if (layout.activations.kind === "int8") quantizeBlock(b, layout, from, to, unit);
-    else copySegment(b, layout, from, to, unit);
+    const size = layout.activations.kind === "int8" ? layout.block : layout.segment;
+    const load = inputs(b, from, order, unit, size);
+    if (layout.activations.kind === "int8") quantizeBlock(b, layout, load, to, unit);
+    else copySegment(b, layout, load, to, unit);
   });
-  return b.build(prepareName(layout), [
+  return b.build(prepareName(layout, ordered), [
     layout.activations.kind === "int8"
       ? `q = round(x / s), s = max|x| / 127 over ${layout.block} inputs; sums of q over ${layout.segment} inputs`
       : `copy of x and its sums over ${layout.segment} inputs`,
-    `${layout.cols} inputs a row`,
+    `${layout.cols} inputs a row${ordered ? ", in the order of the weights" : ""}`,
   ]);
 }
 
-/** The inputs of a unit, padded to whole chunks: `full` for all units but a ragged last one. */
+/** What `prepare` takes as the order of a row's inputs: their offsets (bytes), padding inputs at the end. */
+export function orderedOffsets(order: Uint32Array): Int32Array {
+  const { length } = order;
+  return Int32Array.from({ length: Math.ceil(length / CHUNK) * CHUNK }, (_, i) => 4 * (order[i] ?? i));
+}
+
+/** Loads a register of inputs of a unit, those from i on. */
+type Load = (i: Value<"i32">) => Value<"vf32">;
+
+function inputs(
+  b: KernelBuilder,
+  row: Value<"ptr">,
+  order: Value<"ptr"> | undefined,
+  unit: Value<"i32">,
+  size: number,
+): Load {
+  const { op } = b;
+  const list = b.named("inputs", op.addr(order ?? row, unit, { stride: 4 * size, offset: 0 }));
+  const place = (i: Value<"i32">) => op.addr(list, i, { stride: 4, offset: 0 });
+  if (order === undefined) return (i) => op.vfload(place(i), { offset: 0 });
+  return (i) => op.vbitstof(op.vigather(row, op.viload(place(i), { offset: 0 })));
+}
+
+/** Inputs padded to whole chunks, or as they are where rows are whole chunks and have units that divide them. */
+function padded(size: number, cols: number): number {
+  return cols % CHUNK === 0 && CHUNK % size === 0 ? size : Math.ceil(size / CHUNK) * CHUNK;
+}
+
+/** The inputs of a unit, padded: `size` for all units but a ragged last one. */
 function unitLength(b: KernelBuilder, unit: Value<"i32">, size: number, cols: number): Value<"i32"> {
-  const padded = (n: number) => Math.ceil(n / CHUNK) * CHUNK;
   const count = Math.ceil(cols / size);
   const ragged = cols - (count - 1) * size;
-  if (padded(ragged) === padded(size)) return b.i(padded(size));
-  return b.op.iselect(b.op.ieq(unit, b.i(count - 1)), b.i(padded(ragged)), b.i(padded(size)));
+  if (padded(ragged, cols) === padded(size, cols)) return b.i(padded(size, cols));
+  return b.op.iselect(b.op.ieq(unit, b.i(count - 1)), b.i(padded(ragged, cols)), b.i(padded(size, cols)));
 }
 
 function quantizeBlock(
   b: KernelBuilder,
   layout: ActivationLayout,
-  row: Value<"ptr">,
+  load: Load,
   out: Value<"ptr">,
   block: Value<"i32">,
 ): void {
   const { op } = b;
   const length = b.named("length", unitLength(b, block, layout.block, layout.cols));
-  const x = b.named("x_block", op.addr(row, block, { stride: 4 * layout.block, offset: 0 }));
   const codes = b.named("codes", op.addr(out, block, { stride: layout.block, offset: 0 }));
   const largest = b.variable("largest", op.vfconst({ value: 0 }));
-  b.loop("i", 0, length, b.lanes, (i) => {
-    const v = op.vfload(op.addr(x, i, { stride: 4, offset: 0 }), { offset: 0 });
-    largest.set(op.vfmax(largest.get(), op.vfabs(v)));
-  });
+  b.loop("i", 0, length, b.lanes, (i) => largest.set(op.vfmax(largest.get(), op.vfabs(load(i)))));
   const amax = b.named("amax", op.vfmaxlane(largest.get()));
   op.fstore(op.addr(out, block, { stride: 4, offset: layout.scalesAt }), op.fdiv(amax, b.f(127)), {
     offset: 0,
@@ -68,12 +98,12 @@ function quantizeBlock(
   const factor = b.named("factor", op.vfsplat(int8Factor(b, amax)));
   const perBlock = Math.ceil(layout.block / layout.segment);
   const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
-  // Whole chunks of each segment: the padding of the last one is zero and adds nothing.
-  const segment = Math.ceil(layout.segment / CHUNK) * CHUNK;
+  // The padding of the last segment is zero and adds nothing.
+  const segment = padded(layout.segment, layout.cols);
   b.loop("from", 0, length, segment, (from) => {
     const to = op.imin(op.iadd(from, b.i(segment)), length);
     const sum = b.variable("sum", op.viconst({ value: 0 }));
-    b.loop("i", from, to, b.lanes, (i) => quantizeVector(b, x, codes, i, factor, sum));
+    b.loop("i", from, to, b.lanes, (i) => quantizeVector(b, load(i), codes, i, factor, sum));
     const at = op.addr(sums, op.idiv(from, b.i(segment)), { stride: 4, offset: 0 });
     op.istore(at, op.visum(sum.get()), { offset: 0 });
   });
@@ -81,14 +111,13 @@ function quantizeBlock(
 
 function quantizeVector(
   b: KernelBuilder,
-  x: Value<"ptr">,
+  v: Value<"vf32">,
   codes: Value<"ptr">,
   i: Value<"i32">,
   factor: Value<"vf32">,
   sum: Cell<"vi32">,
 ): void {
   const { op } = b;
-  const v = op.vfload(op.addr(x, i, { stride: 4, offset: 0 }), { offset: 0 });
   const q = int8Codes(b, v, factor);
   op.vi8storelanes(op.addr(codes, i, { stride: 1, offset: 0 }), q, { offset: 0 });
   sum.set(op.viadd(sum.get(), q));
@@ -97,17 +126,16 @@ function quantizeVector(
 function copySegment(
   b: KernelBuilder,
   layout: ActivationLayout,
-  row: Value<"ptr">,
+  load: Load,
   out: Value<"ptr">,
   segment: Value<"i32">,
 ): void {
   const { op } = b;
   const length = b.named("length", unitLength(b, segment, layout.segment, layout.cols));
-  const x = b.named("x_segment", op.addr(row, segment, { stride: 4 * layout.segment, offset: 0 }));
   const to = b.named("to", op.addr(out, segment, { stride: 4 * layout.segment, offset: 0 }));
   const sum = b.variable("sum", op.vfconst({ value: 0 }));
   b.loop("i", 0, length, b.lanes, (i) => {
-    const v = op.vfload(op.addr(x, i, { stride: 4, offset: 0 }), { offset: 0 });
+    const v = load(i);
     op.vfstore(op.addr(to, i, { stride: 4, offset: 0 }), v, { offset: 0 });
     sum.set(op.vfadd(sum.get(), v));
   });

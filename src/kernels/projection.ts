@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { type Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
-import { CHUNK, groupSize } from "../quant/formats.ts";
+import { blockSize, CHUNK } from "../quant/formats.ts";
 import { type Activations, activationLayout } from "./activations.ts";
 import { type Blocking, EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
@@ -159,7 +159,9 @@ function header(spec: ProjectionSpec, target: Target): string[] {
   const zero =
     format.kind === "float"
       ? ""
-      : { constant: "s·(q − z)", code: "s·(q − z)", minimum: "s·q + m" }[format.zero.kind];
+      : { constant: "s·(q − z)", code: "s·(q − z)", minimum: "s·q + m", product: "s·q − m" }[
+          format.zero.kind
+        ];
   const weight = format.kind === "float" ? "W" : `(${zero})`;
   return [
     `y[t][r] ${accumulate ? "+=" : "="} ${bias ? "bias[r] + " : ""}sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]`,
@@ -187,28 +189,28 @@ function rowBlocks(
   });
 }
 
-/** The inputs in blocks of `mb`; the ragged group at the end of a row belongs to the last block. */
+/** The inputs in blocks of `mb`; the ragged block of weights at the end of a row belongs to the last of them. */
 function inputBlocks(b: KernelBuilder, spec: ProjectionSpec, body: (block: InputBlock) => void): void {
   const { format, cols, blocking } = spec;
   if (blocking.mb >= cols || format.kind === "float") {
     body(allInputs(b, spec));
     return;
   }
-  const group = groupSize(format, cols);
-  const groups = Math.floor(cols / group);
-  const step = blocking.mb / group;
-  assert(Number.isInteger(step), "mb is not a multiple of the group");
-  // Where whole groups fill the blocks, the ragged group has a block of its own.
-  const bound = cols % group === 0 ? groups : groups + 1;
+  const size = blockSize(format, cols);
+  const blocks = Math.floor(cols / size);
+  const step = blocking.mb / size;
+  assert(Number.isInteger(step), "mb is not a multiple of the format's block");
+  // Where whole blocks fill the mini-GEMVs, the ragged block has one of its own.
+  const bound = cols % size === 0 ? blocks : blocks + 1;
   b.loop("input_block", 0, bound, step, (start) => {
     const next = b.named("next_block", b.op.iadd(start, b.i(step)));
-    const end = b.named("groups_end", b.op.imin(next, b.i(groups)));
-    body({ start, end, hasRagged: b.op.ilt(b.i(groups), next), isFirst: b.op.ieq(start, b.i(0)) });
+    const end = b.named("blocks_end", b.op.imin(next, b.i(blocks)));
+    body({ start, end, hasRagged: b.op.ilt(b.i(blocks), next), isFirst: b.op.ieq(start, b.i(0)) });
   });
 }
 
 function allInputs(b: KernelBuilder, { format, cols }: ProjectionSpec): InputBlock {
-  const groups = format.kind === "float" ? 1 : Math.floor(cols / groupSize(format, cols));
+  const groups = format.kind === "float" ? 1 : Math.floor(cols / blockSize(format, cols));
   return { start: b.i(0), end: b.i(groups), hasRagged: true, isFirst: true };
 }
 

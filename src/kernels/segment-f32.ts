@@ -1,23 +1,21 @@
 import type { Cell } from "../ir/builder.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
-import {
-  type Context,
-  chunkCodes,
-  inputOrder,
-  minima,
-  type SegmentCursors,
-  scales,
-  zeroPoints,
-} from "./micro-gemv.ts";
+import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
+import { type CodesOf, type Context, chunkCodes, inputOrder, type SegmentCursors } from "./micro-gemv.ts";
 import { type Cursor, steps } from "./work.ts";
+
+/** Calls its argument for some inputs, four at a time: with the values of a row vector, where x stands, the first input. */
+export type Quads = (
+  body: (u: number, codesOf: CodesOf, xs: readonly Cursor[], input: number) => void,
+) => void;
 
 /** acc += scale · (Σ q·x − z·Σx) over one segment, which is a group: weights dequantized in registers. */
 export function floatSegment(
   c: Context,
-  record: Cursor,
-  codes: Cursor,
-  inputs: number,
+  heads: GroupHeads,
+  g: number,
   at: SegmentCursors,
+  quads: Quads,
 ): void {
   const { b, format, pack, acc } = c;
   const { zero } = format;
@@ -32,39 +30,58 @@ export function floatSegment(
       ),
     ),
   );
-  const moving: Record<string, readonly [Cursor, number]> = { codes: [codes, pack.chunkBytes] };
-  at.x.forEach((x, t) => {
-    moving[`x${t}`] = [x, 4 * CHUNK];
-  });
-  steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
-    for (let u = 0; u < pack.tile; u++) {
-      const codesOf = chunkCodes(c, here.codes as Cursor, u);
-      for (const input of inputOrder(format)) {
-        const four = codesOf(input);
-        for (let i = 0; i < 4; i++) {
-          const weight = b.op.vitof(b.op.vbyteof(four, { index: i }));
-          at.x.forEach((_, t) => {
-            const x = here[`x${t}`] as Cursor;
-            const cell = (products[t] as Cell<"vf32">[])[u] as Cell<"vf32">;
-            const value = b.op.fload(x.pointer, { offset: x.offset + 4 * (input + i) });
-            cell.set(b.op.vfma(weight, b.op.vfsplat(value), cell.get()));
-          });
-        }
-      }
+  quads((u, codesOf, xs, input) => {
+    const four = codesOf(input);
+    for (let i = 0; i < 4; i++) {
+      const weight = b.op.vitof(b.op.vbyteof(four, { index: i }));
+      xs.forEach((x, t) => {
+        const cell = (products[t] as Cell<"vf32">[])[u] as Cell<"vf32">;
+        const value = b.op.fload(x.pointer, { offset: x.offset + 4 * (input + i) });
+        cell.set(b.op.vfma(weight, b.op.vfsplat(value), cell.get()));
+      });
     }
   });
   for (let u = 0; u < pack.tile; u++) {
-    const scale = scales(c, record, u);
+    const scale = groupScales(c, heads, g, u);
     sums.forEach((sum, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
       const product = ((products[t] as Cell<"vf32">[])[u] as Cell<"vf32">).get();
-      if (zero.kind === "minimum") {
-        cell.set(b.op.vfma(minima(c, record, u), b.op.vfsplat(sum), cell.get()));
+      if (zero.kind === "minimum" || zero.kind === "product") {
+        cell.set(b.op.vfma(groupMinima(c, heads, g, u), b.op.vfsplat(sum), cell.get()));
       }
       const negated = b.op.vfsplat(b.op.fsub(b.f(0), sum));
       const centred =
-        zero.kind === "code" ? b.op.vfma(zeroPoints(c, record, u, 0), negated, product) : product;
+        zero.kind === "code" ? b.op.vfma(groupZeroPoints(c, heads, g, u, 0), negated, product) : product;
       cell.set(b.op.vfma(centred, scale, cell.get()));
     });
   }
+}
+
+/** All inputs of whole chunks. */
+export function wholeChunks(c: Context, codes: Cursor, inputs: number, xs: readonly Cursor[]): Quads {
+  const { b, pack } = c;
+  const moving: Record<string, readonly [Cursor, number]> = { codes: [codes, pack.chunkBytes] };
+  xs.forEach((x, t) => {
+    moving[`x${t}`] = [x, 4 * CHUNK];
+  });
+  return (body) =>
+    steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
+      const at = xs.map((_, t) => here[`x${t}`] as Cursor);
+      for (let u = 0; u < pack.tile; u++) {
+        const codesOf = chunkCodes(c, here.codes as Cursor, u);
+        for (const input of inputOrder(pack)) body(u, codesOf, at, input);
+      }
+    });
+}
+
+/** Some inputs of one chunk. */
+export function chunkQuads(
+  codesOf: readonly CodesOf[],
+  inputs: readonly number[],
+  xs: readonly Cursor[],
+): Quads {
+  return (body) =>
+    codesOf.forEach((codes, u) => {
+      for (const input of inputs) body(u, codes, xs, input);
+    });
 }

@@ -1,65 +1,56 @@
 import type { Cell, Chain } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { CHUNK, chunkCount } from "../quant/formats.ts";
+import { CHUNK, chunkCount, valueBits } from "../quant/formats.ts";
+import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
 import {
+  type CodesOf,
   type Context,
   chunkCodes,
   inputOrder,
   type Matrix,
-  minima,
   type SegmentCursors,
-  scales,
-  zeroPoints,
 } from "./micro-gemv.ts";
 import { advance, type Cursor, cursor } from "./work.ts";
 
 /** The open chains of a micro-GEMV: one per token and row vector. */
 type Chains = Matrix<Chain>;
 
+/** Σ q·x of some inputs, per token and row vector, from `start(t)` on. */
+export type Dots = (start: (t: number) => Value<"vi32">) => Matrix<Value<"vi32">>;
+
 /**
- * acc += scales · (Σ q·x − z·Σx) over one segment of `inputs` inputs, in integers until the scales. Inputs outermost:
- * four at a time, for every token a broadcast that serves all row vectors; so registers hold the sums, the words and
- * fields at hand and one broadcast.
+ * acc += scales · (Σ q·x − z·Σx) over one segment of group `g`, in integers until the scales. Inputs outermost: four at a
+ * time, for every token a broadcast that serves all row vectors; so registers hold the sums, the words and fields at hand
+ * and one broadcast.
  */
-export function int8Segment(
-  c: Context,
-  record: Cursor,
-  codes: Cursor,
-  inputs: number,
-  at: SegmentCursors,
-): void {
-  const { b, format, pack, unrolledChunks, acc } = c;
+export function int8Segment(c: Context, heads: GroupHeads, g: number, at: SegmentCursors, dots: Dots): void {
+  const { b, format, pack, acc } = c;
   const { zero } = format;
-  const chunks = chunkCount(inputs);
-  // What the dot product already subtracted from every code.
-  const offset = format.bits === 8 ? b.target.dot8Offset : 0;
-  const constant = zero.kind === "constant" ? zero.value - offset : zero.kind === "minimum" ? -offset : 0;
+  const hasMinima = zero.kind === "minimum" || zero.kind === "product";
+  // What the dot product already subtracted from every value.
+  const offset = valueBits(format) === 8 ? b.target.dot8Offset : 0;
+  const constant = zero.kind === "constant" ? zero.value - offset : hasMinima ? -offset : 0;
   const starts: Value<"vi32">[] = [];
-  const start = (t: number): Value<"vi32"> => {
+  const totals = dots((t) => {
     const sum = at.sums[t] as Cursor;
     starts[t] ??=
       constant === 0
         ? b.op.viconst({ value: 0 })
         : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant)));
     return starts[t];
-  };
-  const totals =
-    chunks <= unrolledChunks
-      ? unrolledSegment(c, chunks, codes, at.x, start)
-      : loopedSegment(c, chunks, codes, at.x, start);
+  });
   const xScales = at.scales.map((c) => b.op.fload(c.pointer, { offset: c.offset }));
   const sum = (c: Cursor) => b.op.itof(b.op.iload(c.pointer, { offset: c.offset }));
   // What every row adds besides s · (Σ q·x): −z · Σx before the scales, or m · (scale of x) · Σx after them.
   const negatedSums =
     zero.kind === "code" ? at.sums.map((c) => b.op.vfsplat(b.op.fsub(b.f(0), sum(c)))) : undefined;
-  const shifts =
-    zero.kind === "minimum"
-      ? at.sums.map((c, t) => b.op.vfsplat(b.op.fmul(xScales[t] as Value<"f32">, sum(c))))
-      : undefined;
+  const shifts = hasMinima
+    ? at.sums.map((c, t) => b.op.vfsplat(b.op.fmul(xScales[t] as Value<"f32">, sum(c))))
+    : undefined;
   for (let u = 0; u < pack.tile; u++) {
-    const scale = b.named(`scale${u}`, scales(c, record, u));
-    const zeros = negatedSums && zeroPoints(c, record, u, offset);
-    const lowest = shifts && minima(c, record, u);
+    const scale = b.named(`scale${u}`, groupScales(c, heads, g, u));
+    const zeros = negatedSums && groupZeroPoints(c, heads, g, u, offset);
+    const lowest = shifts && groupMinima(c, heads, g, u);
     at.x.forEach((_, t) => {
       const cell = (acc[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
       const dot = b.op.vitof((totals[t] as readonly Value<"vi32">[])[u] as Value<"vi32">);
@@ -70,26 +61,57 @@ export function int8Segment(
   }
 }
 
+/** Of `inputs` inputs in whole chunks. */
+export function chunkDots(c: Context, codes: Cursor, inputs: number, xs: readonly Cursor[]): Dots {
+  const chunks = chunkCount(inputs);
+  return chunks <= c.unrolledChunks
+    ? (start) => unrolledDots(c, chunks, codes, xs, start)
+    : (start) => loopedDots(c, chunks, codes, xs, start);
+}
+
+/** Of some inputs of one chunk. */
+export function quadDots(
+  c: Context,
+  codesOf: readonly CodesOf[],
+  inputs: readonly number[],
+  xs: readonly Cursor[],
+): Dots {
+  return (start) => {
+    const chains = openChains(c, start);
+    addQuads(c, codesOf, inputs, xs, chains);
+    return chains.map((row) => row.map((chain) => chain.close()));
+  };
+}
+
 function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi32">): Chains {
   const { b, format, pack, acc } = c;
   return acc.map((_, t) =>
     Array.from({ length: pack.tile }, (_, u) =>
-      b.chain(format.bits, () => accumulator(t, u), `dot${t}_${u}`),
+      b.chain(valueBits(format), () => accumulator(t, u), `dot${t}_${u}`),
     ),
   );
 }
 
-/** Adds the products of one chunk to every chain. */
-function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
-  const { b, format, pack } = c;
-  const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
-  for (const input of inputOrder(format)) {
-    const fields = codes.map((codesOf) => codesOf(input));
+/** Adds the products of some inputs of one chunk to every chain. */
+function addQuads(
+  { b }: Context,
+  codesOf: readonly CodesOf[],
+  inputs: readonly number[],
+  xs: readonly Cursor[],
+  chains: Chains,
+): void {
+  for (const input of inputs) {
+    const fields = codesOf.map((codes) => codes(input));
     xs.forEach((x, t) => {
       const four = b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
       fields.forEach((field, u) => (chains[t] as readonly Chain[])[u]?.add(field, four));
     });
   }
+}
+
+function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
+  const codesOf = Array.from({ length: c.pack.tile }, (_, u) => chunkCodes(c, w, u));
+  addQuads(c, codesOf, inputOrder(c.pack), xs, chains);
 }
 
 function addChunks(c: Context, chunks: number, codes: Cursor, xs: readonly Cursor[], chains: Chains): void {
@@ -99,7 +121,7 @@ function addChunks(c: Context, chunks: number, codes: Cursor, xs: readonly Curso
   }
 }
 
-function unrolledSegment(
+function unrolledDots(
   c: Context,
   chunks: number,
   codes: Cursor,
@@ -112,7 +134,7 @@ function unrolledSegment(
 }
 
 /** Chunks of a long segment in a loop of `mu` inputs, the sums in variables. */
-function loopedSegment(
+function loopedDots(
   c: Context,
   chunks: number,
   codes: Cursor,

@@ -69,12 +69,20 @@ function readRope(
   if (rotated % 2 !== 0) throw reader.error("rope.dimension_count", `${rotated} is odd`);
   const factors = "rope_freqs.weight";
   return {
-    pairing,
+    pairing: pairingOf(reader, pairing),
     rotated,
     base: reader.positiveOr("rope.freq_base", 10000),
     scaling: readScaling(reader, rotated, contextLength),
     ...(reader.tensors.has(factors) ? { factors: reader.vector(factors, rotated / 2) } : {}),
   };
+}
+
+/** That of GGUF's models; those that were not converted say that theirs is another. */
+function pairingOf(reader: ModelReader, usual: RopePairing): RopePairing {
+  const name = "rope.pairing";
+  const pairing = reader.metadata.stringOr(reader.key(name), usual);
+  if (pairing === "interleaved" || pairing === "halves") return pairing;
+  throw reader.error(name, `is ${quoted(pairing)}, neither interleaved nor halves`);
 }
 
 function readScaling(reader: ModelReader, rotated: number, contextLength: number): RopeScaling {

@@ -1,6 +1,6 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
 import type { GgufMetadata } from "../files/gguf-metadata.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
 import { falcon } from "./falcon.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";

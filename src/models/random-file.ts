@@ -1,8 +1,9 @@
-import { assert } from "../base/assert.ts";
-import type { ModelFile, StoredTensor } from "../files/gguf.ts";
+import { assert, at } from "../base/assert.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
+import { type ModelFile, PlainTensor } from "../files/model-file.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
-import { formatNamed, rowBytes } from "../quant/formats.ts";
+import { rowBytes } from "../quant/blocks.ts";
+import { formatNamed } from "../quant/formats.ts";
 import type { RandomModel, RandomTensor } from "./random-model.ts";
 
 /** A random model as if it were a file, in formats that files may lack. */
@@ -18,21 +19,32 @@ export interface RandomFile {
  * @param name what errors call the file
  */
 export function randomFile(name: string, { metadata, tensors }: RandomModel<string>): RandomFile {
-  const stored: StoredTensor[] = [];
+  const places: Place[] = [];
   let size = 0;
-  for (const { name, type, shape } of tensors) {
+  for (const { type, shape } of tensors) {
     const [cols = 1, rows = 1] = shape;
     const byteLength = rows * rowBytes(formatNamed(type), cols);
-    stored.push({ name, type, shape, offset: size, byteLength });
+    places.push({ offset: size, byteLength });
     size += byteLength;
   }
+  const source = randomSource(name, size, new RandomBytes(tensors, places));
+  const stored = tensors.map(({ name, type, shape }, i) => {
+    const { offset, byteLength } = at(places, i);
+    return new PlainTensor(name, type, shape, source, offset, byteLength);
+  });
   return {
     file: {
       metadata: new GgufMetadata(name, metadata),
       tensors: new Map(stored.map((tensor) => [tensor.name, tensor])),
     },
-    source: randomSource(name, size, new RandomBytes(tensors, stored)),
+    source,
   };
+}
+
+/** Where a tensor lies in the source. */
+interface Place {
+  readonly offset: number;
+  readonly byteLength: number;
 }
 
 function randomSource(name: string, size: number, bytes: RandomBytes): ByteSource {
@@ -60,13 +72,13 @@ class RandomBytes {
 
   constructor(
     private readonly tensors: readonly RandomTensor<string>[],
-    private readonly places: readonly StoredTensor[],
+    private readonly places: readonly Place[],
   ) {}
 
   fill(target: Uint8Array, offset: number): void {
     for (let done = 0; done < target.length; ) {
       const tensor = this.tensorAt(offset + done);
-      const { offset: start, byteLength } = this.places[tensor] as StoredTensor;
+      const { offset: start, byteLength } = at(this.places, tensor);
       const within = offset + done - start;
       const rows = this.rowsOf(tensor);
       const from = within % rows.length;

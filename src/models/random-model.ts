@@ -3,6 +3,7 @@ import { Rng } from "../base/rng.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
+import { blockOf } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { specOf } from "./index.ts";
 import { type LayerMatrix, layerMatrices, type ModelSpec, norms } from "./model.ts";
@@ -181,6 +182,7 @@ class RandomTensors<F extends string> {
   private matrix(name: string, shape: readonly number[], std: number, seed: number): RandomTensor<F> {
     const type = this.formats.get(name) as F;
     const [cols = 1, rows = 1] = shape;
+    checkBlocks(type, cols);
     const source = this.options.weights ?? "gaussian";
     const random = { format: formatNamed(type), rows, cols, std, seed, source };
     return { name, type, shape, data: () => randomMatrixBytes(random) };
@@ -210,6 +212,17 @@ class RandomTensors<F extends string> {
       return alternating && i % 2 === 1 ? -weight : weight;
     });
   }
+}
+
+/** Throws `UsageError` where rows are not whole blocks of a format that has only such rows. */
+function checkBlocks(name: string, cols: number): void {
+  const format = formatNamed(name);
+  if (format.kind === "float") return;
+  const { weights, chunkBytes } = blockOf(format, cols);
+  if (chunkBytes !== undefined || cols % weights === 0) return;
+  throw new UsageError(
+    `rows of ${cols} weights are not whole blocks of ${weights}, which ${format.name} has`,
+  );
 }
 
 /** Formats by tensor. */

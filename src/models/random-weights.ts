@@ -3,7 +3,8 @@
 import { assert } from "../base/assert.ts";
 import { f32ToF16 } from "../base/float16.ts";
 import { Rng } from "../base/rng.ts";
-import { blockLayout, type Format, groupCount, type QuantizedFormat, rowBytes } from "../quant/formats.ts";
+import { type BitField, type Block, blockOf, halfAt, rowBytes, writeFields } from "../quant/blocks.ts";
+import { blockCount, type Format, groupsOfBlock, type QuantizedFormat } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 
 /**
@@ -120,20 +121,20 @@ function* quantizedChunks({ format, rows, cols, std, seed }: RandomMatrix): Gene
   }
 }
 
-/** What stands before the codes of a group: scale, and minimum or zero. */
-interface GroupHeads {
-  /** Bytes of a head. */
-  readonly length: number;
-  /** `SCALES` heads, one behind the other. */
+/** What of a block is not left to chance, so that weights have the right size. */
+interface BlockHeads {
+  /** Where its bytes are in a block. */
+  readonly places: readonly number[];
+  /** `SCALES` choices for those bytes, one behind the other. */
   readonly bytes: Uint8Array;
 }
 
 function* codeChunks(matrix: RandomMatrix, format: QuantizedFormat): Generator<Uint8Array> {
   const { rows, cols, seed } = matrix;
-  const { codesAt, blockBytes, rowBytes: stride } = blockLayout(format, cols);
-  const groups = groupCount(format, cols);
-  const heads = groupHeads(format, matrix.std, new Rng(seed));
-  assert(heads.length === codesAt, `heads of ${heads.length} bytes, not ${codesAt}`);
+  const stride = rowBytes(format, cols);
+  const { bytes: blockBytes } = blockOf(format, cols);
+  const blocks = blockCount(format, cols);
+  const { places, bytes } = blockHeads(format, cols, matrix.std, new Rng(seed));
   const from = new WordSource(seed);
   let words = new Uint32Array(0);
   for (const count of rowsOfChunks(rows, stride)) {
@@ -142,33 +143,102 @@ function* codeChunks(matrix: RandomMatrix, format: QuantizedFormat): Generator<U
     from.fill(words);
     const chunk = new Uint8Array(words.buffer, 0, count * stride);
     for (let row = 0; row < count; row++) {
-      for (let group = 0; group < groups; group++) {
-        const block = row * stride + group * blockBytes;
-        // The random byte that stands there picks the head.
-        const head = chunk[block]! * codesAt;
-        for (let i = 0; i < codesAt; i++) chunk[block + i] = heads.bytes[head + i]!;
+      for (let n = 0; n < blocks; n++) {
+        const block = row * stride + n * blockBytes;
+        // A random byte that stands there picks the head.
+        const head = chunk[block + places[0]!]! * places.length;
+        for (let i = 0; i < places.length; i++) chunk[block + places[i]!] = bytes[head + i]!;
       }
     }
     yield chunk;
   }
 }
 
-/** Scales between ¾ and 5⁄4 of what uniform codes need, with zeros or minima that make the mean weight 0. */
-function groupHeads({ bits, zero }: QuantizedFormat, std: number, rng: Rng): GroupHeads {
-  const middle = (2 ** bits - 1) / 2;
-  const zeroPoint = zero.kind === "constant" ? zero.value : Math.ceil(middle);
-  // Uniform codes are `middle` on average. A minimum is the mean's opposite; else half of the scales are negative.
-  const offCentre = zero.kind === "minimum" ? 0 : middle - zeroPoint;
-  const codeSize = Math.sqrt((4 ** bits - 1) / 12 + offCentre ** 2);
-  const length = 2 + (zero.kind === "minimum" ? 2 : zero.kind === "code" ? 1 : 0);
-  const bytes = new Uint8Array(SCALES * length);
-  const view = new DataView(bytes.buffer);
+/**
+ * Scales between ¾ and 5⁄4 of what uniform codes (and integers of groups from the upper half) need, with zeros or minima
+ * that make the mean weight 0.
+ */
+function blockHeads(format: QuantizedFormat, cols: number, std: number, rng: Rng): BlockHeads {
+  const block = blockOf(format, cols);
+  const groups = groupsOfBlock(format, cols);
+  const { mean, size } = weightMoments(format, block);
+  const fixed = new Set<number>();
+  const image = new Uint8Array(block.bytes);
+  const put = (fields: readonly BitField[] | undefined, value: number) => {
+    for (const { byte } of fields ?? []) fixed.add(byte);
+    writeFields(image, 0, fields ?? [], value);
+  };
+  const choose = () => {
+    const target = ((0.75 + rng.uniform() / 2) * std) / size;
+    const sign = mean === 0 && rng.uniform() < 0.5 ? -1 : 1;
+    for (let g = 0; g < groups; g++) {
+      const integer = groupInteger(format, block, rng);
+      const code = format.scale.kind === "product" ? integer : scaleCode(format, sign * target);
+      put(block.scale?.(g), code);
+      // The same multiple of the mean as of the scale: every group has mean 0.
+      if (format.zero.kind === "product") put(block.zero?.(g), integer);
+      if (format.zero.kind === "minimum") put(block.zero?.(g), f32ToF16(-target * mean));
+      if (format.zero.kind === "code") put(block.zero?.(g), Math.ceil((2 ** format.bits - 1) / 2));
+    }
+    if (block.halfScale !== undefined) put(halfAt(block.halfScale), f32ToF16(sign * target));
+    if (block.halfZero !== undefined) put(halfAt(block.halfZero), f32ToF16(target * mean));
+  };
+  choose();
+  const places = [...fixed].sort((a, b) => a - b);
+  const bytes = new Uint8Array(SCALES * places.length);
   for (let i = 0; i < SCALES; i++) {
-    const sign = zero.kind === "minimum" || rng.uniform() < 0.5 ? 1 : -1;
-    const scale = (sign * (0.75 + rng.uniform() / 2) * std) / codeSize;
-    view.setUint16(i * length, f32ToF16(scale), true);
-    if (zero.kind === "minimum") view.setUint16(i * length + 2, f32ToF16(-scale * middle), true);
-    if (zero.kind === "code") view.setUint8(i * length + 2, zeroPoint);
+    choose();
+    places.forEach((place, n) => {
+      bytes[i * places.length + n] = image[place]!;
+    });
   }
-  return { length, bytes };
+  return { places, bytes };
+}
+
+/** Mean and size (root of the mean square) of weights with uniform codes at scale 1; the mean is 0 without a minimum. */
+function weightMoments(format: QuantizedFormat, block: Block): { mean: number; size: number } {
+  const { bits, scale, zero } = format;
+  const codes = Array.from({ length: 2 ** bits }, (_, q) => format.table?.[q] ?? q);
+  const average = codes.reduce((sum, q) => sum + q, 0) / codes.length;
+  const hasMinima = zero.kind === "minimum" || zero.kind === "product";
+  const middle = hasMinima ? average : zero.kind === "constant" ? zero.value : Math.ceil(average);
+  const square = codes.reduce((sum, q) => sum + (q - middle) ** 2, 0) / codes.length;
+  const top = topInteger(format, block);
+  const integers = Array.from({ length: top - Math.ceil(top / 2) + 1 }, (_, n) => (top - n) ** 2);
+  const ofGroups = scale.kind === "product" ? integers.reduce((a, b) => a + b, 0) / integers.length : 1;
+  return { mean: hasMinima ? average : 0, size: Math.sqrt(square * ofGroups) };
+}
+
+/** The largest integer that a group's scale may be a multiple by, of either sign where there are two. */
+function topInteger({ scale }: QuantizedFormat, block: Block): number {
+  if (scale.kind !== "product") return 1;
+  if (scale.codes.signed) return 127;
+  if (scale.codes.offset > 0) return scale.codes.offset - 1;
+  return 2 ** (block.scale?.(0) ?? []).reduce((sum, { bits }) => sum + bits, 0) - 1;
+}
+
+/** What is stored for a random integer of the upper half. */
+function groupInteger(format: QuantizedFormat, block: Block, rng: Rng): number {
+  const top = topInteger(format, block);
+  const size = top - rng.integer(top - Math.ceil(top / 2) + 1);
+  if (format.scale.kind !== "product") return size;
+  const { offset, signed } = format.scale.codes;
+  return offset + ((offset > 0 || signed) && rng.uniform() < 0.5 ? -size : size);
+}
+
+/** A scale of about this size as a format stores it. */
+function scaleCode({ scale }: QuantizedFormat, value: number): number {
+  switch (scale.kind) {
+    case "exponent":
+      return Math.max(1, Math.min(254, Math.round(Math.log2(Math.abs(value)) + 128)));
+    case "minifloat": {
+      const exponent = Math.floor(Math.log2(Math.abs(value))) + 8;
+      return Math.max(
+        1,
+        Math.min(126, exponent * 8 + Math.round((Math.abs(value) / 2 ** (exponent - 8) - 1) * 8)),
+      );
+    }
+    default:
+      return f32ToF16(value);
+  }
 }

@@ -1,5 +1,5 @@
 import { UnsupportedError } from "../base/errors.ts";
-import type { ModelFile } from "../files/gguf.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
 
 /** The tensors of a model, as its architecture asks for them. Shapes are GGUF's: the length of a row first. */

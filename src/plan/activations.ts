@@ -1,7 +1,7 @@
 import type { Activations } from "../kernels/activations.ts";
 import { type Format, groupSize } from "../quant/formats.ts";
 
-/** Inputs per activation scale where nothing shorter is called for, and for rows that do not divide into these. */
+/** Inputs per activation scale: at most, and at least, which is also for rows that do not divide into larger ones. */
 const LARGEST_BLOCK = 128;
 const SMALL_BLOCK = 32;
 
@@ -12,8 +12,10 @@ const SMALL_BLOCK = 32;
  */
 export function defaultActivations(format: Format, cols: number): Activations {
   if (format.kind === "float") return { kind: "f32" };
+  if (format.inputs !== undefined) return { kind: "int8", block: format.inputs };
   const group = groupSize(format, cols);
-  if (format.group !== "row" && group <= LARGEST_BLOCK) return { kind: "int8", block: group };
+  if (format.group !== "row" && group <= LARGEST_BLOCK)
+    return { kind: "int8", block: Math.max(group, SMALL_BLOCK) };
   const blocks = [LARGEST_BLOCK, 64].filter((block) => group % block === 0);
   return { kind: "int8", block: blocks[0] ?? SMALL_BLOCK };
 }

@@ -1,6 +1,6 @@
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { CHUNK, groupSize } from "../quant/formats.ts";
+import { blockSize, CHUNK } from "../quant/formats.ts";
 import type { ProjectionShape } from "./shape.ts";
 
 /** Row vectors of a packed tile. */
@@ -60,7 +60,7 @@ export function tilesOf(isa: Isa): number[] {
 export function inputUnit(shape: ProjectionShape): number {
   const { format, cols, activations } = shape;
   if (format.kind === "float") return cols;
-  const group = groupSize(format, cols);
+  const group = blockSize(format, cols);
   const block = activations.kind === "f32" || activations.block === "row" ? CHUNK : activations.block;
   return [group, block].reduce(lcm, CHUNK);
 }

@@ -1,6 +1,6 @@
 import type { Activations } from "../kernels/activations.ts";
 import { EXPANDED_STEPS } from "../kernels/blocking.ts";
-import { bitsPerWeight } from "../quant/formats.ts";
+import { bitsPerWeight } from "../quant/blocks.ts";
 import type { Limit, Prediction } from "./cost.ts";
 import type { Machine } from "./machine.ts";
 import type { ProjectionPlan } from "./projection-plan.ts";

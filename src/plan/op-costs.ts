@@ -40,7 +40,6 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vfload":
     case "viload":
     case "vu8load":
-    case "vtableload":
     case "fload":
       return load();
     case "vbroadcast4":
@@ -76,9 +75,7 @@ export function costOf(isa: Isa, s: Op): OpCost {
 }
 
 function fieldCost({ costs }: Isa, { attributes }: Op): OpCost {
-  const { shift, position, bits } = attributes;
-  if (bits === 8) return NOTHING;
-  const arithmetic = shift === position ? costs.field : costs.fieldShifted;
+  const arithmetic = attributes.shift === 0 ? costs.field : costs.fieldShifted;
   return { ...NOTHING, arithmetic, latency: arithmetic };
 }
 

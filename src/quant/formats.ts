@@ -10,13 +10,36 @@ export interface FloatFormat {
 }
 
 /**
- * How a code becomes a weight, with the group's f16 scale s:
+ * Integers of the groups of a block. Packed, the bits of an integer are divided into `widths`, low bits first; those of
+ * one width stand group after group, dense in bytes.
+ */
+export interface GroupCodes {
+  readonly widths: readonly (2 | 4 | 8)[];
+  /** Subtracted. */
+  readonly offset: number;
+  /** 8 bits in two's complement. */
+  readonly signed: boolean;
+}
+
+/**
+ * The scale s of a group. `half`: an f16. `product`: an f16 of the block times an integer of the group. `exponent`: a byte
+ * e for 2^(e − 128), 0 for 0 (E8M0, halved; 255 is not finite). `minifloat`: a byte with 4 bits of exponent and 3 of
+ * mantissa, no sign (UE4M3, halved).
+ */
+export type Scale =
+  | { readonly kind: "half" | "exponent" | "minifloat" }
+  | { readonly kind: "product"; readonly codes: GroupCodes };
+
+/**
+ * How a value q becomes a weight, with the group's scale s:
  * `constant`: w = s · (q − value). `code`: w = s · (q − z), z one integer (u8) per group. `minimum`: w = s · q + m, m f16.
+ * `product`: w = s · q − m, m an f16 of the block times an integer of the group.
  */
 export type Zero =
   | { readonly kind: "constant"; readonly value: number }
   | { readonly kind: "code" }
-  | { readonly kind: "minimum" };
+  | { readonly kind: "minimum" }
+  | { readonly kind: "product"; readonly codes: GroupCodes };
 
 /** Groups of codes that share a scale (and a zero point or minimum). */
 export interface QuantizedFormat {
@@ -24,11 +47,16 @@ export interface QuantizedFormat {
   readonly name: string;
   /** Code width. */
   readonly bits: number;
-  /** Code planes, low bits first: an odd width is a sum of widths that divide a byte (3 = 2 + 1). */
-  readonly planes: readonly (1 | 2 | 4 | 8)[];
-  /** Consecutive weights of a row that share a scale, a multiple of CHUNK; `"row"`: the whole row. */
+  /** The values that codes stand for, u8, where they are not the codes themselves. */
+  readonly table?: readonly number[];
+  /** Consecutive weights of a row that share a scale: a multiple of CHUNK, or 16; `"row"`: the whole row. */
   readonly group: number | "row";
+  /** Consecutive weights that are stored together, whole groups: rows have whole blocks of them. Else a group. */
+  readonly block?: number;
+  readonly scale: Scale;
   readonly zero: Zero;
+  /** Inputs per scale of int8 activations, at most, where that is fewer than a group. */
+  readonly inputs?: number;
   /** Codes are stored as two's complement (GGUF's Q8_0); packing adds 2^(bits−1) so that kernels see u8. */
   readonly signedCodes: boolean;
 }
@@ -36,21 +64,8 @@ export interface QuantizedFormat {
 /** A quantization format is data: kernels, packing, planning and the oracle read only this. */
 export type Format = FloatFormat | QuantizedFormat;
 
-/**
- * Inputs that are stored and unpacked together. A plane of w bits holds a chunk in 4·w bytes: bits f·w … f·w + w − 1
- * of byte i are input f·4w + i. (With w = 4 this is GGUF's order of Q4_0 and Q4_1: byte i has inputs i and 16 + i.)
- */
+/** Inputs that are stored and unpacked together (`quant/chunks.ts`). */
 export const CHUNK = 32;
-
-/** Inputs per chunk byte-column of a plane: field `f` of byte `i` is input `f · fieldStride(width) + i`. */
-export function fieldStride(width: number): number {
-  return 4 * width;
-}
-
-/** Fields of one byte of a plane. */
-export function fieldsPerByte(width: number): number {
-  return 8 / width;
-}
 
 const float = (name: string, element: FloatFormat["element"], bytes: 2 | 4): FloatFormat => ({
   kind: "float",
@@ -59,40 +74,77 @@ const float = (name: string, element: FloatFormat["element"], bytes: 2 | 4): Flo
   bytes,
 });
 
-const PLANES: Readonly<Record<number, QuantizedFormat["planes"]>> = { 2: [2], 3: [2, 1], 4: [4], 8: [8] };
+type Shape = Pick<QuantizedFormat, "bits" | "group" | "zero"> & Partial<QuantizedFormat>;
 
-/** The formats of GGUF files that have kernels; names are GGUF's. */
+const quantized = (name: string, shape: Shape): QuantizedFormat => ({
+  kind: "quantized",
+  name,
+  scale: { kind: "half" },
+  signedCodes: false,
+  ...shape,
+});
+
+const constant = (value: number): Zero => ({ kind: "constant", value });
+
+const product = (
+  widths: GroupCodes["widths"],
+  { offset = 0, signed = false }: Partial<GroupCodes> = {},
+): Scale & Zero => ({ kind: "product", codes: { widths, offset, signed } });
+
+/** What a block of 256 weights has in common. */
+const SUPER = { block: 256 } as const;
+
+/** IQ4_NL's values, which lie closer near zero, above −128. */
+const NONLINEAR = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+/** Twice the values of E2M1. */
+const E2M1 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/** A format whose codes stand for these integers. */
+const tabled = (values: readonly number[], zero: number) => ({
+  table: values.map((value) => value + zero),
+  zero: constant(zero),
+});
+
+/** The formats of GGUF files that have kernels; names are GGUF's. `quant/blocks.ts` has how they are stored. */
 const GGUF_FORMATS: readonly Format[] = [
   float("F32", "f32", 4),
   float("F16", "f16", 2),
   float("BF16", "bf16", 2),
-  {
-    kind: "quantized",
-    name: "Q4_0",
+  quantized("Q1_0", { bits: 1, group: 128, inputs: 32, ...tabled([-1, 1], 1) }),
+  quantized("Q2_0", { bits: 2, group: 64, inputs: 32, zero: constant(1) }),
+  quantized("Q4_0", { bits: 4, group: 32, zero: constant(8) }),
+  quantized("Q4_1", { bits: 4, group: 32, zero: { kind: "minimum" } }),
+  quantized("Q5_0", { bits: 5, group: 32, zero: constant(16) }),
+  quantized("Q5_1", { bits: 5, group: 32, zero: { kind: "minimum" } }),
+  quantized("Q8_0", { bits: 8, group: 32, zero: constant(128), signedCodes: true }),
+  quantized("Q2_K", { bits: 2, group: 16, ...SUPER, scale: product([4]), zero: product([4]) }),
+  quantized("Q3_K", {
+    bits: 3,
+    group: 16,
+    ...SUPER,
+    scale: product([4, 2], { offset: 32 }),
+    zero: constant(4),
+  }),
+  quantized("Q4_K", { bits: 4, group: 32, ...SUPER, scale: product([8]), zero: product([8]) }),
+  quantized("Q5_K", { bits: 5, group: 32, ...SUPER, scale: product([8]), zero: product([8]) }),
+  quantized("Q6_K", {
+    bits: 6,
+    group: 16,
+    ...SUPER,
+    scale: product([8], { signed: true }),
+    zero: constant(32),
+  }),
+  quantized("IQ4_NL", { bits: 4, group: 32, ...tabled(NONLINEAR, 128) }),
+  quantized("IQ4_XS", {
     bits: 4,
-    planes: [4],
     group: 32,
-    zero: { kind: "constant", value: 8 },
-    signedCodes: false,
-  },
-  {
-    kind: "quantized",
-    name: "Q4_1",
-    bits: 4,
-    planes: [4],
-    group: 32,
-    zero: { kind: "minimum" },
-    signedCodes: false,
-  },
-  {
-    kind: "quantized",
-    name: "Q8_0",
-    bits: 8,
-    planes: [8],
-    group: 32,
-    zero: { kind: "constant", value: 128 },
-    signedCodes: true,
-  },
+    ...SUPER,
+    scale: product([8], { offset: 32 }),
+    ...tabled(NONLINEAR, 128),
+  }),
+  quantized("TQ2_0", { bits: 2, group: 256, zero: constant(1) }),
+  quantized("MXFP4", { bits: 4, group: 32, scale: { kind: "exponent" }, ...tabled(E2M1, 12) }),
+  quantized("NVFP4", { bits: 4, group: 16, block: 64, scale: { kind: "minifloat" }, ...tabled(E2M1, 12) }),
 ];
 
 /** Code widths and group sizes of the paper's own family. */
@@ -104,15 +156,15 @@ export const FAMILY_GROUPS = [32, 64, 128, "row"] as const;
  * `4bit-row` one group for the whole row.
  */
 export function familyFormat(bits: number, group: number | "row", symmetric: boolean): QuantizedFormat {
-  const planes = PLANES[bits];
-  if (planes === undefined || !(group === "row" || (group >= CHUNK && group % CHUNK === 0))) {
+  const isKnown = FAMILY_BITS.some((known) => known === bits);
+  if (!isKnown || !(group === "row" || (group >= CHUNK && group % CHUNK === 0))) {
     throw new UnsupportedError(`no format with ${bits} bits and group size ${group}`);
   }
   return {
     kind: "quantized",
+    scale: { kind: "half" },
     name: `${bits}bit-${group === "row" ? "row" : `g${group}`}${symmetric ? "-sym" : ""}`,
     bits,
-    planes,
     group,
     zero: symmetric ? { kind: "constant", value: 2 ** (bits - 1) } : { kind: "code" },
     signedCodes: false,
@@ -146,49 +198,27 @@ export function groupCount(format: QuantizedFormat, cols: number): number {
   return Math.ceil(cols / groupSize(format, cols));
 }
 
+/** Weights of a block, which is a group where the format says nothing else. */
+export function blockSize(format: QuantizedFormat, cols: number): number {
+  return format.block ?? groupSize(format, cols);
+}
+
+/** Blocks of a row; the last one may be shorter where a block is a group. */
+export function blockCount(format: QuantizedFormat, cols: number): number {
+  return Math.ceil(cols / blockSize(format, cols));
+}
+
+/** Groups of a block. */
+export function groupsOfBlock(format: QuantizedFormat, cols: number): number {
+  return blockSize(format, cols) / groupSize(format, cols);
+}
+
+/** Bits of the values that kernels multiply. */
+export function valueBits({ bits, table }: QuantizedFormat): number {
+  return table === undefined ? bits : 32 - Math.clz32(Math.max(...table));
+}
+
 /** Chunks of a row: every group starts a chunk, and the last chunk of a row may have padding inputs. */
 export function chunkCount(cols: number): number {
   return Math.ceil(cols / CHUNK);
-}
-
-/**
- * Row-major blocks as they stand in a file: per group f16 scale, f16 minimum or u8 zero, then the planes of each chunk.
- * For Q4_0, Q4_1 and Q8_0 these are GGUF's blocks (18, 20 and 34 bytes).
- */
-export interface BlockLayout {
-  /** Offset of the minimum or zero in a block; the scale is at 0. */
-  readonly zeroAt: number;
-  /** Offset of the codes in a block. */
-  readonly codesAt: number;
-  /** Bytes of the codes of a chunk. */
-  readonly chunkBytes: number;
-  /** Bytes of a whole group's block. */
-  readonly blockBytes: number;
-  /** Bytes of a row, the last block possibly shorter. */
-  readonly rowBytes: number;
-}
-
-/** Layout of a row of `cols` weights in row-major blocks. */
-export function blockLayout(format: QuantizedFormat, cols: number): BlockLayout {
-  const zeroBytes = format.zero.kind === "minimum" ? 2 : format.zero.kind === "code" ? 1 : 0;
-  const codesAt = 2 + zeroBytes;
-  const chunkBytes = (CHUNK / 8) * format.bits;
-  const groups = groupCount(format, cols);
-  return {
-    zeroAt: 2,
-    codesAt,
-    chunkBytes,
-    blockBytes: codesAt + Math.ceil(groupSize(format, cols) / CHUNK) * chunkBytes,
-    rowBytes: groups * codesAt + chunkCount(cols) * chunkBytes,
-  };
-}
-
-/** Bytes of a row of `cols` weights as it stands in a file. */
-export function rowBytes(format: Format, cols: number): number {
-  return format.kind === "float" ? cols * format.bytes : blockLayout(format, cols).rowBytes;
-}
-
-/** Bits per weight that a format's own definition needs (scales and zeros included), for rows of `cols` weights. */
-export function bitsPerWeight(format: Format, cols: number): number {
-  return (8 * rowBytes(format, cols)) / cols;
 }

@@ -1,15 +1,27 @@
 import { assert } from "../base/assert.ts";
 import type { Target } from "../ir/types.ts";
-import { CHUNK, chunkCount, type Format, groupCount, groupSize } from "./formats.ts";
+import type { BitField } from "./blocks.ts";
+import {
+  blockCount,
+  blockSize,
+  CHUNK,
+  chunkCount,
+  type Format,
+  groupsOfBlock,
+  type QuantizedFormat,
+  type Scale,
+  type Zero,
+} from "./formats.ts";
 
 /**
  * The packed form of a weight matrix: exactly the order in which a projection kernel reads it.
  *
- * Rows sit in lanes. `tile` row vectors of L rows make a row tile; a tile holds, group after group along the inputs,
- * one record: the scales of its rows (f16), their minima (f16) or zero points (u8), then for every chunk of 32 inputs,
- * every plane, every 4-byte word of the plane and every row vector one register of 4L bytes: the word of row `lane` in
- * the four bytes that `dot` feeds to that lane. Float formats have no header: per input, per row vector, L elements.
- * Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
+ * Rows sit in lanes. `tile` row vectors of L rows make a row tile; a tile holds, block after block along the inputs, one
+ * record: a header, then for every chunk of 32 inputs, every 4-byte word of a chunk and every row vector one register of
+ * 4L bytes: the word of row `lane` in the four bytes that `dot` feeds to that lane. The header has for every row of the
+ * tile, value after value: what the groups of a block share (f16 scale, f16 minimum), the scales of the groups (f16 or
+ * bytes), their minima (f16 or bytes) or zero points (u8). Float formats have no header: per input, per row vector, L
+ * elements. Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
  */
 export interface Packing {
   readonly format: Format;
@@ -17,6 +29,8 @@ export interface Packing {
   readonly stored: boolean;
   readonly rows: number;
   readonly cols: number;
+  /** Bits in which a code is stored: the format's, or 8 where expanded; 0 where there are no codes. */
+  readonly codeBits: number;
   /** Row vectors per row tile (the plan's `tu` in registers). */
   readonly tile: number;
   readonly lanes: number;
@@ -24,16 +38,67 @@ export interface Packing {
   readonly tiles: number;
   /** Rows of a tile. */
   readonly tileRows: number;
-  /** Bytes of scales and zeros at the head of a record. */
-  readonly headerBytes: number;
-  /** Offset of the minima or zeros in a header. */
+  /** Offset in a header of what all minima of a block are multiples of; the scale's is at 0. */
+  readonly halfZeroAt: number;
+  /** Offset in a header of the groups' scales. */
+  readonly scaleAt: number;
+  /** Offset in a header of the groups' minima or zeros. */
   readonly zeroAt: number;
+  /** Bytes of the header of a record. */
+  readonly headerBytes: number;
   /** Bytes of the codes of one chunk of a tile. */
   readonly chunkBytes: number;
-  /** Bytes of the record of a full group. */
+  /** Bytes of the record of a full block. */
   readonly recordBytes: number;
   readonly tileBytes: number;
   readonly totalBytes: number;
+}
+
+/** Values of so many bits that a header has for every group of a block, one group after the other, per row. */
+export interface HeaderStream {
+  /** Bytes per row before the first group's. */
+  readonly before: number;
+  readonly bits: number;
+}
+
+/** What a header has for the scales or zeros of the groups of a block: several streams where integers are divided. */
+export function headerStreams(part: Scale | Zero, groups: number): HeaderStream[] {
+  let before = 0;
+  return streamBits(part).map((bits) => {
+    const stream = { before, bits };
+    before += (groups * bits) / 8;
+    return stream;
+  });
+}
+
+function streamBits(part: Scale | Zero): readonly number[] {
+  switch (part.kind) {
+    case "constant":
+      return [];
+    case "half":
+    case "minimum":
+      return [16];
+    case "code":
+    case "exponent":
+    case "minifloat":
+      return [8];
+    case "product":
+      return part.codes.widths;
+  }
+}
+
+/** Bytes that the scales or zeros of `groups` groups of a row take in a header. */
+function headerPart(part: Scale | Zero, groups: number): number {
+  return streamBits(part).reduce((sum, bits) => sum + (groups * bits) / 8, 0);
+}
+
+/** Where things are in a record of a tile, per row of the tile. */
+function header(format: QuantizedFormat, groups: number) {
+  const shared = (part: Scale | Zero) => (part.kind === "product" ? 2 : 0);
+  const halfZeroAt = shared(format.scale);
+  const scaleAt = halfZeroAt + shared(format.zero);
+  const zeroAt = scaleAt + headerPart(format.scale, groups);
+  return { halfZeroAt, scaleAt, zeroAt, bytes: zeroAt + headerPart(format.zero, groups) };
 }
 
 /** Packed layout of a matrix of `rows` × `cols` for a target, `tile` row vectors to a tile. */
@@ -52,27 +117,26 @@ export function packing(
     const tileBytes = cols * tileRows * format.bytes;
     return {
       ...base,
-      headerBytes: 0,
+      codeBits: 0,
+      halfZeroAt: 0,
+      scaleAt: 0,
       zeroAt: 0,
+      headerBytes: 0,
       chunkBytes: CHUNK * tileRows * format.bytes,
       recordBytes: tileBytes,
       tileBytes,
       totalBytes: tiles * tileBytes,
     };
   }
-  const zeroBytes = format.zero.kind === "minimum" ? 2 : format.zero.kind === "code" ? 1 : 0;
-  const headerBytes = tileRows * (2 + zeroBytes);
-  const chunkBytes = (CHUNK / 8) * format.bits * tileRows;
-  const groupChunks = Math.ceil(groupSize(format, cols) / CHUNK);
-  const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  assert(cols % (format.block ?? 1) === 0, `${cols} inputs are not whole blocks of ${format.name}`);
+  const { halfZeroAt, scaleAt, zeroAt, bytes } = header(format, groupsOfBlock(format, cols));
   return {
     ...base,
-    headerBytes,
-    zeroAt: 2 * tileRows,
-    chunkBytes,
-    recordBytes: headerBytes + groupChunks * chunkBytes,
-    tileBytes,
-    totalBytes: tiles * tileBytes,
+    codeBits: format.bits,
+    halfZeroAt: halfZeroAt * tileRows,
+    scaleAt: scaleAt * tileRows,
+    zeroAt: zeroAt * tileRows,
+    ...records(format, cols, bytes * tileRows, format.bits * tileRows, tiles),
   };
 }
 
@@ -83,25 +147,49 @@ export function packing(
 export function expandedPacking(pack: Packing, cols: number): Packing {
   const { format, tileRows, tiles } = pack;
   assert(format.kind === "quantized", "floats have no codes");
-  const headerBytes = 4 * tileRows * (format.zero.kind === "constant" ? 1 : 2);
-  const chunkBytes = CHUNK * tileRows;
-  const recordBytes = headerBytes + Math.ceil(groupSize(format, cols) / CHUNK) * chunkBytes;
-  const tileBytes = groupCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  const part = 4 * groupsOfBlock(format, cols) * tileRows;
+  const headerBytes = format.zero.kind === "constant" ? part : 2 * part;
   return {
     ...pack,
-    format: { ...format, planes: [8] },
     stored: false,
+    codeBits: 8,
     cols,
+    halfZeroAt: 0,
+    scaleAt: 0,
+    zeroAt: part,
+    ...records(format, cols, headerBytes, 8 * tileRows, tiles),
+  };
+}
+
+/** Sizes of records, of which a header and the codes of 8 inputs take so many bytes. */
+function records(
+  format: QuantizedFormat,
+  cols: number,
+  headerBytes: number,
+  codeBytes: number,
+  tiles: number,
+) {
+  const chunkBytes = (CHUNK / 8) * codeBytes;
+  const tileBytes = blockCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  return {
     headerBytes,
-    zeroAt: 4 * tileRows,
     chunkBytes,
-    recordBytes,
+    recordBytes: headerBytes + chunkCount(blockSize(format, cols)) * chunkBytes,
     tileBytes,
     totalBytes: tiles * tileBytes,
   };
 }
 
-/** Offset of a plane's first register within the codes of a chunk. */
-export function planeOffset(planes: readonly number[], plane: number, tileRows: number): number {
-  return planes.slice(0, plane).reduce((sum, width) => sum + 4 * width, 0) * tileRows;
+/** Offset within the codes of a chunk of the register with a word of row vector `vector`. */
+export function wordOffset({ tile, lanes }: Packing, word: number, vector: number): number {
+  return (word * tile + vector) * 4 * lanes;
+}
+
+/** The fields of the integer of group `g` among the bytes per row of a header part, low bits first. */
+export function groupFields(part: Scale | Zero, groups: number, g: number): BitField[] {
+  return headerStreams(part, groups).map(({ before, bits }) => ({
+    byte: before + Math.floor((g * bits) / 8),
+    shift: (g * bits) % 8,
+    bits,
+  }));
 }

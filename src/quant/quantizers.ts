@@ -1,18 +1,18 @@
 /** Weights → formats, round to nearest: ggml's own arithmetic for GGUF's formats, plain scaling for the family. */
 
 import { at } from "../base/assert.ts";
-import { UsageError } from "../base/errors.ts";
+import { UnsupportedError, UsageError } from "../base/errors.ts";
 import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
+import { blockOf, rowBytes, writeFields } from "./blocks.ts";
+import { packChunkInto } from "./chunks.ts";
 import {
-  blockLayout,
   CHUNK,
+  chunkCount,
   type FloatFormat,
   type Format,
   groupSize,
   type QuantizedFormat,
-  rowBytes,
 } from "./formats.ts";
-import { packChunkInto } from "./planes.ts";
 
 /** Above every finite magnitude of an f16. */
 const F16_INFINITY = 0x7c00;
@@ -82,43 +82,67 @@ function encodeGroups(
   cols: number,
   bytes: Uint8Array,
 ): void {
-  const { planes, zero } = format;
-  const { codesAt, zeroAt, chunkBytes } = blockLayout(format, cols);
-  const size = groupSize(format, cols);
   const quantize = quantizerOf(format);
-  const group: Group = { codes: new Uint8Array(Math.ceil(size / CHUNK) * CHUNK), scale: 0, zero: 0 };
-  let block = 0;
+  if (quantize === undefined) throw new UnsupportedError(`weights cannot be quantized to ${format.name} yet`);
+  const size = groupSize(format, cols);
+  const stride = rowBytes(format, cols);
+  const group: Group = { codes: new Uint8Array(chunkCount(size) * CHUNK), scale: 0, zero: 0 };
+  const write = groupWriter(format, cols, bytes);
   for (let r = 0; r < rows; r++) {
-    for (let start = r * cols; start < (r + 1) * cols; start += size) {
-      const end = Math.min((r + 1) * cols, start + size);
-      if (end - start < size || size % CHUNK > 0) group.codes.fill(0);
-      quantize(weights, start, end, group);
-      const minimum = zero.kind === "minimum" ? group.zero & 0x7fff : 0;
+    for (let start = 0; start < cols; start += size) {
+      const length = Math.min(cols - start, size);
+      if (length < size || size % CHUNK > 0) group.codes.fill(0);
+      quantize(weights, r * cols + start, r * cols + start + length, group);
+      const minimum = format.zero.kind === "minimum" ? group.zero & 0x7fff : 0;
       if ((group.scale & 0x7fff) >= F16_INFINITY || minimum >= F16_INFINITY) throw tooLarge(format, r);
-      bytes[block] = group.scale;
-      bytes[block + 1] = group.scale >>> 8;
-      if (zeroAt < codesAt) bytes[block + zeroAt] = group.zero;
-      if (zeroAt + 1 < codesAt) bytes[block + zeroAt + 1] = group.zero >>> 8;
-      block += codesAt;
-      for (let from = 0; from < end - start; from += CHUNK, block += chunkBytes) {
-        packChunkInto(group.codes, from, planes, bytes, block);
-      }
+      write(group, length, r * stride, start / size);
     }
   }
 }
 
-function quantizerOf(format: QuantizedFormat): GroupQuantizer {
+/** Stores a group of so many weights, the n-th of a row that starts at byte `row`. */
+type GroupWriter = (group: Group, length: number, row: number, n: number) => void;
+
+/** Blocks are groups here: no format whose groups share anything has a quantizer. */
+function groupWriter(format: QuantizedFormat, cols: number, bytes: Uint8Array): GroupWriter {
+  const block = blockOf(format, cols);
+  const { chunkBytes } = block;
+  const codesAt = Math.min(...block.code(0).map(({ byte }) => byte));
+  const places = Array.from({ length: block.weights }, (_, k) => block.code(k));
+  return ({ codes, scale, zero }, length, row, n) => {
+    const at = row + n * block.bytes;
+    writeFields(bytes, at, block.scale?.(0) ?? [], scale);
+    writeFields(bytes, at, block.zero?.(0) ?? [], zero);
+    if (chunkBytes === undefined) {
+      for (let k = 0; k < length; k++) writeFields(bytes, at, places[k]!, codes[k]!);
+      return;
+    }
+    for (let chunk = 0; chunk * CHUNK < length; chunk++) {
+      packChunkInto(codes, chunk * CHUNK, format.bits, bytes, at + codesAt + chunk * chunkBytes);
+    }
+  };
+}
+
+/** Whether weights can be quantized to a format here. */
+export function canQuantize(format: Format): boolean {
+  return format.kind === "float" || quantizerOf(format) !== undefined;
+}
+
+function quantizerOf(format: QuantizedFormat): GroupQuantizer | undefined {
+  const { bits, scale, table, zero } = format;
+  if (scale.kind !== "half" || table !== undefined || bits < 2) return undefined;
   // As data Q4_0 is 4bit-g32-sym; only ggml's way to choose its scale differs.
-  if (format.name === "Q4_0") return quantizeQ4_0;
-  switch (format.zero.kind) {
+  if (format.name === "Q4_0" || format.name === "Q5_0") return extremeQuantizer(2 ** (bits - 1));
+  switch (zero.kind) {
     case "minimum":
-      return minimumQuantizer(2 ** format.bits - 1);
+      return minimumQuantizer(2 ** bits - 1);
     case "code":
-      return asymmetricQuantizer(2 ** format.bits - 1);
+      return asymmetricQuantizer(2 ** bits - 1);
     case "constant":
-      return format.signedCodes
-        ? signedQuantizer(2 ** (format.bits - 1) - 1)
-        : symmetricQuantizer(format.zero.value);
+      if (format.signedCodes) return signedQuantizer(2 ** (bits - 1) - 1);
+      return zero.value === 2 ** (bits - 1) ? symmetricQuantizer(zero.value) : undefined;
+    case "product":
+      return undefined;
   }
 }
 
@@ -142,15 +166,17 @@ function extremeOf(weights: Float32Array, start: number, end: number): number {
   return extreme;
 }
 
-/** ggml's Q4_0: the weight of largest magnitude becomes code 0, that is −8 times a scale of the opposite sign. */
-function quantizeQ4_0(weights: Float32Array, start: number, end: number, group: Group): void {
-  const scale = Math.fround(extremeOf(weights, start, end) / -8);
-  const inverse = inverseOf(scale);
-  group.scale = f32ToF16(scale);
-  for (let i = start; i < end; i++) {
-    const code = Math.fround(Math.fround(weights[i]! * inverse) + 8.5) | 0;
-    group.codes[i - start] = Math.min(code, 15);
-  }
+/** ggml's Q4_0 and Q5_0: the weight of largest magnitude becomes code 0, −`zero` times a scale of the opposite sign. */
+function extremeQuantizer(zero: number): GroupQuantizer {
+  return (weights, start, end, group) => {
+    const scale = Math.fround(extremeOf(weights, start, end) / -zero);
+    const inverse = inverseOf(scale);
+    group.scale = f32ToF16(scale);
+    for (let i = start; i < end; i++) {
+      const code = Math.fround(Math.fround(weights[i]! * inverse) + zero + 0.5) | 0;
+      group.codes[i - start] = Math.min(code, 2 * zero - 1);
+    }
+  };
 }
 
 /** ggml's Q4_1 (any width): the least weight is the minimum, the greatest gets the largest code `top`. */

@@ -1,127 +1,173 @@
-/** Where packing puts the bytes of a matrix, byte by byte (the layout is defined at `Packing`). */
+/** Where packing puts the values of a matrix, bit by bit (the layout is defined at `Packing`). */
 
 import { assert } from "../base/assert.ts";
 import type { Target } from "../ir/types.ts";
+import { type BitField, blockOf, halfAt, readFields, rowBytes, writeFields } from "./blocks.ts";
+import { quads } from "./chunks.ts";
 import {
-  blockLayout,
+  blockCount,
+  blockSize,
   CHUNK,
   chunkCount,
   type FloatFormat,
-  groupCount,
-  groupSize,
+  groupsOfBlock,
   type QuantizedFormat,
-  rowBytes,
+  type Scale,
+  type Zero,
 } from "./formats.ts";
-import { type Packing, planeOffset } from "./packing.ts";
+import { groupFields, type Packing, wordOffset } from "./packing.ts";
 import { checkLength } from "./reference-rows.ts";
 
 /** What packing needs to know of a target. */
 export type PackingTarget = Pick<Target, "dotByte" | "lanes">;
 
 /**
- * The packed form of `source` (row-major blocks). Padding inputs keep the codes they have in `source`; all bytes of
- * rows past the end are 0. Throws `UsageError` if `source` does not have the matrix's size.
+ * The packed form of `source` (rows as stored). Padding inputs keep the codes they have in `source`; all bytes of rows past
+ * the end are 0. Throws `UsageError` if `source` does not have the matrix's size.
  */
 export function packReference(packing: Packing, target: PackingTarget, source: Uint8Array): Uint8Array {
   checkLength("the matrix", source.length, packing.rows * rowBytes(packing.format, packing.cols));
   const packed = new Uint8Array(packing.totalBytes);
-  eachByte(packing, target, (to, from, flip) => {
-    packed[to] = source[from]! ^ flip;
+  eachValue(packing, target, (to, from, change) => {
+    const value = readFields(source, from.at, from.fields);
+    writeFields(packed, to.at, to.fields, change.pack(value));
   });
   return packed;
 }
 
-/** The row-major blocks that were packed. Throws `UsageError` if `packed` is not `packing.totalBytes` long. */
+/** The rows that were packed. Throws `UsageError` if `packed` is not `packing.totalBytes` long. */
 export function unpackReference(packing: Packing, target: PackingTarget, packed: Uint8Array): Uint8Array {
   checkLength("the packed matrix", packed.length, packing.totalBytes);
   const source = new Uint8Array(packing.rows * rowBytes(packing.format, packing.cols));
-  eachByte(packing, target, (from, to, flip) => {
-    source[to] = packed[from]! ^ flip;
+  eachValue(packing, target, (from, to, change) => {
+    const value = readFields(packed, from.at, from.fields);
+    writeFields(source, to.at, to.fields, change.unpack(value));
   });
   return source;
 }
 
-/** Called with the place of a byte in the packed form and in the source, and the bits in which the two differ. */
-type ByteVisitor = (packedAt: number, sourceAt: number, flip: number) => void;
+/** Bits of a matrix: fields that count from byte `at`. */
+interface Place {
+  readonly at: number;
+  readonly fields: readonly BitField[];
+}
 
-/** Packing is a permutation of bytes (and a bias of signed codes): visits every byte of the source once. */
-function eachByte(packing: Packing, target: PackingTarget, visit: ByteVisitor): void {
+/** How a value changes on its way. */
+interface Change {
+  readonly pack: (value: number) => number;
+  readonly unpack: (value: number) => number;
+}
+
+/** Called with the places of a value in the packed form and in the source, and how the two differ. */
+type Visitor = (packed: Place, source: Place, change: Change) => void;
+
+const same: Change = { pack: (value) => value, unpack: (value) => value };
+
+/** A byte without its sign; what is not a number (127) becomes 0, so that 127 is the number that 255 is. */
+const minifloat: Change = {
+  pack: (code) => (code === 127 ? 0 : code & 127),
+  unpack: (code) => (code === 127 ? 255 : code),
+};
+
+/** Visits every value of the source once. */
+function eachValue(packing: Packing, target: PackingTarget, visit: Visitor): void {
   const { format, rows } = packing;
   assert(target.lanes === packing.lanes, `packing for ${packing.lanes} lanes, not ${target.lanes}`);
-  for (let row = 0; row < rows; row++) {
-    if (format.kind === "float") eachFloatByte(packing, format, row, visit);
-    else eachBlockByte(packing, format, target, row, visit);
+  if (format.kind === "float") {
+    for (let row = 0; row < rows; row++) eachFloat(packing, format, row, visit);
+    return;
   }
+  const { code } = blockOf(format, packing.cols);
+  const stored = Array.from({ length: chunkCount(blockSize(format, packing.cols)) * CHUNK }, (_, k) =>
+    code(k),
+  );
+  for (let row = 0; row < rows; row++) eachOfBlocks(packing, format, target, row, stored, visit);
 }
 
-function eachFloatByte(packing: Packing, format: FloatFormat, row: number, visit: ByteVisitor): void {
+function eachFloat(packing: Packing, format: FloatFormat, row: number, visit: Visitor): void {
   const { cols, tileRows, tileBytes } = packing;
   const tile = Math.floor(row / tileRows) * tileBytes;
+  const fields = [halfAt(0), halfAt(2)].slice(0, format.bytes / 2);
   for (let col = 0; col < cols; col++) {
-    for (let b = 0; b < format.bytes; b++) {
-      const to = tile + (col * tileRows + (row % tileRows)) * format.bytes + b;
-      visit(to, (row * cols + col) * format.bytes + b, 0);
-    }
+    const to = tile + (col * tileRows + (row % tileRows)) * format.bytes;
+    const from = (row * cols + col) * format.bytes;
+    for (const part of fields) visit({ at: to, fields: part }, { at: from, fields: part }, same);
   }
 }
 
-function eachBlockByte(
+function eachOfBlocks(
   packing: Packing,
   format: QuantizedFormat,
   target: PackingTarget,
   row: number,
-  visit: ByteVisitor,
+  stored: readonly (readonly BitField[])[],
+  visit: Visitor,
 ): void {
-  const { cols, tileRows } = packing;
-  const layout = blockLayout(format, cols);
+  const { cols, tileRows, headerBytes } = packing;
+  const block = blockOf(format, cols);
   const inTile = row % tileRows;
-  const zeroBytes = layout.codesAt - layout.zeroAt;
-  const chunks = chunkCount(cols);
-  const groupChunks = Math.ceil(groupSize(format, cols) / CHUNK);
-  for (let g = 0; g < groupCount(format, cols); g++) {
-    const record = Math.floor(row / tileRows) * packing.tileBytes + g * packing.recordBytes;
-    const block = row * layout.rowBytes + g * layout.blockBytes;
-    for (let b = 0; b < 2; b++) visit(record + 2 * inTile + b, block + b, 0);
-    for (let b = 0; b < zeroBytes; b++) {
-      visit(record + packing.zeroAt + zeroBytes * inTile + b, block + layout.zeroAt + b, 0);
-    }
-    const inGroup = Math.min(groupChunks, chunks - g * groupChunks);
-    for (let c = 0; c < inGroup; c++) {
-      const to = record + packing.headerBytes + c * packing.chunkBytes;
-      const from = block + layout.codesAt + c * layout.chunkBytes;
-      eachChunkByte(packing, format, target, inTile, (packedAt, sourceAt, flip) => {
-        visit(to + packedAt, from + sourceAt, flip);
-      });
+  const size = blockSize(format, cols);
+  const flip = (value: number) => (format.signedCodes ? value ^ (2 ** (format.bits - 1)) : value);
+  const flipped = { pack: flip, unpack: flip };
+  const codes = packedCodes(packing, target, inTile);
+  // The padding of the last chunk is stored too.
+  const length = chunkCount(cols) * CHUNK;
+  for (let b = 0; b < blockCount(format, cols); b++) {
+    const record = Math.floor(row / tileRows) * packing.tileBytes + b * packing.recordBytes;
+    const source = row * rowBytes(format, cols) + b * block.bytes;
+    eachOfHeader(packing, format, inTile, (to, from, change) => {
+      visit({ ...to, at: to.at + record }, { ...from, at: from.at + source }, change);
+    });
+    for (let k = 0; k < Math.min(stored.length, length - b * size); k++) {
+      const chunk = Math.floor(k / CHUNK) * packing.chunkBytes;
+      const to = { at: record + headerBytes + chunk, fields: codes[k % CHUNK]! };
+      visit(to, { at: source, fields: stored[k]! }, flipped);
     }
   }
 }
 
-/** Visits the codes that row `inTile` of a tile has in one chunk; both places count from the chunk's start. */
-function eachChunkByte(
-  packing: Packing,
-  format: QuantizedFormat,
-  target: PackingTarget,
-  inTile: number,
-  visit: ByteVisitor,
-): void {
-  const { lanes, tile, tileRows } = packing;
-  const { planes } = format;
-  const lane = inTile % lanes;
-  const vector = Math.floor(inTile / lanes);
-  planes.forEach((width, plane) => {
-    const flip = format.signedCodes && plane === planes.length - 1 ? topBits(width) : 0;
-    for (let word = 0; word < width; word++) {
-      const register = planeOffset(planes, plane, tileRows) + (word * tile + vector) * 4 * lanes;
-      for (let i = 0; i < 4; i++) {
-        visit(register + target.dotByte(lane, i), planeOffset(planes, plane, 1) + 4 * word + i, flip);
-      }
-    }
-  });
+/** The fields of the 32 codes that row `inTile` of a tile has in one chunk. */
+function packedCodes(packing: Packing, target: PackingTarget, inTile: number): BitField[][] {
+  const { lanes, codeBits } = packing;
+  const byteOf = (word: number, i: number) =>
+    wordOffset(packing, word, Math.floor(inTile / lanes)) + target.dotByte(inTile % lanes, i);
+  return quads(codeBits).flatMap((quad) =>
+    [0, 1, 2, 3].map((i): BitField[] =>
+      quad.kind === "together"
+        ? [{ byte: byteOf(quad.word, i), shift: quad.shift, bits: codeBits }]
+        : Array.from({ length: codeBits }, (_, j) => ({
+            byte: byteOf(j, i),
+            shift: quad.slot + quad.spare,
+            bits: 1,
+          })),
+    ),
+  );
 }
 
-/** A byte whose fields of `width` bits have only their top bit set. */
-function topBits(width: number): number {
-  let byte = 0;
-  for (let bit = width - 1; bit < 8; bit += width) byte |= 1 << bit;
-  return byte;
+/** What row `inTile` of a tile has in the header of a record. */
+function eachOfHeader(packing: Packing, format: QuantizedFormat, inTile: number, visit: Visitor): void {
+  const { cols, tileRows, halfZeroAt, scaleAt, zeroAt } = packing;
+  const block = blockOf(format, cols);
+  const groups = groupsOfBlock(format, cols);
+  const sharedHalf = (from: number | undefined, to: number) => {
+    if (from !== undefined)
+      visit({ at: to + 2 * inTile, fields: halfAt(0) }, { at: from, fields: halfAt(0) }, same);
+  };
+  sharedHalf(block.halfScale, 0);
+  sharedHalf(block.halfZero, halfZeroAt);
+  const ofGroup = (part: Scale | Zero, at: number, fields: Place["fields"] | undefined, g: number) => {
+    if (fields === undefined) return;
+    const change = part.kind === "minifloat" ? minifloat : same;
+    visit(packedOfGroup(part, at, groups, g), { at: 0, fields }, change);
+  };
+  const packedOfGroup = (part: Scale | Zero, at: number, count: number, g: number): Place => {
+    if (part.kind === "half" || part.kind === "minimum")
+      return { at: at + 2 * (g * tileRows + inTile), fields: halfAt(0) };
+    const fields = groupFields(part, count, g).map((f) => ({ ...f, byte: f.byte * tileRows }));
+    return { at: at + inTile, fields };
+  };
+  for (let g = 0; g < groups; g++) {
+    ofGroup(format.scale, scaleAt, block.scale?.(g), g);
+    ofGroup(format.zero, zeroAt, block.zero?.(g), g);
+  }
 }

@@ -1,7 +1,8 @@
 /** What activation quantization and a projection compute. */
 
 import { UsageError } from "../base/errors.ts";
-import { CHUNK, chunkCount, type Format, groupSize, type QuantizedFormat, rowBytes } from "./formats.ts";
+import { rowBytes } from "./blocks.ts";
+import { CHUNK, chunkCount, type Format, groupSize, type QuantizedFormat } from "./formats.ts";
 import { checkLength, dequantizeRows, unpackRow } from "./reference-rows.ts";
 
 /** The largest activation code; −128 is never used. */

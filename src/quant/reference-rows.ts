@@ -1,23 +1,24 @@
 /** What the stored bytes of a matrix mean. */
 
+import { assert } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import { bf16ToF32, f16ToF32 } from "../base/float16.ts";
+import { type Block, blockOf, halfAt, readFields, rowBytes } from "./blocks.ts";
 import {
-  blockLayout,
-  CHUNK,
-  chunkCount,
+  blockSize,
   type FloatFormat,
   type Format,
   groupCount,
   groupSize,
+  groupsOfBlock,
   type QuantizedFormat,
-  rowBytes,
+  type Scale,
+  type Zero,
 } from "./formats.ts";
-import { unpackChunkInto } from "./planes.ts";
 
 /** A row of a quantized matrix: weight i of group g is scales[g] · (codes[i] − zeros[g]) + (minima?.[g] ?? 0). */
 export interface UnpackedRow {
-  /** [cols], unsigned: signed codes have 2^(bits−1) added. */
+  /** [cols], the values of the codes, unsigned: signed codes have 2^(bits−1) added. */
   readonly codes: Uint8Array;
   /** [groups] */
   readonly scales: Float32Array;
@@ -27,32 +28,76 @@ export interface UnpackedRow {
   readonly minima: Float32Array | undefined;
 }
 
-/** Decodes `row`, one row of `cols` weights in row-major blocks. Throws `UsageError` if its length is not `rowBytes`. */
+/** Decodes `row`, one row of `cols` weights as stored. Throws `UsageError` if its length is not `rowBytes`. */
 export function unpackRow(format: QuantizedFormat, row: Uint8Array, cols: number): UnpackedRow {
   checkLength("a row", row.length, rowBytes(format, cols));
-  const layout = blockLayout(format, cols);
+  const block = blockOf(format, cols);
+  const size = blockSize(format, cols);
+  const perBlock = groupsOfBlock(format, cols);
   const groups = groupCount(format, cols);
-  const chunks = chunkCount(cols);
-  const groupChunks = Math.ceil(groupSize(format, cols) / CHUNK);
-  const { zero } = format;
-  const codes = new Uint8Array(chunks * CHUNK);
+  const { zero, table, signedCodes, bits } = format;
+  const hasMinima = zero.kind === "minimum" || zero.kind === "product";
+  const codes = new Uint8Array(cols);
   const scales = new Float32Array(groups);
   const zeros = new Uint8Array(groups).fill(zero.kind === "constant" ? zero.value : 0);
-  const minima = zero.kind === "minimum" ? new Float32Array(groups) : undefined;
+  const minima = hasMinima ? new Float32Array(groups) : undefined;
   for (let g = 0; g < groups; g++) {
-    const block = g * layout.blockBytes;
-    scales[g] = f16ToF32(u16(row, block));
-    if (zero.kind === "code") zeros[g] = row[block + layout.zeroAt]!;
-    if (minima) minima[g] = f16ToF32(u16(row, block + layout.zeroAt));
-    const inGroup = Math.min(groupChunks, chunks - g * groupChunks);
-    for (let c = 0; c < inGroup; c++) {
-      const at = block + layout.codesAt + c * layout.chunkBytes;
-      unpackChunkInto(row, at, format.planes, codes, (g * groupChunks + c) * CHUNK);
+    const at = Math.floor(g / perBlock) * block.bytes;
+    scales[g] = scaleOf(format.scale, block, row, at, g % perBlock);
+    const value = block.zero ? readFields(row, at, block.zero(g % perBlock)) : 0;
+    if (zero.kind === "code") zeros[g] = value;
+    if (minima) {
+      const scaled = () => -halfOf(row, at, block.halfZero) * groupValue(zero, value);
+      minima[g] = zero.kind === "minimum" ? f16ToF32(value) : scaled();
     }
   }
+  const places = Array.from({ length: Math.min(size, cols) }, (_, k) => block.code(k));
   // Two's complement plus 2^(bits−1) is the same bits with the sign bit flipped.
-  if (format.signedCodes) for (let i = 0; i < codes.length; i++) codes[i]! ^= 2 ** (format.bits - 1);
-  return { codes: codes.subarray(0, cols), scales, zeros, minima };
+  const flip = signedCodes ? 2 ** (bits - 1) : 0;
+  for (let i = 0; i < cols; i++) {
+    const at = Math.floor(i / size) * block.bytes;
+    const code = readFields(row, at, places[i % size]!) ^ flip;
+    codes[i] = table === undefined ? code : table[code]!;
+  }
+  return { codes, scales, zeros, minima };
+}
+
+/** The scale of group `g` of the block at `at`. */
+function scaleOf(scale: Scale, block: Block, row: Uint8Array, at: number, g: number): number {
+  const code = block.scale ? readFields(row, at, block.scale(g)) : 0;
+  switch (scale.kind) {
+    case "half":
+      return f16ToF32(code);
+    case "exponent":
+      return exponentValue(code);
+    case "minifloat":
+      return minifloatValue(code);
+    case "product":
+      return halfOf(row, at, block.halfScale) * groupValue(scale, code);
+  }
+}
+
+function halfOf(row: Uint8Array, at: number, offset = 0): number {
+  return f16ToF32(readFields(row, at, halfAt(offset)));
+}
+
+/** The integer of a group that is stored as `code`. */
+function groupValue(part: Scale | Zero, code: number): number {
+  assert(part.kind === "product", "one value a group");
+  const { signed, offset } = part.codes;
+  return (signed ? (code << 24) >> 24 : code) - offset;
+}
+
+/** E8M0, halved: 2^(e − 128); 0 for 0, and not finite for 255. */
+function exponentValue(code: number): number {
+  return code === 0 ? 0 : code === 255 ? Number.POSITIVE_INFINITY : 2 ** (code - 128);
+}
+
+/** UE4M3, halved: a byte without sign whose largest value, not a number, is taken for 0. */
+function minifloatValue(code: number): number {
+  const [exponent, mantissa] = [(code >>> 3) & 15, code & 7];
+  if (code === 127) return 0;
+  return exponent === 0 ? mantissa * 2 ** -10 : (8 + mantissa) * 2 ** (exponent - 11);
 }
 
 /**
@@ -102,8 +147,4 @@ function decodeFloats(format: FloatFormat, row: Uint8Array, into: Float32Array):
 /** Throws `UsageError` unless `what` has as many bytes as it must. */
 export function checkLength(what: string, length: number, wanted: number): void {
   if (length !== wanted) throw new UsageError(`${what} must have ${wanted} bytes, not ${length}`);
-}
-
-function u16(bytes: Uint8Array, at: number): number {
-  return bytes[at]! | (bytes[at + 1]! << 8);
 }

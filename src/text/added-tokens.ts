@@ -1,3 +1,5 @@
+import { CharTrie } from "./char-trie.ts";
+
 /** A token that is found in the text as it stands, before any normalizing and merging. */
 export interface AddedToken {
   readonly id: number;
@@ -7,6 +9,8 @@ export interface AddedToken {
   /** Swallows the white space before it, after it. */
   readonly lstrip?: boolean;
   readonly rstrip?: boolean;
+  /** Not found within a word. */
+  readonly singleWord?: boolean;
 }
 
 /** Part of a text: an added token, or what lies between two (never empty). */
@@ -14,35 +18,34 @@ export type Section =
   | { readonly text: string; readonly token?: never }
   | { readonly token: number; readonly text?: never };
 
-interface Node {
-  readonly next: Map<number, Node>;
-  token?: AddedToken;
-}
+const WORD = /[\p{L}\p{N}_]/u;
 
 /** Divides texts at added tokens: from left to right, the longest token first. */
 export class AddedTokens {
-  private readonly everyToken = newNode();
-  private readonly userTokens = newNode();
+  private readonly tokens: readonly AddedToken[];
+  private readonly everyToken = new CharTrie();
+  private readonly userTokens = new CharTrie();
 
   constructor(tokens: Iterable<AddedToken>) {
-    for (const token of tokens) {
-      if (token.content === "") continue;
-      insert(this.everyToken, token);
-      if (!token.special) insert(this.userTokens, token);
+    this.tokens = [...tokens];
+    for (const [i, { content, special }] of this.tokens.entries()) {
+      if (content === "") continue;
+      this.everyToken.insert(content, i);
+      if (!special) this.userTokens.insert(content, i);
     }
   }
 
   /** @param parseSpecial find the special tokens too */
   split(text: string, parseSpecial: boolean): Section[] {
-    const root = parseSpecial ? this.everyToken : this.userTokens;
+    const trie = parseSpecial ? this.everyToken : this.userTokens;
     const sections: Section[] = [];
     let start = 0;
     let position = 0;
     const flush = (end: number) => {
       if (end > start) sections.push({ text: text.slice(start, end) });
     };
-    while (root.next.size > 0 && position < text.length) {
-      const token = longestAt(root, text, position);
+    while (!trie.isEmpty && position < text.length) {
+      const token = this.longestAt(trie, text, position);
       if (token === undefined) {
         position++;
         continue;
@@ -63,11 +66,36 @@ export class AddedTokens {
     let marked = "";
     let start = 0;
     for (let position = 0; position < clean.length; position++) {
-      if (!startsSpecial(this.everyToken, clean, position)) continue;
+      if (!this.startsSpecial(clean, position)) continue;
       marked += clean.slice(start, position + 1) + LITERAL_MARK;
       start = position + 1;
     }
     return marked + clean.slice(start);
+  }
+
+  private longestAt(trie: CharTrie, text: string, position: number): AddedToken | undefined {
+    let longest: AddedToken | undefined;
+    for (const token of this.tokensAt(trie, text, position)) longest = token;
+    if (!longest?.singleWord) return longest;
+    const end = position + longest.content.length;
+    return isWord(text, position - 1) || isWord(text, end) ? undefined : longest;
+  }
+
+  private startsSpecial(text: string, position: number): boolean {
+    for (const { special, content } of this.tokensAt(this.everyToken, text, position)) {
+      if (special && content.length > 1) return true;
+    }
+    return false;
+  }
+
+  /** The tokens that the text has at a place, from the shortest. */
+  private *tokensAt(trie: CharTrie, text: string, position: number): Generator<AddedToken> {
+    let node = trie.child(0, text.charCodeAt(position));
+    for (let i = position + 1; node >= 0; i++) {
+      const token = this.tokens[trie.value(node)];
+      if (token !== undefined) yield token;
+      node = i < text.length ? trie.child(node, text.charCodeAt(i)) : -1;
+    }
   }
 }
 
@@ -78,41 +106,8 @@ export function withoutMarks(text: string): string {
   return text.replaceAll(LITERAL_MARK, "");
 }
 
-function newNode(): Node {
-  return { next: new Map() };
-}
-
-function insert(root: Node, token: AddedToken): void {
-  let node = root;
-  for (let i = 0; i < token.content.length; i++) {
-    const unit = token.content.charCodeAt(i);
-    let next = node.next.get(unit);
-    if (next === undefined) {
-      next = newNode();
-      node.next.set(unit, next);
-    }
-    node = next;
-  }
-  node.token = token;
-}
-
-function longestAt(root: Node, text: string, position: number): AddedToken | undefined {
-  let longest: AddedToken | undefined;
-  let node = root.next.get(text.charCodeAt(position));
-  for (let i = position + 1; node !== undefined; i++) {
-    longest = node.token ?? longest;
-    node = node.next.get(text.charCodeAt(i));
-  }
-  return longest;
-}
-
-function startsSpecial(root: Node, text: string, position: number): boolean {
-  let node = root.next.get(text.charCodeAt(position));
-  for (let i = position + 1; node !== undefined; i++) {
-    node = node.next.get(text.charCodeAt(i));
-    if (node?.token?.special) return true;
-  }
-  return false;
+function isWord(text: string, at: number): boolean {
+  return at >= 0 && at < text.length && WORD.test(text.charAt(at));
 }
 
 function skipSpace(text: string, position: number): number {

@@ -1,5 +1,6 @@
 import { CHAR_OF_BYTE } from "./byte-alphabet.ts";
-import { byteOfPiece, type Spelling } from "./vocabulary.ts";
+import { ByteFallback } from "./byte-fallback.ts";
+import type { Spelling } from "./vocabulary.ts";
 
 export interface BpeModel {
   /** Piece → id, of all pieces that encoding may give. */
@@ -26,8 +27,9 @@ const utf8 = new TextEncoder();
  * characters that have no piece but occur in merges.
  */
 export class BpeMerges {
-  /** Id of the piece for each byte; −1 where there is none. */
-  readonly byteIds = new Int32Array(256).fill(-1);
+  /** Of a byte-level vocabulary: id of the piece for each byte, −1 where there is none. */
+  private readonly byteIds: Int32Array;
+  private readonly byteFallback: ByteFallback | undefined;
   private readonly symbols: Map<string, number>;
   /** Ids are below this. */
   private readonly firstSymbol: number;
@@ -57,17 +59,9 @@ export class BpeMerges {
       const key = this.key(this.symbols.get(left) as number, this.symbols.get(right) as number);
       if (this.resultOf[i] !== -1 && !this.table.has(key)) this.table.set(key, i);
     }
-    this.fillByteIds();
-  }
-
-  private fillByteIds(): void {
-    const { pieces, spelling } = this.model;
-    for (const [text, id] of pieces) {
-      const byte = spelling === "spaces" ? byteOfPiece(text) : undefined;
-      if (byte !== undefined) this.byteIds[byte] = id;
-    }
-    if (spelling === "spaces") return;
-    for (const [byte, char] of CHAR_OF_BYTE.entries()) this.byteIds[byte] = pieces.get(char) ?? -1;
+    this.byteIds = Int32Array.from(CHAR_OF_BYTE, (char) => pieces.get(char) ?? -1);
+    const fallback = model.byteFallback && model.spelling === "spaces";
+    this.byteFallback = fallback ? new ByteFallback(pieces) : undefined;
   }
 
   private key(left: number, right: number): number {
@@ -112,13 +106,11 @@ export class BpeMerges {
       ids.push(symbol);
       return;
     }
-    const { byteFallback, unknownId, fuseUnknown, spelling } = this.model;
-    if (byteFallback && spelling === "spaces") {
-      const bytes = Array.from(utf8.encode(text), (byte) => this.byteIds[byte] as number);
-      if (bytes.every((id) => id >= 0)) {
-        ids.push(...bytes);
-        return;
-      }
+    const { unknownId, fuseUnknown } = this.model;
+    const bytes = this.byteFallback?.spell(text);
+    if (bytes !== undefined) {
+      ids.push(...bytes);
+      return;
     }
     if (unknownId === undefined || (fuseUnknown && ids.at(-1) === unknownId)) return;
     ids.push(unknownId);

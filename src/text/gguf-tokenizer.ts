@@ -1,133 +1,81 @@
 import { UnsupportedError } from "../base/errors.ts";
 import { quoted } from "../files/quoted.ts";
 import { type AddedToken, AddedTokens } from "./added-tokens.ts";
-import { BpeEncoder } from "./bpe-encoder.ts";
-import { BpeMerges } from "./bpe-merges.ts";
-import { BpeTokenizer, type SpacePrefix } from "./bpe-tokenizer.ts";
-import { isEndToken } from "./end-tokens.ts";
-import {
-  readMerges,
-  readScores,
-  readTokenId,
-  readVocabulary,
-  type TokenizerMetadata,
-} from "./gguf-vocabulary.ts";
-import { preTokenizerJson, preTokenizerOf } from "./pre-tokenizers.ts";
-import { scoredMerges, wordSplitter } from "./spm.ts";
-import { TextSplitter } from "./text-splitter.ts";
+import { namedEndTokens } from "./end-tokens.ts";
+import { GGUF_MODELS, type GgufTokenizerModel } from "./gguf-models.ts";
+import { readTokenId, type TokenizerMetadata } from "./gguf-vocabulary.ts";
+import { PieceTokenizer } from "./piece-tokenizer.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 const MODEL = "tokenizer.ggml.model";
 const ADD_BOS = "tokenizer.ggml.add_bos_token";
+const ADD_EOS = "tokenizer.ggml.add_eos_token";
 
 /**
- * The tokenizer in a GGUF file, with llama.cpp's meaning of its keys: `llama` (SentencePiece BPE) and `gpt2`
- * (byte-level BPE). `add_eos_token` is not followed: texts are encoded to be continued.
+ * The tokenizer in a GGUF file, with llama.cpp's meaning of its keys: `llama` (SentencePiece BPE), `gpt2`
+ * (byte-level BPE), `gemma4` (BPE of characters), `t5` (SentencePiece unigram) and `bert` (WordPiece).
  *
  * Throws `FileFormatError`, which names the key, and `UnsupportedError` for another model or pre-tokenizer.
+ *
+ * @param eosIds more ids that end a generation
  */
-export function tokenizerFromGguf(metadata: TokenizerMetadata): Tokenizer {
-  const model = metadata.string(MODEL);
-  switch (model) {
-    case "llama":
-      return sentencePieceTokenizer(metadata);
-    case "gpt2":
-      return byteLevelTokenizer(metadata);
-    default:
-      throw new UnsupportedError(
-        `${metadata.file}: ${MODEL} is ${quoted(model)}, which this version does not have. Known: gpt2, llama`,
-      );
+export function tokenizerFromGguf(metadata: TokenizerMetadata, eosIds: readonly number[] = []): Tokenizer {
+  const name = metadata.string(MODEL);
+  const read = Object.hasOwn(GGUF_MODELS, name) ? GGUF_MODELS[name] : undefined;
+  if (read === undefined) {
+    const known = Object.keys(GGUF_MODELS).join(", ");
+    throw new UnsupportedError(
+      `${metadata.file}: ${MODEL} is ${quoted(name)}, which this version does not have. Known: ${known}`,
+    );
   }
-}
-
-function sentencePieceTokenizer(metadata: TokenizerMetadata): Tokenizer {
-  const vocabulary = readVocabulary(metadata, "spaces");
-  const { texts, kinds, size } = vocabulary;
-  const markSpaces = { type: "Replace", pattern: { String: " " }, content: SPACE_MARK };
-  const splitter = new TextSplitter(markSpaces, wordSplitter(texts, kinds));
-  const scored = scoredMerges(texts, kinds, readScores(metadata, size));
-  if (scored === undefined) throw metadata.error("tokenizer.ggml.tokens", "can be merged in too many ways");
-  const merges = new BpeMerges({
-    pieces: mergeable(vocabulary),
-    spelling: "spaces",
-    ...scored,
-    byteFallback: true,
-    ignoreMerges: false,
-    unknownId: readTokenId(metadata, "unknown", size, 0),
-    fuseUnknown: false,
-  });
-  const prefix: SpacePrefix = { text: SPACE_MARK, sections: "every", unlessPresent: false };
-  return assemble(metadata, vocabulary, new BpeEncoder(splitter, merges), {
-    prefix: metadata.boolOr("tokenizer.ggml.add_space_prefix", true) ? prefix : undefined,
-    bosId: 1,
-    eosId: 2,
-    addsBos: true,
-  });
-}
-
-function byteLevelTokenizer(metadata: TokenizerMetadata): Tokenizer {
-  const vocabulary = readVocabulary(metadata, "bytes");
-  const pre = preTokenizerOf(metadata.stringOr("tokenizer.ggml.pre", "default"), metadata.file);
-  const merges = new BpeMerges({
-    pieces: mergeable(vocabulary),
-    spelling: "bytes",
-    merges: readMerges(metadata),
-    byteFallback: false,
-    ignoreMerges: pre.ignoreMerges ?? false,
-    unknownId: undefined,
-    fuseUnknown: false,
-  });
-  const encoder = new BpeEncoder(new TextSplitter(null, preTokenizerJson(pre)), merges);
-  return assemble(metadata, vocabulary, encoder, { addsBos: pre.addsBos ?? false });
-}
-
-/** Piece → id for what merging may produce, so that no text can spell a control token. */
-function mergeable({ texts, kinds }: Vocabulary): Map<string, number> {
-  const pieces = new Map<string, number>();
-  for (const [id, text] of texts.entries()) {
-    if (kinds[id] !== "control" && kinds[id] !== "unused") pieces.set(text, id);
-  }
-  return pieces;
-}
-
-interface Defaults {
-  readonly prefix?: SpacePrefix | undefined;
-  readonly bosId?: number;
-  readonly eosId?: number;
-  readonly addsBos: boolean;
+  return assemble(metadata, read(metadata), eosIds);
 }
 
 function assemble(
   metadata: TokenizerMetadata,
-  vocabulary: Vocabulary,
-  encoder: BpeEncoder,
-  defaults: Defaults,
+  model: GgufTokenizerModel,
+  eosIds: readonly number[],
 ): Tokenizer {
-  const { texts, kinds, size } = vocabulary;
-  const bosId = readTokenId(metadata, "bos", size, defaults.bosId);
-  const eosId = readTokenId(metadata, "eos", size, defaults.eosId);
-  const declared = [
+  const { vocabulary, encoder, prefix } = model;
+  const { size } = vocabulary;
+  const bosId = readTokenId(metadata, "bos", size, model.bosId);
+  const eosId = readTokenId(metadata, "eos", size, model.eosId);
+  const ends = [
     eosId,
     readTokenId(metadata, "eot", size),
     readTokenId(metadata, "eom", size),
-    ...[...vocabulary.idsOf("control")].filter((id) => isEndToken(texts[id] as string, "control")),
+    ...namedEndTokens(vocabulary),
+    ...eosIds,
   ];
   const addsBos = metadata.boolOr(ADD_BOS, undefined);
   if (addsBos && bosId === undefined) throw metadata.error(ADD_BOS, "is true, but there is no bos_token_id");
-  const added: AddedToken[] = [...vocabulary.idsOf("control"), ...vocabulary.idsOf("user")].map((id) => ({
-    id,
-    content: texts[id] as string,
-    special: kinds[id] === "control",
-  }));
-  return new BpeTokenizer({
+  return new PieceTokenizer({
     vocabulary,
     encoder,
-    addedTokens: new AddedTokens(added),
-    prefix: defaults.prefix,
+    addedTokens: new AddedTokens(addedTokens(metadata, vocabulary)),
+    prefix,
     bosId,
     eosId,
-    eosIds: new Set(declared.filter((id) => id !== undefined)),
-    addsBos: addsBos ?? (defaults.addsBos && bosId !== undefined),
+    eosIds: new Set(ends.filter((id) => id !== undefined)),
+    addsBos: addsBos ?? (model.addsBos && bosId !== undefined),
+    addsEos: metadata.boolOr(ADD_EOS, model.addsEos ?? false) && eosId !== undefined,
+  });
+}
+
+/** Files do not say which tokens swallow white space; for some models it is known. */
+function addedTokens(metadata: TokenizerMetadata, { texts, kinds }: Vocabulary): AddedToken[] {
+  const phi3 = /phi-?3/i.test(metadata.stringOr("general.name", ""));
+  const plain = new Set(["<unk>", "<s>", "<|endoftext|>"]);
+  const masks = /^(jina-v2-(de|es|code)|modern-bert)$/.test(metadata.stringOr("tokenizer.ggml.pre", ""));
+  return texts.flatMap((content, id) => {
+    if (kinds[id] !== "control" && kinds[id] !== "user") return [];
+    return {
+      id,
+      content,
+      special: kinds[id] === "control",
+      lstrip: masks && (content === "<mask>" || content === "[MASK]"),
+      rstrip: phi3 && !plain.has(content),
+    };
   });
 }

@@ -1,9 +1,9 @@
 import { UnsupportedError } from "../base/errors.ts";
 import { quoted } from "../files/quoted.ts";
-import type { SpacePrefix } from "./bpe-tokenizer.ts";
 import type { JsonView } from "./json-view.ts";
+import type { SpacePrefix } from "./piece-tokenizer.ts";
 import { GPT2_PATTERN, isolate } from "./pre-tokenizers.ts";
-import type { JsonObject } from "./text-splitter.ts";
+import { type JsonObject, MARK_SPACES, type Normalizer } from "./text-splitter.ts";
 import { SPACE_MARK } from "./vocabulary.ts";
 
 /**
@@ -13,7 +13,7 @@ import { SPACE_MARK } from "./vocabulary.ts";
 export interface PreTokenizerParts {
   readonly byteLevel: boolean;
   /** To be done after the normalizer. */
-  readonly normalizers: readonly JsonObject[];
+  readonly normalizers: readonly Normalizer[];
   readonly prefix: SpacePrefix | undefined;
   readonly splits: readonly JsonObject[];
 }
@@ -22,13 +22,18 @@ export interface PreTokenizerParts {
 export function readPreTokenizer(view: JsonView | undefined): PreTokenizerParts {
   const parts = {
     byteLevel: false,
-    normalizers: [] as JsonObject[],
+    normalizers: [] as Normalizer[],
     prefix: undefined as SpacePrefix | undefined,
     splits: [] as JsonObject[],
   };
-  for (const [i, step] of flatten(view, "pretokenizers").entries()) {
+  const steps = flatten(view, "pretokenizers");
+  for (const [i, step] of steps.entries()) {
     const found = readStep(step);
-    if (found.prefix !== undefined && i > 0) throw unsupported(step, "a space prefix after another step");
+    if (found.prefix !== undefined && i > 0) {
+      // One before every word is one before the text, where one space is left between words.
+      const words = found.prefix.sections === "every" && steps[i - 1]?.string("type") === "WhitespaceSplit";
+      if (i > 1 || !words) throw unsupported(step, "a space prefix after another step");
+    }
     parts.byteLevel ||= found.byteLevel ?? false;
     parts.prefix ??= found.prefix;
     parts.normalizers.push(...(found.normalizers ?? []));
@@ -61,6 +66,15 @@ function readStep(step: JsonView): Partial<PreTokenizerParts> {
     }
     case "Metaspace":
       return readMetaspace(step);
+    case "WhitespaceSplit":
+      return {
+        normalizers: [(text) => text.replace(/\p{White_Space}+/gu, " ").replace(/^ | $/g, "")],
+        splits: [step.json],
+      };
+    case "BertPreTokenizer":
+      return { splits: [step.json] };
+    case "Punctuation":
+      return readPunctuation(step);
     case "Digits":
       return { splits: [isolate(step.bool("individual_digits") ? "\\p{N}" : "\\p{N}+")] };
     case "Split":
@@ -82,13 +96,23 @@ function readMetaspace(step: JsonView): Partial<PreTokenizerParts> {
   };
   const word = { Regex: `${SPACE_MARK}?[^${SPACE_MARK}]*` };
   return {
-    normalizers: [{ type: "Replace", pattern: { String: " " }, content: SPACE_MARK }],
+    normalizers: [MARK_SPACES],
     ...(scheme === "never" ? {} : { prefix }),
     splits:
       step.bool("split") === false
         ? []
         : [{ type: "Split", pattern: word, behavior: "Removed", invert: true }],
   };
+}
+
+/** Unicode's punctuation, and ASCII's symbols. */
+const PUNCTUATION = String.raw`[\p{P}$+<=>^${"`"}|~]`;
+
+function readPunctuation(step: JsonView): Partial<PreTokenizerParts> {
+  const behavior = step.string("behavior") ?? "Isolated";
+  if (behavior === "Isolated") return { splits: [isolate(PUNCTUATION)] };
+  if (behavior === "Contiguous") return { splits: [isolate(`${PUNCTUATION}+`)] };
+  throw unsupported(step, `Punctuation with behavior ${quoted(behavior)}`);
 }
 
 /** The library divides as `Isolated` or `Removed` say, whatever the behaviour. */

@@ -1,22 +1,29 @@
 import { FileFormatError, UnsupportedError } from "../base/errors.ts";
 import { AddedTokens } from "./added-tokens.ts";
-import { BpeEncoder } from "./bpe-encoder.ts";
-import { BpeMerges } from "./bpe-merges.ts";
-import { BpeTokenizer, type SpacePrefix } from "./bpe-tokenizer.ts";
-import { isEndToken } from "./end-tokens.ts";
+import { Encoder } from "./encoder.ts";
+import { namedEndTokens } from "./end-tokens.ts";
+import { nameOf, tokenizerJsonOfGpt2 } from "./hf-legacy.ts";
+import { readSegmenter } from "./hf-model.ts";
+import { readNormalizer } from "./hf-normalizers.ts";
 import { flatten, type PreTokenizerParts, readPreTokenizer } from "./hf-pre-tokenizer.ts";
-import { type HfVocabulary, readHfVocabulary } from "./hf-vocabulary.ts";
+import { type HfVocabulary, hfModelType, readHfVocabulary } from "./hf-vocabulary.ts";
 import { JsonView } from "./json-view.ts";
-import { wordSplitter } from "./spm.ts";
-import { type JsonObject, TextSplitter } from "./text-splitter.ts";
+import { PieceTokenizer, type SpacePrefix } from "./piece-tokenizer.ts";
+import { tokenizerFromSentencePiece } from "./sentencepiece-tokenizer.ts";
+import { wordSplitters } from "./spm.ts";
+import { TextSplitter } from "./text-splitter.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { SPACE_MARK, type Spelling } from "./vocabulary.ts";
 
 export interface HuggingFaceTokenizerFiles {
   /** What errors call the folder. */
   readonly folder: string;
-  /** The parsed `tokenizer.json`. */
+  /** The parsed `tokenizer.json`; `undefined` where there is none. Then one of the next two is needed. */
   readonly tokenizer: unknown;
+  /** The parsed `vocab.json` and the text of `merges.txt`, as GPT-2 has them. */
+  readonly gpt2?: { readonly vocab: unknown; readonly merges: string } | undefined;
+  /** The bytes of `tokenizer.model`, a SentencePiece model. */
+  readonly sentencePiece?: Uint8Array | undefined;
   /** The parsed `tokenizer_config.json`; `undefined` where there is none. */
   readonly config: unknown;
   /** More ids that end a generation (`eos_token_id` of `generation_config.json`). */
@@ -24,41 +31,67 @@ export interface HuggingFaceTokenizerFiles {
 }
 
 /**
- * The tokenizer of a Hugging Face folder: BPE, byte-level or with SentencePiece's conventions. Added tokens are
- * matched in the text as it stands (as `"normalized": false` says, which Llama-like models have).
+ * The tokenizer of a Hugging Face folder: BPE, byte-level or with SentencePiece's conventions, unigram, WordPiece.
+ * Added tokens are matched in the text as it stands (as `"normalized": false` says, which Llama-like models have).
  *
  * Throws `FileFormatError`, which names the field, and `UnsupportedError` for other models and components.
  */
 export function tokenizerFromHuggingFace(files: HuggingFaceTokenizerFiles): Tokenizer {
-  const root = new JsonView(`${files.folder}/tokenizer.json`, files.tokenizer);
-  const config = new JsonView(`${files.folder}/tokenizer_config.json`, files.config ?? {});
-  const parts = readPreTokenizer(root.object("pre_tokenizer"));
-  const normalizers = flatten(root.object("normalizer"), "normalizers").map((step) => step.json);
-  const spelling = readSpelling(root, parts, normalizers);
-  const found = readHfVocabulary(root, spelling);
-  const encoder = new BpeEncoder(
-    buildSplitter(root, parts, normalizers, found),
-    buildMerges(root, spelling, found),
+  const { folder, tokenizer, gpt2, sentencePiece } = files;
+  const config = new JsonView(`${folder}/tokenizer_config.json`, files.config ?? {});
+  if (tokenizer !== undefined) {
+    return tokenizerFromJson(new JsonView(`${folder}/tokenizer.json`, tokenizer), config, files.eosIds);
+  }
+  if (gpt2 !== undefined) {
+    const vocab = new JsonView(`${folder}/vocab.json`, gpt2.vocab);
+    const json = tokenizerJsonOfGpt2(vocab, gpt2.merges, config);
+    return tokenizerFromJson(new JsonView(vocab.file, json), config, files.eosIds);
+  }
+  if (sentencePiece !== undefined) {
+    return tokenizerFromSentencePiece(`${folder}/tokenizer.model`, sentencePiece, config, files.eosIds);
+  }
+  throw new FileFormatError(
+    folder,
+    "tokenizer.json",
+    "is missing, and there is neither vocab.json with merges.txt nor tokenizer.model",
   );
-  const prepends = normalizers.some(({ type }) => type === "Prepend");
-  const prepended: SpacePrefix = { text: "", sections: "every", unlessPresent: false };
-  return new BpeTokenizer({
+}
+
+function tokenizerFromJson(
+  root: JsonView,
+  config: JsonView,
+  eosIds: readonly number[] | undefined,
+): Tokenizer {
+  const model = root.object("model");
+  if (model === undefined) throw root.error("model", "is missing");
+  const parts = readPreTokenizer(root.object("pre_tokenizer"));
+  const normalizers = flatten(root.object("normalizer"), "normalizers");
+  const found = readHfVocabulary(root, model, readSpelling(root, model, parts, normalizers));
+  const splitter = buildSplitter(root, parts, normalizers, found);
+  const prepends = normalizers.some((step) => step.string("type") === "Prepend");
+  const words = found.vocabulary.spelling === "words";
+  const unspelled: SpacePrefix = { text: "", sections: "every", unlessPresent: false };
+  return new PieceTokenizer({
     vocabulary: found.vocabulary,
-    encoder,
+    encoder: new Encoder(splitter, readSegmenter(model, found)),
     addedTokens: new AddedTokens(found.addedTokens),
-    prefix: prepends ? prepended : parts.prefix,
-    ...readEnds(root, config, found, files.eosIds ?? []),
+    prefix: prepends || words ? unspelled : parts.prefix,
+    ...readEnds(root, config, found, eosIds ?? []),
   });
 }
 
 function readSpelling(
   root: JsonView,
+  model: JsonView,
   parts: PreTokenizerParts,
-  normalizers: readonly JsonObject[],
+  normalizers: readonly JsonView[],
 ): Spelling {
+  const type = hfModelType(model);
+  if (type === "WordPiece") return "words";
   const decoders = flatten(root.object("decoder"), "decoders");
   if (parts.byteLevel || decoders.some((step) => step.string("type") === "ByteLevel")) return "bytes";
-  if (JSON.stringify([normalizers, parts.normalizers]).includes(SPACE_MARK)) return "spaces";
+  const steps = [normalizers.map((step) => step.json), parts.normalizers];
+  if (type === "Unigram" || JSON.stringify(steps).includes(SPACE_MARK)) return "spaces";
   throw new UnsupportedError(
     `${root.file}: the tokenizer is neither byte-level nor does it write spaces as "${SPACE_MARK}"`,
   );
@@ -67,35 +100,18 @@ function readSpelling(
 function buildSplitter(
   root: JsonView,
   parts: PreTokenizerParts,
-  normalizers: readonly JsonObject[],
+  normalizers: readonly JsonView[],
   { vocabulary }: HfVocabulary,
 ): TextSplitter {
-  const all = [...normalizers, ...parts.normalizers];
-  const words = vocabulary.spelling === "spaces" ? wordSplitter(vocabulary.texts, vocabulary.kinds) : null;
-  const splits = parts.splits.length > 0 || words === null ? parts.splits : [words];
+  const { texts, kinds, spelling } = vocabulary;
+  const words = spelling === "spaces" ? wordSplitters(texts, kinds) : [];
+  const steps = [...normalizers.map(readNormalizer), ...parts.normalizers];
   try {
-    return new TextSplitter(
-      all.length > 0 ? { type: "Sequence", normalizers: all } : null,
-      splits.length > 0 ? { type: "Sequence", pretokenizers: splits } : null,
-    );
+    return new TextSplitter(steps, parts.splits.length > 0 ? parts.splits : words);
   } catch (cause) {
     const problem = cause instanceof Error ? cause.message : String(cause);
     throw new UnsupportedError(`${root.file}: normalizer or pre_tokenizer: ${problem}`);
   }
-}
-
-function buildMerges(root: JsonView, spelling: Spelling, { pieces, merges, idOf }: HfVocabulary): BpeMerges {
-  const model = root.object("model") as JsonView;
-  const unknown = model.string("unk_token");
-  return new BpeMerges({
-    pieces,
-    spelling,
-    merges,
-    byteFallback: model.bool("byte_fallback") ?? false,
-    ignoreMerges: model.bool("ignore_merges") ?? false,
-    unknownId: unknown === undefined ? undefined : idOf(unknown),
-    fuseUnknown: model.bool("fuse_unk") ?? false,
-  });
 }
 
 function readEnds(
@@ -104,26 +120,44 @@ function readEnds(
   { vocabulary, idOf }: HfVocabulary,
   more: readonly number[],
 ) {
-  const fromTemplate = templateBos(root);
-  const bosId =
-    namedToken(config, "bos_token", idOf) ?? (fromTemplate === undefined ? undefined : idOf(fromTemplate));
-  const eosId = namedToken(config, "eos_token", idOf);
-  const { texts, size } = vocabulary;
-  const named = [...vocabulary.idsOf("control")].filter((id) => isEndToken(texts[id] as string, "control"));
+  const { first, last } = readTemplate(root);
+  const idOfName = (name: string | undefined) => (name === undefined ? undefined : idOf(name));
+  const bosId = namedToken(config, "bos_token", idOf) ?? idOfName(first);
+  const eosId = namedToken(config, "eos_token", idOf) ?? idOfName(last);
+  const { size } = vocabulary;
   for (const id of more) {
     if (Number.isInteger(id) && id >= 0 && id < size) continue;
     throw new FileFormatError(config.file, "eos_token_id", `holds ${id}, but there are ${size} tokens`);
   }
-  const eosIds = new Set([...(eosId === undefined ? [] : [eosId]), ...named, ...more]);
-  const addsBos = (config.bool("add_bos_token") ?? fromTemplate !== undefined) && bosId !== undefined;
-  return { bosId, eosId, eosIds, addsBos };
+  const eosIds = new Set([...(eosId === undefined ? [] : [eosId]), ...namedEndTokens(vocabulary), ...more]);
+  const addsBos = (config.bool("add_bos_token") ?? first !== undefined) && bosId !== undefined;
+  const addsEos = (config.bool("add_eos_token") ?? last !== undefined) && eosId !== undefined;
+  return { bosId, eosId, eosIds, addsBos, addsEos };
 }
 
-/** The token that the post-processor puts before a text, if it is a special token. */
-function templateBos(root: JsonView): string | undefined {
-  const steps = flatten(root.object("post_processor"), "processors");
-  const template = steps.find((step) => step.string("type") === "TemplateProcessing");
-  return template?.objects("single")[0]?.object("SpecialToken")?.string("id");
+/** The special tokens that the post-processor puts before and after a text. */
+function readTemplate(root: JsonView): {
+  readonly first?: string | undefined;
+  readonly last?: string | undefined;
+} {
+  for (const step of flatten(root.object("post_processor"), "processors")) {
+    switch (step.string("type")) {
+      case "TemplateProcessing": {
+        const single = step.objects("single");
+        const nameAt = (i: number) => single.at(i)?.object("SpecialToken")?.string("id");
+        return { first: nameAt(0), last: nameAt(-1) };
+      }
+      case "BertProcessing":
+      case "RobertaProcessing": {
+        const [first] = step.list("cls");
+        const [last] = step.list("sep");
+        if (typeof first !== "string" || typeof last !== "string")
+          throw step.error("cls", "is not a token and its id");
+        return { first, last };
+      }
+    }
+  }
+  return {};
 }
 
 /** The id of a token that the config names, as a string or as an added token. */
@@ -132,8 +166,7 @@ function namedToken(
   key: string,
   idOf: (content: string) => number | undefined,
 ): number | undefined {
-  const value = config.get(key);
-  const name = typeof value === "object" ? config.object(key)?.string("content") : config.string(key);
+  const name = nameOf(config, key);
   if (name === undefined) return undefined;
   const id = idOf(name);
   if (id === undefined) throw config.error(key, "names a token that tokenizer.json does not have");

@@ -3,55 +3,88 @@ import { quoted } from "../files/quoted.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import { isEndToken } from "./end-tokens.ts";
 import type { JsonView } from "./json-view.ts";
-import { byteOfPiece, type PieceKind, type Spelling, Vocabulary } from "./vocabulary.ts";
+import { byteOfPiece, type PieceKind, SPACE_MARK, type Spelling, Vocabulary } from "./vocabulary.ts";
 
-/** The largest vocabularies have a quarter of a million tokens, and some more merges. */
-const ID_LIMIT = 1 << 22;
-const MERGE_LIMIT = 1 << 22;
+/** The largest vocabularies have a quarter of a million tokens. */
+export const ID_LIMIT = 1 << 22;
 
-/** What a `tokenizer.json` has under `model` and `added_tokens`. */
+const MODEL_TYPES = ["BPE", "Unigram", "WordPiece"] as const;
+
+export type HfModelType = (typeof MODEL_TYPES)[number];
+
+/** What a `tokenizer.json` has under `model.vocab` and `added_tokens`. */
 export interface HfVocabulary {
   readonly vocabulary: Vocabulary;
-  /** Piece → id of what merging may produce: all but special tokens. */
-  readonly pieces: ReadonlyMap<string, number>;
-  readonly merges: readonly (readonly [string, string])[];
+  /** By id, of a unigram model. */
+  readonly scores: Float64Array;
   readonly addedTokens: readonly AddedToken[];
   readonly idOf: (content: string) => number | undefined;
 }
 
-export function readHfVocabulary(root: JsonView, spelling: Spelling): HfVocabulary {
-  const model = readModel(root);
-  const vocab = model.object("vocab");
-  if (vocab === undefined) throw model.error("vocab", "is missing");
-  const ids = new Map<string, number>();
-  for (const [text, id] of Object.entries(vocab.json)) ids.set(text, checkId(id, vocab, quoted(text)));
-  const merges = model.list("merges");
-  if (merges.length > MERGE_LIMIT) throw model.error("merges", `has more than ${MERGE_LIMIT} elements`);
-  const added = root.objects("added_tokens").map(readAddedToken);
-  const special = new Set(added.filter((token) => token.special).map((token) => token.content));
-  const pieces = new Map([...ids].filter(([text]) => !special.has(text)));
-  for (const token of added) ids.set(token.content, token.id);
-  return {
-    vocabulary: buildVocabulary(ids, added, spelling, model.bool("byte_fallback") ?? false),
-    pieces,
-    merges: merges.map((merge, i) => readMerge(merge, model, i)),
-    addedTokens: added,
-    idOf: (content) => ids.get(content),
-  };
+/** Throws `UnsupportedError` for other types. */
+export function hfModelType(model: JsonView): HfModelType {
+  const type = model.string("type") ?? (model.get("merges") === undefined ? "unknown" : "BPE");
+  const found = MODEL_TYPES.find((known) => known === type);
+  if (found !== undefined) return found;
+  const known = MODEL_TYPES.join(", ");
+  throw new UnsupportedError(
+    `${model.file}: the tokenizer's type is ${quoted(type)}, which this version does not have. Known: ${known}`,
+  );
 }
 
-function readModel(root: JsonView): JsonView {
-  const model = root.object("model");
-  if (model === undefined) throw root.error("model", "is missing");
-  const type = model.string("type") ?? (model.get("merges") === undefined ? "unknown" : "BPE");
-  if (type !== "BPE") {
-    throw new UnsupportedError(`${root.file}: the tokenizer's type is ${quoted(type)}; this version has BPE`);
+export function readHfVocabulary(root: JsonView, model: JsonView, spelling: Spelling): HfVocabulary {
+  const entries = hfModelType(model) === "Unigram" ? readScored(model) : readIds(model);
+  const added = root.objects("added_tokens").map(readAddedToken);
+  const ids = new Map(entries.map(({ text, id }) => [text, id]));
+  for (const { content, id } of added) ids.set(content, id);
+  const size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0);
+  const texts = new Array<string>(size).fill("");
+  const kinds = new Array<PieceKind>(size).fill("unused");
+  const scores = new Float64Array(size);
+  const byteFallback = model.bool("byte_fallback") ?? false;
+  const start = model.string("continuing_subword_prefix") ?? "##";
+  for (const { text, id, score } of entries) {
+    texts[id] = spelling === "words" ? markWord(text, start) : text;
+    kinds[id] = byteFallback && byteOfPiece(text) !== undefined ? "byte" : "normal";
+    scores[id] = score;
   }
-  for (const key of ["continuing_subword_prefix", "continuing_subword_suffix", "end_of_word_suffix"]) {
-    if (!model.string(key)) continue;
-    throw new UnsupportedError(`${root.file}: tokenizers with model.${key} cannot be run by this version`);
+  for (const { id, content, special } of added) {
+    texts[id] = content;
+    kinds[id] = special ? "control" : "user";
   }
-  return model;
+  const vocabulary = new Vocabulary(texts, kinds, spelling);
+  return { vocabulary, scores, addedTokens: added, idOf: (content) => ids.get(content) };
+}
+
+interface Entry {
+  readonly text: string;
+  readonly id: number;
+  readonly score: number;
+}
+
+function readIds(model: JsonView): readonly Entry[] {
+  const vocab = model.object("vocab");
+  if (vocab === undefined) throw model.error("vocab", "is missing");
+  return Object.entries(vocab.json).map(([text, id]) => {
+    return { text, id: checkId(id, vocab, quoted(text)), score: 0 };
+  });
+}
+
+/** Pairs of piece and score; the place is the id. */
+function readScored(model: JsonView): readonly Entry[] {
+  const vocab = model.list("vocab");
+  if (vocab.length === 0) throw model.error("vocab", "is empty");
+  if (vocab.length > ID_LIMIT) throw model.error("vocab", `has more than ${ID_LIMIT} elements`);
+  return vocab.map((entry, id) => {
+    const [text, score] = Array.isArray(entry) ? (entry as unknown[]) : [];
+    if (typeof text === "string" && typeof score === "number") return { text, id, score };
+    throw model.error(`vocab[${id}]`, "is not a piece and its score");
+  });
+}
+
+/** As GGUF files spell WordPiece: a mark before what starts a word, and none before what goes on with it. */
+function markWord(text: string, continuing: string): string {
+  return continuing !== "" && text.startsWith(continuing) ? text.slice(continuing.length) : SPACE_MARK + text;
 }
 
 function checkId(id: unknown, view: JsonView, key: string): number {
@@ -69,35 +102,6 @@ function readAddedToken(token: JsonView): AddedToken {
     special: kind === "control" || isEndToken(content, kind),
     lstrip: token.bool("lstrip") ?? false,
     rstrip: token.bool("rstrip") ?? false,
+    singleWord: token.bool("single_word") ?? false,
   };
-}
-
-/** A pair, as such or as `"a b"`. */
-function readMerge(merge: unknown, model: JsonView, i: number): readonly [string, string] {
-  const pair = typeof merge === "string" ? merge.split(" ") : merge;
-  if (Array.isArray(pair) && pair.length === 2) {
-    const [left, right] = pair as unknown[];
-    if (typeof left === "string" && typeof right === "string" && left && right) return [left, right];
-  }
-  throw model.error(`merges[${i}]`, "is not a pair of pieces");
-}
-
-function buildVocabulary(
-  ids: ReadonlyMap<string, number>,
-  added: readonly AddedToken[],
-  spelling: Spelling,
-  byteFallback: boolean,
-): Vocabulary {
-  const size = [...ids.values()].reduce((most, id) => Math.max(most, id + 1), 0);
-  const texts = new Array<string>(size).fill("");
-  const kinds = new Array<PieceKind>(size).fill("unused");
-  for (const [text, id] of ids) {
-    texts[id] = text;
-    kinds[id] = byteFallback && byteOfPiece(text) !== undefined ? "byte" : "normal";
-  }
-  for (const { id, content, special } of added) {
-    texts[id] = content;
-    kinds[id] = special ? "control" : "user";
-  }
-  return new Vocabulary(texts, kinds, spelling);
 }

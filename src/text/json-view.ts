@@ -54,6 +54,21 @@ export class JsonView {
     throw this.error(key, "is neither true nor false");
   }
 
+  /** A whole number from `least` to `most`. */
+  integer(key: string, least: number, most: number): number | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    if (typeof value !== "number" || !Number.isInteger(value)) throw this.error(key, "is not a whole number");
+    if (value >= least && value <= most) return value;
+    throw this.error(key, `is ${value}, not from ${least} to ${most}`);
+  }
+
+  number(key: string): number | undefined {
+    const value = this.get(key);
+    if (value === undefined || typeof value === "number") return value;
+    throw this.error(key, "is not a number");
+  }
+
   /** An error about `key`, for what only the caller can check. */
   error(key: string, problem: string): FileFormatError {
     return new FileFormatError(this.file, this.pathOf(key), problem);

@@ -1,3 +1,4 @@
+import type { JsonObject } from "./text-splitter.ts";
 import { type PieceKind, SPACE_MARK } from "./vocabulary.ts";
 
 /** SentencePiece's merges in the order of a `tokenizer.json`. */
@@ -59,16 +60,24 @@ function isOneCharacter(text: string): boolean {
   return text.length === String.fromCodePoint(text.codePointAt(0) ?? 0).length;
 }
 
-/** A pattern whose matches are words with the spaces before them. */
-const WORDS = `${SPACE_MARK}*[^${SPACE_MARK}]*`;
+/** Characters that pieces have before a space, at most, for words to be found by a pattern. */
+const MOST_JOINED = 64;
 
 /**
- * A pre-tokenizer that changes no result and makes merging fast (short pre-tokens are cached): words can be merged
- * one by one if no piece has a space after another character. Else null: the text is merged whole.
+ * A pre-tokenizer that changes no result and makes merging fast (short pre-tokens are cached). Words, with the spaces
+ * before them, can be merged one by one, but for those that end with a character that some piece has before a space:
+ * these stay together with the next. None if words end with too many such characters: the text is merged whole.
  */
-export function wordSplitter(texts: readonly string[], kinds: readonly PieceKind[]) {
-  const crosses = new RegExp(`[^${SPACE_MARK}]${SPACE_MARK}`);
-  const merged = (id: number) => kinds[id] === "normal" || kinds[id] === "user";
-  if (texts.some((text, id) => merged(id) && crosses.test(text))) return null;
-  return { type: "Split", pattern: { Regex: WORDS }, behavior: "Removed", invert: true };
+export function wordSplitters(texts: readonly string[], kinds: readonly PieceKind[]): readonly JsonObject[] {
+  const joined = new Set<string>();
+  const crossing = new RegExp(`[^${SPACE_MARK}](?=${SPACE_MARK})`, "gu");
+  for (const [id, text] of texts.entries()) {
+    if (kinds[id] !== "normal" && kinds[id] !== "user") continue;
+    for (const [character] of text.matchAll(crossing)) joined.add(character);
+    if (joined.size > MOST_JOINED) return [];
+  }
+  const set = Array.from(joined, (character) => `\\x{${character.codePointAt(0)?.toString(16)}}`).join("");
+  const more = set === "" ? "" : `(?:(?<=[${set}])${SPACE_MARK}+[^${SPACE_MARK}]*)*`;
+  const Regex = `${SPACE_MARK}*[^${SPACE_MARK}]*${more}`;
+  return [{ type: "Split", pattern: { Regex }, behavior: "Removed", invert: true }];
 }

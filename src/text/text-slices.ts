@@ -12,7 +12,8 @@ const WHITE_SPACE = /[\s\u0085]/;
  *
  * A slice ends between a character that is no space and a space. Merges cannot cross that place if no piece holds
  * the two side by side, which is looked up in the vocabulary. Pre-tokenizers divide the rest as before: in their
- * patterns a space only starts a match, or follows other white space, and they look one character ahead at most.
+ * patterns a space starts a match or follows other white space, and they look one character ahead at most. (Where
+ * a pattern has spaces within a match, pieces have them too, after the same characters.)
  */
 export class TextSlices {
   private readonly space: string;
@@ -23,9 +24,9 @@ export class TextSlices {
     private readonly vocabulary: Vocabulary,
     private readonly length = SLICE,
   ) {
-    const bytes = vocabulary.spelling === "bytes";
-    this.space = bytes ? " " : SPACE_MARK;
-    const spelled = bytes ? (CHAR_OF_BYTE[0x20] as string) : SPACE_MARK;
+    const { spelling } = vocabulary;
+    this.space = spelling === "spaces" ? SPACE_MARK : " ";
+    const spelled = spelling === "bytes" ? (CHAR_OF_BYTE[0x20] as string) : SPACE_MARK;
     for (const text of vocabulary.texts) {
       for (let at = text.indexOf(spelled, 1); at > 0; at = text.indexOf(spelled, at + 1)) {
         this.joined.add(text.charAt(at - 1));
@@ -51,7 +52,7 @@ export class TextSlices {
     if (before === this.space || WHITE_SPACE.test(before)) return false;
     const unit = before.charCodeAt(0);
     if (unit >= 0xd800 && unit <= 0xdfff) return false;
-    if (this.vocabulary.spelling === "spaces") return !this.joined.has(before);
+    if (this.vocabulary.spelling !== "bytes") return !this.joined.has(before);
     const lastByte = unit < 0x80 ? unit : 0x80 | (unit & 0x3f);
     return !this.joined.has(CHAR_OF_BYTE[lastByte] as string);
   }

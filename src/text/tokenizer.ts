@@ -2,6 +2,11 @@ export interface EncodeOptions {
   /** Put the beginning-of-sequence token first. Default: what the model says (`addsBos`). */
   readonly addBos?: boolean | undefined;
   /**
+   * Put the token that ends a text last (BERT's `[SEP]`): for embeddings. Default false, whatever the model says:
+   * texts are encoded to be continued.
+   */
+  readonly addEos?: boolean | undefined;
+  /**
    * Read control tokens such as `<|im_end|>` out of the text. Default false: text of a user stays text, so that it
    * cannot end a turn or start one.
    */
@@ -28,8 +33,10 @@ export interface Tokenizer {
   readonly eosIds: ReadonlySet<number>;
   /** Whether the model wants `bosId` before every text. */
   readonly addsBos: boolean;
+  /** Whether the model wants `eosId` after every text, as embedding models do. */
+  readonly addsEos: boolean;
 
-  /** Throws `UsageError` if `addBos` is asked of a vocabulary without that token. */
+  /** Throws `UsageError` if `addBos` or `addEos` is asked of a vocabulary without that token. */
   encode(text: string, options?: EncodeOptions): number[];
 
   /**

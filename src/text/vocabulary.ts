@@ -12,8 +12,11 @@ import { bytesOfSpelling } from "./byte-alphabet.ts";
  */
 export type PieceKind = "normal" | "byte" | "user" | "control" | "unused";
 
-/** How normal pieces are spelled: bytes as GPT-2's characters, or text with "▁" for a space (SentencePiece). */
-export type Spelling = "bytes" | "spaces";
+/**
+ * How normal pieces are spelled: bytes as GPT-2's characters, text with "▁" for a space (SentencePiece), or words
+ * and parts of words, with "▁" where one starts (WordPiece).
+ */
+export type Spelling = "bytes" | "spaces" | "words";
 
 /** U+2581, SentencePiece's visible space. */
 export const SPACE_MARK = "▁";
@@ -54,8 +57,20 @@ export class Vocabulary {
     const kind = this.kind(id);
     const text = this.texts[id] ?? "";
     if (kind === "byte") return Uint8Array.of(byteOfPiece(text) ?? 0);
-    if (kind !== "normal") return utf8.encode(text);
-    return this.spelling === "bytes" ? bytesOfSpelling(text) : utf8.encode(text.replaceAll(SPACE_MARK, " "));
+    const { spelling } = this;
+    if (kind === "normal" && spelling === "bytes") return bytesOfSpelling(text);
+    // Gemma's author added runs of spaces, so spelled.
+    const marked = kind === "normal" || (kind === "user" && spelling === "spaces");
+    return utf8.encode(marked ? text.replaceAll(SPACE_MARK, " ") : text);
+  }
+
+  /** Text → id, of the pieces of some kinds; the first of equal texts. */
+  idsByText(kinds: readonly PieceKind[]): Map<string, number> {
+    const ids = new Map<string, number>();
+    for (const [id, text] of this.texts.entries()) {
+      if (kinds.includes(this.kinds[id] as PieceKind) && !ids.has(text)) ids.set(text, id);
+    }
+    return ids;
   }
 
   /** Ids of the pieces of one kind. */

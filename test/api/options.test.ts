@@ -43,7 +43,7 @@ async function failure(promise: Promise<unknown>): Promise<QigenError> {
 
 describe("an option that cannot be is a UsageError with its name and what it may be", () => {
   const isas = "avx512-vnni, avx2, wasm-simd128";
-  const formats = /^quantize must be one of F32, F16, BF16, Q4_0, .*, 4bit-g128, .*, not /;
+  const formats = /^quantize must be one of F32, F16, BF16, Q4_0, .*Q5_1, .*, 4bit-g128, .*, not /;
   test.each([
     ["backend", "cuda", 'backend must be one of native, wasm, interpreter, not "cuda"'],
     ["backend", null, "backend must be one of native, wasm, interpreter, not object"],

@@ -22,7 +22,7 @@ beforeAll(async () => {
     ["odd", { type: "f32", value: Number.NaN }],
     ["words", words],
   ]);
-  const tensor = { name: "w", type: "Q5_K", shape: [256, 2], data: () => [new Uint8Array(352)] } as const;
+  const tensor = { name: "w", type: "IQ1_M", shape: [256, 2], data: () => [new Uint8Array(112)] } as const;
   await saveGguf(strange, { metadata, tensors: [tensor] });
 });
 
@@ -127,7 +127,14 @@ describe("inspect", () => {
       .optional(),
   });
   const base = {
-    file: z.strictObject({ path: z.string(), bytes: count, ggufVersion: z.literal(3), alignment: count }),
+    notices: z.tuple([]),
+    file: z.strictObject({
+      path: z.string(),
+      bytes: count,
+      files: z.literal(1),
+      ggufVersion: z.literal(3),
+      alignment: count,
+    }),
     architecture: z.string(),
     metadata: z.record(z.string(), value),
     tensors,
@@ -160,7 +167,7 @@ describe("inspect", () => {
     const schema = z.strictObject({ ...base, supported: z.literal(false), reason: z.string() });
     const found = await json(["inspect", strange], schema);
     expect(found.metadata).toMatchObject({ big: String(2n ** 60n), odd: "NaN" });
-    expect(found.tensors.types).toMatchObject([{ type: "Q5_K", kernels: false, bitsPerWeight: 5.5 }]);
+    expect(found.tensors.types).toMatchObject([{ type: "IQ1_M", kernels: false, bitsPerWeight: 1.75 }]);
     const { stdout } = await cli(["inspect", strange]);
     expect(stdout).toMatch(/^runs +no: architecture .* is not supported/m);
     expect(stdout).not.toContain("\u001b");

@@ -7,7 +7,19 @@ import { packageVersion } from "../../src/cli/program.ts";
 import { Collected, cli, lines, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
 
 const folder = temporaryFolder();
-const COMMANDS = ["run", "chat", "inspect", "explain", "generate", "doctor", "tune", "bench"];
+const COMMANDS = [
+  "run",
+  "chat",
+  "pull",
+  "list",
+  "rm",
+  "inspect",
+  "explain",
+  "generate",
+  "doctor",
+  "tune",
+  "bench",
+];
 
 describe("help", () => {
   test("without arguments it lists the commands", async () => {
@@ -44,6 +56,9 @@ describe("wrong usage has exit code 2 and one line", () => {
     ["run --backend cuda", /Allowed choices are native, wasm, interpreter/],
     ["run -p a -f b", /exclude each other/],
     ["chat", /missing required argument 'model'/],
+    ["pull owner/name", /"owner\/name": no repository; a model on the hub is hf:owner\/name, /],
+    ["run hf:owner", /no repository/],
+    ["rm hf:owner/name/README.md", /no GGUF file/],
     ["inspect", /missing required argument 'model'/],
     ["bench", /name either a model file or a shape \(--synthetic\)/],
     ["explain a.gguf --synthetic llama-2-7b", /name either a model file or a shape/],

@@ -32,7 +32,7 @@ function smallGemv(): Kernel {
   const sum = b.variable("sum", b.op.viconst({ value: 0 }));
   b.loop("block", 0, blocks, 1, (block) => {
     const packed = b.op.vu8load(b.op.addr(weights, block, { stride: 16, offset: 0 }), { offset: 0, bits: 8 });
-    const codes = [0, 4].map((shift) => b.op.vfield(packed, { shift, bits: 4, position: 0 }));
+    const codes = [0, 4].map((shift) => b.op.vfield(packed, { shift, mask: 15 }));
     const at = b.op.addr(x, block, { stride: 8, offset: 0 });
     const activations = [0, 4].map((offset) => b.op.vbroadcast4(at, { offset }));
     sum.set(b.dot(sum.get(), codes, activations));
@@ -198,7 +198,11 @@ test("f32Text gives the shortest decimal that rounds to the value", () => {
 });
 
 test("no row reads an operand after it has used a scratch local", () => {
-  const input: RowInput = { attributes: { lanes: [0, 1, 2, 3] }, number: () => 1, lanes: isa.lanes };
+  const input: RowInput = {
+    attributes: { lanes: [0, 1, 2, 3], table: [0, 1] },
+    number: () => 1,
+    lanes: isa.lanes,
+  };
   for (const [name, row] of Object.entries(isa.rows)) {
     const text = typeof row === "string" ? row : row(input);
     expect(text.split("%").slice(1).join(""), name).not.toMatch(/\$\d/);

@@ -2,13 +2,11 @@ import { Engine } from "../../src/engine/engine.ts";
 import { compileModel, type EngineOptions, openModel } from "../../src/engine/load-model.ts";
 import { ModelProgram, type ProgramLimits } from "../../src/engine/model-program.ts";
 import { loadWeights, packKernels, readVector, stagingBytes } from "../../src/engine/weights.ts";
-import type { ModelFile } from "../../src/files/gguf.ts";
-import type { ByteSource } from "../../src/files/source.ts";
+import type { ModelFile } from "../../src/files/model-file.ts";
 import { verify } from "../../src/ir/verify.ts";
 import { generated } from "../../src/kernels/recipe.ts";
 import { type RopeAngles, ropeAngles, ropeFactors } from "../../src/models/rope.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
-import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
 import type { TestTarget } from "../backends.ts";
 
@@ -21,14 +19,10 @@ export interface LoadedEngine {
 }
 
 /** The angles of every rotation of a program. */
-export async function anglesOf(
-  { ropes, limits }: ModelProgram,
-  file: ModelFile,
-  source: ByteSource,
-): Promise<RopeAngles[]> {
+export async function anglesOf({ ropes, limits }: ModelProgram, file: ModelFile): Promise<RopeAngles[]> {
   const angles = ropes.map(async (rope) => {
     const vector = ropeFactors(rope, limits.contextLength);
-    return ropeAngles(rope, vector && (await readVector(vector, file, source)));
+    return ropeAngles(rope, vector && (await readVector(vector, file)));
   });
   return Promise.all(angles);
 }
@@ -45,7 +39,7 @@ export async function loadOn(
 ): Promise<LoadedEngine> {
   const opened = await openModel(path);
   try {
-    const { source, file } = opened;
+    const { file } = opened;
     const kind = target.isa.syntax === "wasm" ? "wasm" : "native";
     const planned = compileModel(opened, genericMachine(), target.isa, kind, { threads: 1, ...options });
     const { spec, matrices, kv, isa, threads } = planned;
@@ -61,10 +55,10 @@ export async function loadOn(
       cache: backend.allocate(cache.bytes, "working"),
       work: backend.allocate(work.bytes, "working"),
     };
-    await loadWeights(program, backend, regions.weights, file, source);
-    const engine = new Engine(program, backend, regions, await anglesOf(program, file, source));
-    return { engine, tokenizer: tokenizerFromGguf(file.metadata) };
+    await loadWeights(program, backend, regions.weights, file);
+    const engine = new Engine(program, backend, regions, await anglesOf(program, file));
+    return { engine, tokenizer: opened.tokenizer() };
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }

@@ -6,7 +6,8 @@ import { compileModel, openModel } from "../../src/engine/load-model.ts";
 import { loadWeights, packKernels, stagingBytes } from "../../src/engine/weights.ts";
 import { readGguf } from "../../src/files/gguf.ts";
 import type { GgufToWrite } from "../../src/files/gguf-writer.ts";
-import { type ByteSource, memorySource } from "../../src/files/source.ts";
+import type { StoredTensor } from "../../src/files/model-file.ts";
+import { memorySource } from "../../src/files/source.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
 import { INTERPRETER_TARGETS, NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
 import { saveGguf, temporaryFolder, tinyLlama } from "../cli/harness.ts";
@@ -86,15 +87,18 @@ test("packing that fails while the next part is read is an error of the call, no
     throw new MachineError("packing failed");
   };
   // Reading takes longer than packing, so that a part fails while the next one is read.
-  const slow: ByteSource = {
-    ...opened.source,
-    readInto: async (offset, bytes) => {
-      await opened.source.readInto(offset, bytes);
+  const slowed = (tensor: StoredTensor): StoredTensor => ({
+    ...tensor,
+    file: tensor.file,
+    readRows: async (first, bytes) => {
+      await tensor.readRows(first, bytes);
       await new Promise((resolve) => setTimeout(resolve, 50));
     },
-  };
+  });
+  const tensors = new Map([...opened.file.tensors].map(([name, tensor]) => [name, slowed(tensor)]));
+  const slow = { ...opened.file, tensors };
   const weights = backend.allocate(program.weights.bytes, "weights");
-  await expect(loadWeights(program, backend, weights, opened.file, slow)).rejects.toThrow("packing failed");
+  await expect(loadWeights(program, backend, weights, slow)).rejects.toThrow("packing failed");
   await backend.dispose();
-  await opened.source.close();
+  await opened.close();
 });

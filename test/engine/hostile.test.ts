@@ -207,10 +207,10 @@ describe("files that are something else", () => {
     expect(await fileError(path)).toContain('the first is "blk.0.\\u001b[31m"');
     const other = tensors.map((tensor) =>
       tensor.name === "output.weight"
-        ? { ...tensor, type: "Q5_0" as const, data: () => [new Uint8Array(300 * 2 * 22)] }
+        ? { ...tensor, type: "Q8_1" as const, data: () => [new Uint8Array(300 * 2 * 36)] }
         : tensor,
     );
     await saveGguf(path, { metadata, tensors: other });
-    expect(await fileError(path)).toContain("tensor output.weight has type Q5_0");
+    expect(await fileError(path)).toContain("tensor output.weight has type Q8_1");
   });
 });

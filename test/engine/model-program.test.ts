@@ -51,6 +51,6 @@ describe("expanded weights", () => {
       }
     }
     expect(expanded).toBeGreaterThan(0);
-    await (model.source as { close?: () => Promise<void> }).close?.();
+    await model.close();
   });
 });

@@ -56,7 +56,7 @@ async function load(
     open.push(engine);
     return { engine, packed: onProgress.mock.calls.length > 0 };
   } finally {
-    await opened.source.close();
+    await opened.close();
   }
 }
 
@@ -239,7 +239,7 @@ describe("backends that cannot map files", () => {
     const opened = await openModel(await saveGguf(join(root, "tiny.gguf"), tinyLlama()));
     const engine = await loadEngine(opened, await describeMachine(), { backend }, policy);
     open.push(engine);
-    await opened.source.close();
+    await opened.close();
     await logitsOf(engine, 5);
     await engine.whenSettled();
     expect((await policy.cache.usage()).files).toBe(0);

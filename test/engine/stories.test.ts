@@ -51,7 +51,7 @@ async function loadTarget(target: TestTarget, path: string): Promise<Model> {
     return load(path, { ...EXACT, backend, isa: target.isa.name });
   }
   const { engine, tokenizer } = await loadEngine(target, path);
-  return new Model(path, tokenizer, engine, undefined);
+  return new Model(path, tokenizer, engine, undefined, {});
 }
 
 async function write(model: Model, prompt: string, options: GenerateOptions) {

@@ -4,7 +4,8 @@ import type { EngineOptions } from "../../src/engine/load-model.ts";
 import { loadEngine } from "../../src/engine/load-model.ts";
 import { modelName, openSynthetic } from "../../src/engine/synthetic.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
-import { FORMATS } from "../../src/quant/formats.ts";
+import { blockOf } from "../../src/quant/blocks.ts";
+import { FORMATS, formatNamed } from "../../src/quant/formats.ts";
 import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
 
 const SHAPE = {
@@ -17,10 +18,17 @@ const SHAPE = {
   contextLength: 64,
 };
 
+/** Of which rows are whole blocks in every format. */
+const BLOCKS = { ...SHAPE, hiddenSize: 256, intermediateSize: 512, heads: 8, kvHeads: 4 };
+
 /** Logits after three tokens at once, then one more. */
 async function logitsOf(format: string, options: EngineOptions): Promise<readonly Float32Array[]> {
   const machine = genericMachine({ features: ["avx", "avx2", "f16c", "fma"] });
-  const engine = await loadEngine(openSynthetic({ shape: SHAPE, format }), machine, options);
+  const engine = await loadEngine(
+    openSynthetic({ shape: rowsFit(format) ? SHAPE : BLOCKS, format }),
+    machine,
+    options,
+  );
   try {
     const sequence = engine.open();
     const row = (token: number) => ({ sequence, token, output: true });
@@ -28,6 +36,11 @@ async function logitsOf(format: string, options: EngineOptions): Promise<readonl
   } finally {
     await engine.dispose();
   }
+}
+
+function rowsFit(name: string): boolean {
+  const format = formatNamed(name);
+  return format.kind === "float" || blockOf(format, SHAPE.hiddenSize).chunkBytes !== undefined;
 }
 
 function expectSane(all: readonly Float32Array[]): void {
@@ -63,4 +76,7 @@ test("what is not known", () => {
   expect(() => openSynthetic({ shape: "gpt-2", format: "Q4_0" })).toThrow(UsageError);
   expect(() => openSynthetic({ shape: "llama-2-7b", format: "5bit" })).toThrow(UnsupportedError);
   expect(() => openSynthetic({ shape: { ...SHAPE, heads: 3 }, format: "Q4_0" })).toThrow(UsageError);
+  expect(() => openSynthetic({ shape: SHAPE, format: "Q4_K" })).toThrow(
+    "rows of 160 weights are not whole blocks of 256, which Q4_K has",
+  );
 });

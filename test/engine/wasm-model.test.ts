@@ -25,7 +25,6 @@ const TOKENS = 180;
 const START = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park";
 
 interface OpenFile {
-  readonly source: ByteSource;
   readonly file: GgufFile;
   readonly spec: ModelSpec;
 }
@@ -33,7 +32,7 @@ interface OpenFile {
 type Create = (request: BackendRequest) => Backend | Promise<Backend>;
 
 /** The model with fixed blockings, 32-bit float activations and cache, on a backend. */
-async function load({ source, file, spec }: OpenFile, create: Create): Promise<Engine> {
+async function load({ file, spec }: OpenFile, create: Create): Promise<Engine> {
   const tu = TILE * isa.lanes;
   const matrices = new Map(
     linears(spec).map((linear) => {
@@ -65,13 +64,9 @@ async function load({ source, file, spec }: OpenFile, create: Create): Promise<E
     cache: backend.allocate(cache.bytes, "working"),
     work: backend.allocate(work.bytes, "working"),
   };
-  await loadWeights(program, backend, regions.weights, file, source);
-  const engine = new Engine(
-    program,
-    backend,
-    regions,
-    ropes(spec).map((rope) => ropeAngles(rope)),
-  );
+  await loadWeights(program, backend, regions.weights, file);
+  const angles = ropes(spec).map((rope) => ropeAngles(rope));
+  const engine = new Engine(program, backend, regions, angles);
   engines.push(engine);
   return engine;
 }
@@ -88,7 +83,7 @@ async function open(path: string): Promise<OpenFile> {
   const source = await openFile(path);
   sources.push(source);
   const file = await readGguf(source);
-  return { source, file, spec: modelSpec(file) };
+  return { file, spec: modelSpec(file) };
 }
 
 /** Greedy text after the start token. */

@@ -4,9 +4,14 @@ import type { TestContext } from "vitest";
 import { ByteWriter } from "../../src/base/byte-writer.ts";
 import type { ByteSource } from "../../src/files/source.ts";
 
-/** The path of a file in the folder `shared` beside the checkout; skips the test where it is absent. */
+/** The path of a file in the folder `shared` beside the checkout, which may be absent. */
+export function sharedPath(path: string): string {
+  return fileURLToPath(new URL(`../../../shared/${path}`, import.meta.url));
+}
+
+/** The path of a file in the folder `shared`; skips the test where it is absent. */
 export function shared(context: TestContext, path: string): string {
-  const full = fileURLToPath(new URL(`../../../shared/${path}`, import.meta.url));
+  const full = sharedPath(path);
   context.skip(!existsSync(full), `shared/${path} is not there`);
   return full;
 }

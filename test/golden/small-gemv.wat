@@ -8,7 +8,7 @@
   ;;
   ;; u4 codes, i8 activations.
   (func $small_gemv (export "small_gemv") (param $arguments i32) (param $thread i32) (param $threads i32)
-    (local $field4at0 v128) (local $half_bits v128) (local $half_bias v128) (local $half_exponent v128)
+    (local $bits15 v128) (local $half_bits v128) (local $half_bias v128) (local $half_exponent v128)
     (local $half_scale v128) (local $half_normal v128) (local $sign v128) (local $sum v128)
     (local $w0 v128) (local $x0 v128) (local $x1 v128) (local $w1 v128) (local $s0 v128)
     (local $w2 v128) (local $vf0 v128) (local $vf1 v128) (local $vf2 v128) (local $t.v0 v128)
@@ -21,7 +21,7 @@
     local.get $arguments  i32.load offset=24                        local.set $y  ;; f32 [rows]
     local.get $arguments  i32.load offset=32                        local.set $blocks  ;; blocks of 8 inputs
     local.get $arguments  i32.load offset=40                        local.set $rows  ;; outputs to write
-    v128.const i8x16 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf  local.set $field4at0
+    v128.const i8x16 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf 0xf  local.set $bits15
     v128.const i32x4 0x7fff 0x7fff 0x7fff 0x7fff                    local.set $half_bits
     v128.const f32x4 0.5 0.5 0.5 0.5                                local.set $half_bias
     v128.const i32x4 0x70000000 0x70000000 0x70000000 0x70000000    local.set $half_exponent
@@ -36,12 +36,12 @@
         local.get $x  local.get $block  i32.const 8  i32.mul  i32.add   local.set $p0
         local.get $p0  v128.load32_splat                                local.set $x0
         local.get $p0  v128.load32_splat offset=4                       local.set $x1
-        local.get $w0  local.get $field4at0  v128.and                   local.set $w1
+        local.get $w0  local.get $bits15  v128.and                      local.set $w1
         local.get $sum  local.get $w1  local.get $x0  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w1  i32.const 8  i16x8.shr_u  local.get $x0  i32.const 8
             i16x8.shr_s  local.get $x0  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add
             i32x4.add                                                       local.set $s0
-        local.get $w0  i32.const 4  i16x8.shr_u  local.get $field4at0  v128.and  local.set $w2
+        local.get $w0  i32.const 4  i16x8.shr_u  local.get $bits15  v128.and  local.set $w2
         local.get $s0  local.get $w2  local.get $x1  i32.const 8  i16x8.shl  i32.const 8  i16x8.shr_s
             i32x4.dot_i16x8_s  local.get $w2  i32.const 8  i16x8.shr_u  local.get $x1  i32.const 8
             i16x8.shr_s  local.get $x1  i32.const 8  i16x8.shl  i16x8.sub  i32x4.dot_i16x8_s  i32x4.add

@@ -15,6 +15,7 @@ import {
 import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { FileAccessError, InternalError } from "../../src/base/errors.ts";
+import type { FileStamp } from "../../src/host/node-files.ts";
 import { type DiskSpace, PackedCache, type PackedKey } from "../../src/host/packed-cache.ts";
 import { temporaryFolder } from "../cli/harness.ts";
 
@@ -40,7 +41,7 @@ function cacheOf(maxBytes: number): PackedCache {
 function keyOf(name: string, bytes = 100): PackedKey {
   const path = join(folder, name);
   if (!existsSync(path)) writeFileSync(path, name);
-  return { model: { name: path, size: name.length, modified: 1e12 }, layout: "rows", bytes };
+  return { files: [{ name: path, size: name.length, modified: 1e12 }], layout: "rows", bytes };
 }
 
 const weights = (bytes: number) => Uint8Array.from({ length: bytes }, (_, i) => 1 + (i % 251));
@@ -84,10 +85,12 @@ describe("a packed file", () => {
     await add(key);
     expect(await cache.find({ ...key, layout: "columns" })).toBeUndefined();
     expect(await cache.find({ ...key, bytes: 101 })).toBeUndefined();
-    expect(await cache.find({ ...key, model: { ...key.model, modified: 1e12 + 1 } })).toBeUndefined();
-    expect(await cache.find({ ...key, model: { ...key.model, size: 4 } })).toBeUndefined();
+    const [file] = key.files as [FileStamp];
+    expect(await cache.find({ ...key, files: [{ ...file, modified: 1e12 + 1 }] })).toBeUndefined();
+    expect(await cache.find({ ...key, files: [{ ...file, size: 4 }] })).toBeUndefined();
+    expect(await cache.find({ ...key, files: [file, file] })).toBeUndefined();
     expect(await cache.find(key)).toBeDefined();
-    rmSync(key.model.name);
+    rmSync(file.name);
     expect(await cache.find(key)).toBeUndefined();
     await expect(add(key)).rejects.toThrow(FileAccessError);
   });

@@ -17,7 +17,7 @@ describe("the builder's types", () => {
     // @ts-expect-error no attributes
     b.op.vfload(p);
     // @ts-expect-error an attribute too few
-    b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift: 1, bits: 2 });
+    b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift: 1 });
     // @ts-expect-error an attribute too many
     b.op.vfload(p, { offset: 0, bits: 8 });
     // @ts-expect-error a number for a lane list
@@ -37,8 +37,8 @@ describe("the builder", () => {
     const b = new KernelBuilder(four);
     const p = b.parameter("p", "ptr", "memory");
     const codes = b.op.vu8load(p, { offset: 0, bits: 6 });
-    const low = b.op.vfield(codes, { shift: 2, bits: 3, position: 1 });
-    expect([codes.type, codes.bits, low.bits, b.op.vu8or(codes, low).bits]).toEqual(["vu8", 6, 4, 6]);
+    const low = b.op.vfield(codes, { shift: 2, mask: 0b1110 });
+    expect([codes.type, codes.bits, low.bits, b.op.vu8mean(codes, low).bits]).toEqual(["vu8", 6, 4, 6]);
     expect("bits" in b.op.viota()).toBe(false);
     const kernel = b.build("ids", ["doc"]);
     expect(kernel.parameters).toEqual([{ name: "p", type: "ptr", doc: "memory" }]);

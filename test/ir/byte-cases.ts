@@ -17,24 +17,34 @@ const codeColumn = (target: Target, bits: number, trips = 8): Column => ({
   bytes: codes(4 * target.lanes * trips, bits, rng()),
 });
 
-/** All widths and places to a shift, in one kernel. */
+/** A field of any width at any place, alone, and in both halves of a byte. */
+function fieldMasks(): number[] {
+  const masks = new Set<number>();
+  for (let bits = 1; bits <= 8; bits++)
+    for (let position = 0; position + bits <= 8; position++) {
+      const field = (2 ** bits - 1) << position;
+      masks.add(field);
+      if (field < 16) masks.add(field * 17);
+    }
+  return [...masks];
+}
+
+/** All masks that a shift allows, in one kernel. */
 function fieldCase(target: Target, shift: number): OpCase {
   const d = new Draft(target, `vfield shift ${shift}`, "vfield");
   const { b } = d;
   const size = 4 * target.lanes;
-  const combinations: { bits: number; position: number }[] = [];
-  for (let bits = 1; shift + bits <= 8; bits++)
-    for (let position = 0; position + bits <= 8; position++) combinations.push({ bits, position });
+  const masks = fieldMasks().filter((mask) => mask < 2 ** (8 - shift));
   const data = allBytes(target);
   const trips = data.length / size;
-  const stride = size * combinations.length;
+  const stride = size * masks.length;
   const input = d.input("x", data);
   const out = d.output(trips * stride);
   b.loop("i", 0, d.int("trips", trips), 1, (i) => {
     const a = b.op.vu8load(b.op.addr(input, i, { stride: size, offset: 0 }), { offset: 0, bits: 8 });
     const to = b.op.addr(out, i, { stride, offset: 0 });
-    combinations.forEach(({ bits, position }, k) => {
-      b.op.vu8store(to, b.op.vfield(a, { shift, bits, position }), { offset: k * size });
+    masks.forEach((mask, k) => {
+      b.op.vu8store(to, b.op.vfield(a, { shift, mask }), { offset: k * size });
     });
   });
   return d.finish();
@@ -44,29 +54,28 @@ function lookupCase(target: Target): OpCase {
   const d = new Draft(target, "vlookup", "vlookup");
   const { b } = d;
   const size = 4 * target.lanes;
-  const entries = Uint8Array.from({ length: 16 }, (_, i) => 255 - 15 * i);
+  const table = Array.from({ length: 16 }, (_, i) => 255 - 15 * i);
   const indexes = Uint8Array.from({ length: 8 * size }, (_, i) => (i < 16 ? i : (i * 11 + (i >> 4)) & 15));
-  const table = b.op.vtableload(d.input("table", entries, { misaligned: 1 }), { offset: 0 });
   const input = d.input("x", indexes);
   const out = d.output(8 * size);
   b.loop("i", 0, 8, 1, (i) => {
     const at = { stride: size, offset: 0 };
     const index = b.op.vu8load(b.op.addr(input, i, at), { offset: 0, bits: 4 });
-    b.op.vu8store(b.op.addr(out, i, at), b.op.vlookup(table, index), { offset: 0 });
+    b.op.vu8store(b.op.addr(out, i, at), b.op.vlookup(index, { table }), { offset: 0 });
   });
   return d.finish();
 }
 
 function byteCases(target: Target): OpCase[] {
   const one = (bits: number): Column => ({ type: "vi32", bytes: codes(32 * target.lanes, bits, rng()) });
-  const or = (left: number, right: number) =>
-    mapCase(target, "vu8or", `${left} ${right}`, [codeColumn(target, left), codeColumn(target, right)]);
+  const mean = (left: number, right: number) =>
+    mapCase(target, "vu8mean", `${left} ${right}`, [codeColumn(target, left), codeColumn(target, right)]);
   return [
     ...[0, 1, 2, 3, 4, 5, 6, 7].map((shift) => fieldCase(target, shift)),
     lookupCase(target),
-    or(8, 8),
-    or(2, 4),
-    or(7, 1),
+    mean(8, 8),
+    mean(2, 4),
+    mean(7, 1),
     ...[0, 1, 2, 3].map((index) =>
       mapCase(target, "vbyteof", `${index}`, [codeColumn(target, 8)], { index }),
     ),

@@ -13,8 +13,8 @@ test("a kernel as text", () => {
     b.comment("two nibbles to a byte");
     const p = b.op.addr(x, i, { stride: 20, offset: 0 });
     const codes = b.op.vu8load(p, { offset: 0, bits: 8 });
-    const low = b.op.vfield(codes, { shift: 0, bits: 4, position: 0 });
-    const high = b.named("high", b.op.vfield(codes, { shift: 4, bits: 4, position: 0 }));
+    const low = b.op.vfield(codes, { shift: 0, mask: 15 });
+    const high = b.named("high", b.op.vfield(codes, { shift: 4, mask: 15 }));
     const activation = b.op.vbroadcast4(p, at(16));
     sum.set(b.dot(sum.get(), [low, high], [activation, activation]));
   });
@@ -37,8 +37,8 @@ kernel example(x: ptr, n: i32) for four, L = 4 {
     // two nibbles to a byte
     p0: ptr = addr x, chunk, stride=20, offset=0
     w0: u8 = vu8load p0, offset=0, bits=8
-    w1: u4 = vfield w0, shift=0, bits=4, position=0
-    high: u4 = vfield w0, shift=4, bits=4, position=0
+    w1: u4 = vfield w0, shift=0, mask=15
+    high: u4 = vfield w0, shift=4, mask=15
     x0: vi8 = vbroadcast4 p0, offset=16
     s0: vsum = dot sum + w1 · x0
     s1: vsum = dot s0 + high · x0

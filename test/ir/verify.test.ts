@@ -76,21 +76,23 @@ describe("attributes", () => {
       "op",
       { attributes },
     );
-  const field = (shift: number, bits: number, position: number) =>
-    check((b, p) => b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift, bits, position }));
+  const field = (shift: number, mask: number) =>
+    check((b, p) => b.op.vfield(b.op.vu8load(p, { offset: 0, bits: 8 }), { shift, mask }));
   test("are there, and no others", () => {
     expect(last((b, p) => b.op.vfload(p, at), {})).toThrow("lacks the attribute offset");
     expect(last((b, p) => b.op.vfload(p, at), { offset: 0, bits: 3 })).toThrow("has no attribute bits");
     expect(last((b, p) => b.op.vfload(p, at), { offset: [0] })).toThrow("attribute offset is [0]");
   });
   test("fields lie in a byte", () => {
-    field(4, 4, 4)();
-    expect(field(5, 4, 0)).toThrow("attribute shift is 5, must be 0 … 8 − bits");
-    expect(field(0, 4, 5)).toThrow("attribute position is 5");
-    expect(field(-1, 4, 0)).toThrow("attribute shift is -1");
-    expect(field(0, 0, 0)).toThrow("attribute bits is 0, must be 1 … 8");
-    expect(field(0, 9, 0)).toThrow("attribute bits is 9");
-    expect(field(0.5, 1, 0)).toThrow("attribute shift is 0.5");
+    field(0, 255)();
+    field(4, 15)();
+    field(7, 1)();
+    expect(field(5, 15)).toThrow("attribute mask is 15, must be 1 … 2^(8 − shift) − 1");
+    expect(field(0, 256)).toThrow("attribute mask is 256");
+    expect(field(0, 0)).toThrow("attribute mask is 0");
+    expect(field(-1, 1)).toThrow("attribute shift is -1, must be 0 … 7");
+    expect(field(8, 1)).toThrow("attribute shift is 8");
+    expect(field(0.5, 1)).toThrow("attribute shift is 0.5");
   });
   test("offsets", () => {
     expect(check((b, p) => b.op.vfload(p, { offset: -1 }))).toThrow("attribute offset is -1");
@@ -205,15 +207,16 @@ describe("ranges of codes", () => {
       expect(() => verify(b.build("nested", []))).toThrow("opened in another block");
     });
   });
-  test("vlookup takes a table and 4 bits", () => {
-    const lookup = (bits: number, table: boolean) =>
-      check((b, p) => {
-        const codes = b.op.vu8load(p, { offset: 0, bits });
-        b.op.vlookup(table ? b.op.vtableload(p, at) : codes, codes);
-      });
-    lookup(4, true)();
-    expect(lookup(5, true)).toThrow("the index may be 16 or more");
-    expect(lookup(4, false)).toThrow("operand 0 is not a table of vtableload");
+  test("vlookup takes a table that has all that the codes may be", () => {
+    const lookup = (bits: number, table: readonly number[]) =>
+      check((b, p) => b.op.vlookup(b.op.vu8load(p, { offset: 0, bits }), { table }));
+    const bytes = Array.from({ length: 16 }, (_, i) => i);
+    lookup(4, bytes)();
+    lookup(1, [3, 255])();
+    expect(lookup(5, bytes)).toThrow("the index may be 16 or more");
+    expect(lookup(4, bytes.slice(1))).toThrow("the index may be 15 or more");
+    expect(lookup(1, [0, 256])).toThrow("attribute table is [0,256], must be at most 16 bytes");
+    expect(lookup(4, [...bytes, 16])).toThrow("must be at most 16 bytes");
   });
   test("constant operands", () => {
     expect(check((b) => b.op.ishl(b.i(1), b.i(32)))).toThrow("operand 1 is 32");

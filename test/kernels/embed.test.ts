@@ -6,7 +6,7 @@ import { FORMATS, type Format } from "../../src/quant/formats.ts";
 import { packing } from "../../src/quant/packing.ts";
 import { dequantizeRows, packReference } from "../../src/quant/reference.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
-import { randomMatrix } from "./matrices.ts";
+import { randomMatrix, wholeBlocks } from "./matrices.ts";
 import { normals, paddedRows } from "./rows.ts";
 
 /** Columns and row vectors of a tile, taken in turn by the formats. */
@@ -32,7 +32,8 @@ const ROWS = 70;
 const TOKENS = [3, 69, 0, 31, 69];
 
 function embedCase(isa: Isa, format: Format, n: number): KernelCase {
-  const [cols, tile] = SHAPES[n % SHAPES.length]!;
+  const [wanted, tile] = SHAPES[n % SHAPES.length]!;
+  const cols = wholeBlocks(format, wanted);
   const threads = n % 2 === 0 ? 1 : 3;
   const change = CHANGES[n % CHANGES.length]!;
   return {

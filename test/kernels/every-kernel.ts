@@ -40,6 +40,7 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
       };
       return [
         prepare(activationLayout(kind, format, COLS), isa),
+        prepare(activationLayout(kind, format, COLS), isa, true),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1, bias: true }, isa),
       ];

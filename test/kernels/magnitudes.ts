@@ -1,4 +1,5 @@
-import { type Format, groupSize, rowBytes } from "../../src/quant/formats.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
+import { type Format, groupSize } from "../../src/quant/formats.ts";
 import { dequantizeRows, unpackRow } from "../../src/quant/reference.ts";
 
 /**

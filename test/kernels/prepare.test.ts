@@ -1,14 +1,15 @@
+import { at } from "../../src/base/assert.ts";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { type Activations, activationLayout } from "../../src/kernels/activations.ts";
-import { prepare } from "../../src/kernels/prepare.ts";
+import { orderedOffsets, prepare } from "../../src/kernels/prepare.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { describeKernels, i32, input, type KernelCase, output, type Work } from "./bench.ts";
 import { checkPrepared } from "./prepared.ts";
 import { paddedRows } from "./rows.ts";
 
-/** [format of the weights, whose groups the sums follow; inputs; activation block; threads] */
-type Choice = readonly [string, number, number | "row" | "f32", number];
+/** [format of the weights, whose groups the sums follow; inputs; activation block; threads; inputs in an order] */
+type Choice = readonly [string, number, number | "row" | "f32", number, "ordered"?];
 
 const CHOICES: readonly Choice[] = [
   ["Q4_0", 1, 32, 1],
@@ -28,6 +29,11 @@ const CHOICES: readonly Choice[] = [
   ["4bit-g128", 320, "f32", 1],
   ["4bit-row", 33, "f32", 1],
   ["F16", 7, "f32", 1],
+  ["4bit-g128", 320, 32, 1, "ordered"],
+  ["4bit-g32", 172, 128, 3, "ordered"],
+  ["4bit-row", 33, "row", 1, "ordered"],
+  ["4bit-g64", 172, "f32", 3, "ordered"],
+  ["4bit-g128", 7, "f32", 1, "ordered"],
 ];
 
 /** Inputs of a token, by token: what is hard to quantize, then ordinary values. */
@@ -49,16 +55,16 @@ const TOKENS: readonly ((i: number, rng: Rng) => number)[] = [
 ];
 
 function prepareCase(isa: Isa, choice: Choice): KernelCase {
-  const [format, cols, block, threads] = choice;
+  const [format, cols, block, threads, ordered = "in a row"] = choice;
   const kind = block === "f32" ? "f32" : `int8 by ${block}`;
   return {
-    name: `${cols} inputs of ${format}, ${kind}, ${threads} threads`,
+    name: `${cols} inputs of ${format}, ${kind}, ${threads} threads, ${ordered}`,
     threads,
     make: () => prepareWork(isa, choice),
   };
 }
 
-function prepareWork(isa: Isa, [format, cols, block]: Choice): Work {
+function prepareWork(isa: Isa, [format, cols, block, , ordered]: Choice): Work {
   const activations: Activations = block === "f32" ? { kind: "f32" } : { kind: "int8", block };
   const layout = activationLayout(activations, formatNamed(format), cols);
   const rng = new Rng(cols);
@@ -67,11 +73,29 @@ function prepareWork(isa: Isa, [format, cols, block]: Choice): Work {
   const size = block === "f32" ? 1e-9 : 1;
   const x = Float32Array.from(values, (value) => size * value);
   const prepared = output("prepared", TOKENS.length * layout.rowBytes);
+  const order = shuffled(cols, rng);
+  const list = input("order", new Uint8Array(orderedOffsets(order).buffer));
   const parts = [input("x", paddedRows(x, cols)), prepared, input("counts", i32(TOKENS.length))];
-  return {
-    steps: [{ kernel: prepare(layout, isa), arguments: parts }],
-    check: (after) => checkPrepared(layout, x, after(prepared)),
-  };
+  const taken = x.map((_, i) => at(x, i - (i % cols) + at(order, i % cols)));
+  return ordered === undefined
+    ? {
+        steps: [{ kernel: prepare(layout, isa), arguments: parts }],
+        check: (after) => checkPrepared(layout, x, after(prepared)),
+      }
+    : {
+        steps: [{ kernel: prepare(layout, isa, true), arguments: [...parts, list] }],
+        check: (after) => checkPrepared(layout, taken, after(prepared)),
+      };
+}
+
+/** The numbers below `count` in a random order. */
+function shuffled(count: number, rng: Rng): Uint32Array {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const other = rng.integer(i + 1);
+    [order[i], order[other]] = [at(order, other), at(order, i)];
+  }
+  return order;
 }
 
 describeKernels("prepare", (isa) => CHOICES.map((choice) => prepareCase(isa, choice)));

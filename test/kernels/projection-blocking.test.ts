@@ -230,16 +230,16 @@ describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s a
   const activations = kind === "f32" ? f32 : int8(32);
 
   test.each([
-    ["Q4_0", "scale", 0],
-    ["Q4_0", "code", 2],
-    ["Q4_1", "minimum", 3],
-    ["3bit-g32", "scale", 0],
-    ["3bit-g32", "zero point", 2],
-    ["3bit-g32", "low plane of the codes", 3],
-    ["3bit-g32", "high plane of the codes", 3 + 8],
-    ["8bit-g128", "scale", 0],
-    ["8bit-g128", "code", 3],
-  ])("%s, one bit of a %s", (format, _, byte) => {
+    ["Q4_0", "scale", 0, 1],
+    ["Q4_0", "code", 2, 1],
+    ["Q4_1", "minimum", 3, 1],
+    ["3bit-g32", "scale", 0, 4],
+    ["3bit-g32", "zero point", 2, 1],
+    ["3bit-g32", "code", 3, 1],
+    ["3bit-g32", "code that is spread over the words", 3, 8],
+    ["8bit-g128", "scale", 0, 1],
+    ["8bit-g128", "code", 3, 1],
+  ])("%s, one bit of a %s", (format, _, byte, bit) => {
     const shape = shapeOf(avx2, { ...common, format, activations });
     const data = ordinary(shape);
     const run = (source: Uint8Array) => {
@@ -249,7 +249,7 @@ describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s a
     };
     expect(run(data.source)).not.toThrow();
     const wrong = data.source.slice();
-    wrong[byte]! ^= 1;
+    wrong[byte]! ^= bit;
     expect(run(wrong)).toThrow(/token 0, row 0/);
   });
 });

@@ -1,6 +1,7 @@
 import { at } from "../../src/base/assert.ts";
 import { Rng } from "../../src/base/rng.ts";
 import { activationLayout } from "../../src/kernels/activations.ts";
+import type { Format, GroupCodes } from "../../src/quant/formats.ts";
 import { exact, randomMatrix } from "./matrices.ts";
 import type { Data, Shape } from "./projection-case.ts";
 import { normals } from "./rows.ts";
@@ -49,14 +50,22 @@ export function extremes(shape: Shape): Data {
   const { format, rows, cols, tokens, activations } = shape;
   const rng = seeded(shape);
   const size = activations.kind === "int8" ? 127 : 8;
-  const values = { scale: () => 1, minimum: () => 3, weight: () => 7 };
-  const largest = format.kind === "quantized" && format.signedCodes ? 0x7f : 0xff;
+  const integer = ({ offset }: GroupCodes) => offset + 1;
+  const values = { scale: () => 1, minimum: () => 3, weight: () => 7, integer };
   return {
-    source: randomMatrix(format, rows, cols, rng, values, largest),
+    source: randomMatrix(format, rows, cols, rng, values, largestByte(format)),
     x: Float32Array.from({ length: tokens * cols }, (_, i) => {
       return size * at(SIGNS, Math.floor(i / cols) % SIGNS.length)(i % cols);
     }),
     before: new Float32Array(tokens * rows),
     exact: true,
   };
+}
+
+/** Bytes of nothing but the codes of the largest value. */
+function largestByte(format: Format): number {
+  if (format.kind === "float") return 0xff;
+  if (format.table === undefined) return format.signedCodes ? 0x7f : 0xff;
+  const code = format.table.indexOf(Math.max(...format.table));
+  return Array.from({ length: 8 / format.bits }, (_, n) => code << (n * format.bits)).reduce((a, b) => a | b);
 }

@@ -2,8 +2,9 @@ import { at } from "../../src/base/assert.ts";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { nests } from "../../src/kernels/activations.ts";
-import { FORMATS, type Format, groupSize } from "../../src/quant/formats.ts";
+import { blockSize, FORMATS, type Format } from "../../src/quant/formats.ts";
 import { describeKernels } from "./bench.ts";
+import { wholeBlocks } from "./matrices.ts";
 import { projectionCases, type Shape } from "./projection-case.ts";
 import { extremes, integers, ordinary } from "./projection-data.ts";
 
@@ -21,12 +22,17 @@ const MICRO = [
   [1, 3],
 ] as const;
 
+/** Inputs of an activation scale. Where the groups of a block share something, it is short or spans the block. */
+function blocksFor(format: Format): readonly (number | "row")[] {
+  return format.kind === "quantized" && format.block !== undefined ? [32, format.block, "row"] : BLOCKS;
+}
+
 /** A shape and a blocking for a format, drawn so that all the formats together see every kind of each. */
 function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const pick = <T>(values: readonly T[]): T => at(values, rng.integer(values.length));
-  const cols = pick(COLS);
-  const group = format.kind === "quantized" ? groupSize(format, cols) : cols;
-  const blocks = BLOCKS.filter((block) => block === "row" || nests(group, block, cols));
+  const cols = wholeBlocks(format, pick(COLS));
+  const group = format.kind === "quantized" ? blockSize(format, cols) : cols;
+  const blocks = blocksFor(format).filter((block) => block === "row" || nests(group, block, cols));
   const block = pick(blocks);
   const [tile, nu] = pick(MICRO);
   const unit = Math.max(group, kind === "int8" && block !== "row" ? block : 1);
@@ -51,12 +57,16 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   };
 }
 
-const KINDS = { float: ["f32"], quantized: ["int8", "int8", "f32"] } as const;
+/** What is drawn for a format: less for the members of the family that are like others. */
+function kindsOf({ kind, name }: Format): readonly ("int8" | "f32")[] {
+  if (kind === "float") return ["f32"];
+  return /-g(64|128)/.test(name) ? ["int8"] : ["int8", "int8", "f32"];
+}
 
 describeKernels("projections of every format", (isa) =>
   [...FORMATS.values()].flatMap((format, n) => {
     const rng = new Rng(n);
-    return KINDS[format.kind].flatMap((kind) => {
+    return kindsOf(format).flatMap((kind) => {
       const shape = draw(format, kind, isa, rng);
       return projectionCases(isa, shape, [ordinary, integers, extremes]);
     });

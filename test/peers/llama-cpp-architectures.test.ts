@@ -92,10 +92,10 @@ test.each(ARCHITECTURES)(
     const spreads = theirs.map(spread);
     note("spread", Math.min(...spreads));
     note("KL", meanKl(theirs, ours));
-    const { spec, source } = await openModel(path);
-    await source.close?.();
+    const opened = await openModel(path);
+    await opened.close();
     for (const { name: mistake, wrong, applies } of MISTAKES) {
-      if (!applies(spec)) continue;
+      if (!applies(opened.spec)) continue;
       const found = await predictionsOf(await withSpec(path, wrong), texts);
       expect(note(mistake, meanKl(theirs, found)), mistake).toBeGreaterThan(CLEARLY * SAME);
     }

@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { type EngineOptions, loadEngine, openModel } from "../../src/engine/load-model.ts";
 import { describeMachine } from "../../src/host/describe-machine.ts";
-import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
 import { shared } from "../files/gguf-fixtures.ts";
 import { CONTEXT, Comparison, EXACT_THEIRS } from "./comparison.ts";
 import { disagreements, logProbabilities, meanKl, top } from "./divergence.ts";
@@ -34,7 +33,7 @@ async function greedy(path: string, options: EngineOptions) {
   const opened = await openModel(path);
   const start = opened.file.metadata.integer("tokenizer.ggml.bos_token_id", 0, 2 ** 24);
   const engine = await loadEngine(opened, await describeMachine(), { contextLength: CONTEXT, ...options });
-  await opened.source.close();
+  await opened.close();
   try {
     const sequence = engine.open();
     const tokens = [start];
@@ -104,7 +103,7 @@ test("a q8_0 cache is as near to the f32 model as llama.cpp's", { timeout: 300_0
 
 /** The first tokens of a text, as many as fit. */
 async function encode(path: string, text: string): Promise<number[]> {
-  const { source, file } = await openModel(path);
-  await source.close();
-  return [...tokenizerFromGguf(file.metadata).encode(text)].slice(0, CONTEXT);
+  const opened = await openModel(path);
+  await opened.close();
+  return opened.tokenizer().encode(text).slice(0, CONTEXT);
 }

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest"
 import { at } from "../../src/base/assert.ts";
 import type { GgmlType } from "../../src/files/gguf-types.ts";
 import type { RandomLlama } from "../../src/models/random-llama.ts";
-import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
 import { Comparison, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from "./comparison.ts";
 import { disagreements, meanKl, spread } from "./divergence.ts";
 import { needPeer, peerMissing } from "./llama-cpp.ts";
@@ -44,6 +45,24 @@ const KINDS: readonly (Partial<RandomLlama> & { readonly kind: string })[] = [
   { kind: "grouped, untied" },
   { kind: "plain, tied", heads: 4, kvHeads: 4, intermediateSize: 704, tied: true },
 ];
+/** Types whose blocks are made of random codes, as there is nothing here that quantizes to them. */
+const OTHER_TYPES = [
+  "Q1_0",
+  "Q2_0",
+  "Q5_0",
+  "Q5_1",
+  "Q2_K",
+  "Q3_K",
+  "Q4_K",
+  "Q5_K",
+  "Q6_K",
+  "IQ4_NL",
+  "IQ4_XS",
+  "TQ2_0",
+  "MXFP4",
+  "NVFP4",
+] as const satisfies readonly GgmlType[];
+
 const MIXED_KINDS: typeof KINDS = [
   { kind: "grouped, tied", tied: true },
   { kind: "plain, untied", heads: 4, kvHeads: 4, intermediateSize: 704 },
@@ -91,6 +110,23 @@ describe("quantized random Llamas", () => {
       const theirs = note(name, "llama.cpp", meanKl(truth, await comparison.theirs(path)));
       expect(note(name, "exact", meanKl(truth, exact))).toBeLessThan(SAME);
       expect(note(name, "default", meanKl(truth, usual))).toBeLessThanOrEqual(AS_GOOD * theirs);
+      expect(disagreements(truth, usual, MARGIN)).toEqual([]);
+    },
+    TIMEOUT,
+  );
+
+  test.each(OTHER_TYPES)(
+    "%s, random codes: as near to the f32 model as llama.cpp",
+    async (format) => {
+      const shape = { ...SHAPE, intermediateSize: 768, weights: "codes", seed: 5 } as const;
+      const path = await comparison.random("model", { ...shape, format });
+      const truth = await comparison.theirs(await comparison.dequantized(path), EXACT_THEIRS);
+      expectSpread(truth);
+      const exact = await comparison.ours(path, EXACT_OURS);
+      const usual = await comparison.ours(path);
+      const theirs = note(format, "llama.cpp", meanKl(truth, await comparison.theirs(path)));
+      expect(note(format, "exact", meanKl(truth, exact))).toBeLessThan(SAME);
+      expect(note(format, "default", meanKl(truth, usual))).toBeLessThanOrEqual(AS_GOOD * theirs);
       expect(disagreements(truth, usual, MARGIN)).toEqual([]);
     },
     TIMEOUT,

@@ -32,6 +32,7 @@ interface NativeLlama {
 
 interface NativeModel {
   createContext(options: object): Promise<NativeContext>;
+  tokenize(text: string, specialTokens: boolean): number[];
   dispose(): Promise<void>;
 }
 
@@ -85,8 +86,26 @@ export class LlamaCpp {
     return new PeerModel(model, context);
   }
 
+  /** The tokenizer alone, of a file that may hold nothing else. */
+  async loadTokenizer(path: string): Promise<PeerTokenizer> {
+    return new PeerTokenizer(await this.llama.loadModel({ modelPath: path, vocabOnly: true, gpuLayers: 0 }));
+  }
+
   async dispose(): Promise<void> {
     await this.llama.dispose();
+  }
+}
+
+export class PeerTokenizer {
+  constructor(private readonly model: NativeModel) {}
+
+  /** Ids of a text, without those that begin and end one. */
+  encode(text: string, parseSpecial: boolean): number[] {
+    return this.model.tokenize(text, parseSpecial);
+  }
+
+  async dispose(): Promise<void> {
+    await this.model.dispose();
   }
 }
 

@@ -6,7 +6,8 @@ import type { GgmlType } from "../../src/files/gguf-types.ts";
 import { type GgufTensorToWrite, type GgufToWrite, writeGguf } from "../../src/files/gguf-writer.ts";
 import type { ByteSource } from "../../src/files/source.ts";
 import { openFile, writeFileAtomically } from "../../src/host/node-files.ts";
-import { formatNamed, rowBytes } from "../../src/quant/formats.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
+import { formatNamed } from "../../src/quant/formats.ts";
 import { quantizeRows } from "../../src/quant/quantizers.ts";
 import { dequantizeRows } from "../../src/quant/reference.ts";
 

@@ -25,11 +25,12 @@ const ROWS = 64;
 
 /** The model in a file as another one. */
 export async function withSpec(path: string, change: (spec: ModelSpec) => ModelSpec): Promise<Engine> {
-  const { source, file, spec } = await openModel(path);
+  const opened = await openModel(path);
   try {
-    return await loadEngine({ source, file, spec: change(spec) }, await describeMachine(), OPTIONS);
+    const wrong = { ...opened, spec: change(opened.spec) };
+    return await loadEngine(wrong, await describeMachine(), OPTIONS);
   } finally {
-    await source.close();
+    await opened.close();
   }
 }
 

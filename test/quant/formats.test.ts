@@ -1,16 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { UnsupportedError } from "../../src/base/errors.ts";
+import { GGML_TYPES } from "../../src/files/gguf-types.ts";
+import { type BitField, bitsPerWeight, blockOf, halfAt, rowBytes } from "../../src/quant/blocks.ts";
 import {
-  bitsPerWeight,
-  blockLayout,
   chunkCount,
   FORMATS,
   familyFormat,
   formatNamed,
-  groupCount,
+  groupsOfBlock,
   type QuantizedFormat,
-  rowBytes,
+  valueBits,
 } from "../../src/quant/formats.ts";
+import { wholeBlocks } from "../kernels/matrices.ts";
 
 const quantized = [...FORMATS.values()].filter((f): f is QuantizedFormat => f.kind === "quantized");
 
@@ -37,20 +38,43 @@ describe("the format table", () => {
     expect(sizes).toEqual([18, 20, 34]);
   });
 
-  it.each(quantized)("$name: the planes hold the bits of a code, the zero point is a code", (format) => {
-    expect(format.planes.reduce<number>((sum, width) => sum + width, 0)).toBe(format.bits);
-    for (const width of format.planes) expect(8 % width).toBe(0);
-    if (format.zero.kind === "constant") expect(format.zero.value).toBe(2 ** (format.bits - 1));
+  it.each(quantized)("$name: the zero point is a code", (format) => {
+    if (format.zero.kind === "constant") expect(format.zero.value).toBeLessThan(2 ** valueBits(format));
   });
 
-  it.each(quantized)("$name: a row is its blocks, the last cut to the chunks it has", (format) => {
-    for (const cols of [1, 31, 32, 33, 127, 128, 172, 4096]) {
-      const { codesAt, chunkBytes, blockBytes, rowBytes: bytes } = blockLayout(format, cols);
-      const before = (groupCount(format, cols) - 1) * blockBytes;
-      const chunksBefore = (groupCount(format, cols) - 1) * ((blockBytes - codesAt) / chunkBytes);
-      expect(bytes).toBe(before + codesAt + (chunkCount(cols) - chunksBefore) * chunkBytes);
-      expect(bytes).toBeLessThanOrEqual(before + blockBytes);
+  it.each(quantized)(
+    "$name: a row is its blocks, the last cut to the chunks it has where they are all alike",
+    (format) => {
+      for (const wanted of [1, 31, 32, 33, 127, 128, 172, 4096]) {
+        const cols = wholeBlocks(format, wanted);
+        const { bytes, weights, chunkBytes = 0 } = blockOf(format, cols);
+        const blocks = Math.ceil(cols / weights);
+        const missing = chunkCount(blocks * weights) - chunkCount(cols);
+        expect(rowBytes(format, cols)).toBe(blocks * bytes - missing * chunkBytes);
+      }
+    },
+  );
+
+  it.each(quantized)("$name: every bit of a block means one thing", (format) => {
+    const cols = format.group === "row" ? 96 : 512;
+    const block = blockOf(format, cols);
+    const uses = new Uint8Array(8 * block.bytes);
+    const use = (fields: readonly BitField[] = []) => {
+      for (const { byte, shift, bits } of fields)
+        for (let bit = 0; bit < bits; bit++) uses[8 * byte + shift + bit]!++;
+    };
+    for (let k = 0; k < block.weights; k++) use(block.code(k));
+    for (let g = 0; g < groupsOfBlock(format, cols); g++) {
+      use(block.scale?.(g));
+      use(block.zero?.(g));
     }
+    for (const half of [block.halfScale, block.halfZero]) if (half !== undefined) use(halfAt(half));
+    expect([...uses].every((count) => count === 1)).toBe(true);
+  });
+
+  it.each(quantized)("$name has the size of GGUF's type of that name", (format) => {
+    const type = (GGML_TYPES as Readonly<Record<string, { weights: number; bytes: number }>>)[format.name];
+    if (type !== undefined) expect(rowBytes(format, 4 * type.weights)).toBe(4 * type.bytes);
   });
 
   it("finds formats by name in any case, and names the known ones", () => {

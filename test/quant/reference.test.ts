@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { UsageError } from "../../src/base/errors.ts";
 import { Rng } from "../../src/base/rng.ts";
+import { rowBytes } from "../../src/quant/blocks.ts";
 import {
   CHUNK,
   chunkCount,
@@ -9,9 +10,7 @@ import {
   formatNamed,
   groupSize,
   type QuantizedFormat,
-  rowBytes,
 } from "../../src/quant/formats.ts";
-import { quantizeRows } from "../../src/quant/quantizers.ts";
 import {
   dequantizeRows,
   projectReference,
@@ -19,6 +18,7 @@ import {
   segmentSize,
   unpackRow,
 } from "../../src/quant/reference.ts";
+import { randomMatrix, wholeBlocks } from "../kernels/matrices.ts";
 
 const formats = [...FORMATS.values()];
 const quantized = formats.filter((f): f is QuantizedFormat => f.kind === "quantized");
@@ -64,14 +64,15 @@ describe("unpackRow", () => {
   it("reads stored zero points, a ragged group and padding", () => {
     const format = named("3bit-g32");
     const bytes = new Uint8Array(2 * 15);
-    bytes.set([0, 0x3c, 5, 0b11100100], 0); // inputs 0, 8, 16 and 24 have low bits 0, 1, 2 and 3
+    bytes.set([0, 0x3c, 5, 0b0011_0010], 0); // inputs 0 and 12
+    bytes[3 + 8] = 0b1000_0001; // input 8, and the high bit of input 28
     bytes.set([0, 0x40, 2], 15);
-    bytes[15 + 3 + 8] = 0b1; // the high bit of input 32
+    bytes[15 + 3] = 0b100; // input 32
     const { codes, scales, zeros } = unpackRow(format, bytes, 33);
-    expect([codes.length, codes[0], codes[8], codes[16], codes[24], codes[32]]).toEqual([33, 0, 1, 2, 3, 4]);
+    expect([codes.length, codes[0], codes[8], codes[12], codes[28], codes[32]]).toEqual([33, 2, 1, 3, 4, 4]);
     expect([scales, zeros]).toEqual([Float32Array.of(1, 2), Uint8Array.of(5, 2)]);
     const weights = dequantizeRows(format, bytes, 1, 33);
-    expect([weights[0], weights[24], weights[32]]).toEqual([-5, -2, 4]);
+    expect([weights[0], weights[12], weights[28], weights[32]]).toEqual([-3, -2, -1, 4]);
   });
 
   it("refuses bytes of another size", () => {
@@ -166,9 +167,9 @@ describe("projectReference", () => {
   const tokens = 2;
 
   it.each(formats)("$name with f32 activations is the product with the dequantized weights", (format) => {
-    const cols = 172;
+    const cols = wholeBlocks(format, 172);
     const rng = new Rng(1);
-    const source = quantizeRows(format, normals(rng, rows * cols), rows, cols);
+    const source = randomMatrix(format, rows, cols, rng);
     const x = normals(rng, tokens * cols);
     const weights = dequantizeRows(format, source, rows, cols);
     const { result, segmentSums } = projectReference(format, source, rows, cols, x, { kind: "f32" });
@@ -182,10 +183,10 @@ describe("projectReference", () => {
   });
 
   it.each(quantized)("$name with int8 activations sums what the codes stand for", (format) => {
-    for (const cols of [7, 33, 172, 256]) {
+    for (const cols of [7, 33, 172, 256].map((wanted) => wholeBlocks(format, wanted))) {
       for (const block of [32, 64, 128, "row"] as const) {
         const rng = new Rng(cols);
-        const source = quantizeRows(format, normals(rng, rows * cols), rows, cols);
+        const source = randomMatrix(format, rows, cols, rng);
         const x = normals(rng, tokens * cols);
         const found = projectReference(format, source, rows, cols, x, { kind: "int8", block });
         const expected = projectByWeights(format, source, cols, x, block);

@@ -1,7 +1,7 @@
 import { Tokenizer as LibraryTokenizer } from "@huggingface/tokenizers";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { FileFormatError, UnsupportedError } from "../../src/base/errors.ts";
+import { FileFormatError, UnsupportedError, UsageError } from "../../src/base/errors.ts";
 import { CHAR_OF_BYTE } from "../../src/text/byte-alphabet.ts";
 import { tokenizerFromHuggingFace } from "../../src/text/hf-tokenizer.ts";
 
@@ -110,6 +110,29 @@ const PREFIXED: Json = {
   post_processor: null,
 };
 
+/** As Gemma's files are: runs of spaces are tokens that the author added. */
+const GEMMA: Json = {
+  ...LLAMA2,
+  added_tokens: [added(0, "<unk>"), added(1, "<s>"), added(2, "</s>"), added(265, "▁▁", { special: false })],
+  normalizer: { type: "Replace", pattern: { String: " " }, content: "▁" },
+  pre_tokenizer: { type: "Split", pattern: { String: " " }, behavior: "MergedWithPrevious" },
+};
+
+/** As Falcon's files are. */
+const FALCON: Json = {
+  ...LLAMA3,
+  normalizer: null,
+  pre_tokenizer: {
+    type: "Sequence",
+    pretokenizers: [
+      { type: "Punctuation", behavior: "Contiguous" },
+      { type: "ByteLevel", add_prefix_space: false, use_regex: true },
+      { type: "Digits", individual_digits: false },
+      { type: "Split", pattern: { Regex: "[0-9][0-9][0-9]" }, behavior: "Isolated" },
+    ],
+  },
+};
+
 const load = (tokenizer: unknown, config: unknown = {}) =>
   tokenizerFromHuggingFace({ folder: "model", tokenizer, config });
 
@@ -134,7 +157,7 @@ describe("the same ids as the library's", () => {
   ];
   const texts = fc.array(fc.constantFrom(...parts, "<|eot_id|>"), { maxLength: 12 });
 
-  test.each(Object.entries({ LLAMA2, METASPACE, LLAMA3, PREFIXED }))("%s", (_, json) => {
+  test.each(Object.entries({ LLAMA2, METASPACE, LLAMA3, PREFIXED, GEMMA, FALCON }))("%s", (_, json) => {
     const ours = load(json);
     const library = new LibraryTokenizer(json, {}) as { encode(text: string): { readonly ids: number[] } };
     fc.assert(
@@ -161,11 +184,11 @@ describe("a Hugging Face tokenizer", () => {
 
   test("decodes what it encoded", () => {
     const text = fc.string({ unit: "binary", maxLength: 30 });
-    for (const json of [LLAMA2, METASPACE, { ...LLAMA3, normalizer: null }, PREFIXED]) {
+    for (const json of [LLAMA2, METASPACE, { ...LLAMA3, normalizer: null }, PREFIXED, GEMMA, FALCON]) {
       const ours = load(json);
       fc.assert(
         fc.property(text, (drawn) => {
-          const marked = json === LLAMA2 || json === METASPACE;
+          const marked = json === LLAMA2 || json === METASPACE || json === GEMMA;
           const ids = ours.encode(drawn, { addBos: false });
           const expected = marked ? drawn.replaceAll("▁", " ") : drawn;
           // These two put a space only where there is none, so one that was there is lost.
@@ -174,6 +197,29 @@ describe("a Hugging Face tokenizer", () => {
         }),
       );
     }
+  });
+
+  test("decodes the spaces that an author added", () => {
+    const tokenizer = load(GEMMA);
+    const ids = tokenizer.encode("a  b   a", { addBos: false });
+    expect(ids).toContain(265);
+    expect(tokenizer.decode(ids)).toBe("a  b   a");
+  });
+
+  test("finds some tokens only as words of their own", () => {
+    const tokens = [added(261, "ab", { single_word: true, special: false })];
+    const tokenizer = load({ ...LLAMA3, added_tokens: tokens, post_processor: null });
+    expect(tokenizer.encode("ab,ab")).toEqual([261, 44, 261]);
+    expect(tokenizer.encode("abb éab")).not.toContain(261);
+  });
+
+  test("says whether texts end with a token", () => {
+    expect(load(LLAMA2, { eos_token: "</s>" }).addsEos).toBe(false);
+    const tokenizer = load(LLAMA2, { eos_token: "</s>", add_eos_token: true });
+    expect(tokenizer.addsEos).toBe(true);
+    expect(tokenizer.encode("a", { addBos: false }).at(-1)).not.toBe(2);
+    expect(tokenizer.encode("a", { addEos: true })).toEqual([1, 262, 2]);
+    expect(() => load(LLAMA3).encode("a", { addEos: true })).toThrow(UsageError);
   });
 
   test("takes any script's digits one by one", () => {
@@ -206,7 +252,7 @@ describe("what cannot be done is said", () => {
   };
 
   test.each<[string, unknown]>([
-    ["model.type", "Unigram"],
+    ["model.type", "WordLevel"],
     ["model.end_of_word_suffix", "</w>"],
     ["pre_tokenizer", { type: "Whitespace" }],
     ["pre_tokenizer", { type: "Split", pattern: { String: "x" }, behavior: "MergedWithNext" }],

@@ -1,13 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UnsupportedError, UsageError } from "../../src/base/errors.ts";
-import { preTokenizerJson, preTokenizerOf } from "../../src/text/pre-tokenizers.ts";
+import { isolate, preTokenizerOf } from "../../src/text/pre-tokenizers.ts";
 import { TextSlices } from "../../src/text/text-slices.ts";
 import { TextSplitter } from "../../src/text/text-splitter.ts";
 import { Vocabulary } from "../../src/text/vocabulary.ts";
 
-const splitter = (name: string) =>
-  new TextSplitter(null, preTokenizerJson(preTokenizerOf(name, "test.gguf")));
+function splitter(name: string): TextSplitter {
+  const pre = preTokenizerOf(name, "test.gguf");
+  return new TextSplitter([], pre === "characters" ? [] : pre.patterns.map(isolate));
+}
 
 /** Where each part of a divided text ends. */
 function ends(parts: readonly string[]): number[] {
@@ -27,6 +29,19 @@ const EXPECTED: Record<string, readonly string[]> = {
   "gpt-4o": "Hello|,| y|'ALL|!| It's| |123|45|\t|\tmiles|\n\n| | über| '|ell".split("|"),
   tekken: "Hello|,| y|'ALL|!| It|'s| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
   "deepseek-v3": "Hello|,| y|'ALL|!| It|'s| |123|45|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  "deepseek-llm": "Hello|,| y|'|ALL|!| It|'|s| |12345|\t|\tmiles|\n|\n| | ü|ber| '|ell".split("|"),
+  minicpm5: "Hello|,| y|'ALL|!| It|'s| |123|45|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  "jais-2": "Hello|,| y|'ALL|!| It|'s| |123|45|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  laguna: "Hello|,| y|'ALL|!| It|'s| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  bailingmoe: "Hello|,| y|'ALL|!| It|'s| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  "seed-coder": "Hello|,| y|'ALL|!| It|'s| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  "exaone-moe": "Hello|,| y|'ALL|!| It|'s| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  chameleon: "Hello|,| y|'|ALL|!| It|'|s| |1|2|3|4|5|\t|\t|miles|\n|\n|  |über| |'|ell".split("|"),
+  superbpe: "Hello, y'ALL! It's |12|345|\t\tmiles\n\n  über 'ell".split("|"),
+  afmoe: "Hello|,| y|'ALL|!| It|'s| |12|345|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  tiny_aya: "Hello|,| y|'ALL|!| It's| |12|345|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  youtu: "Hello|,| y|'ALL|!| It's| |1|2|3|4|5|\t|\tmiles|\n\n| | über| '|ell".split("|"),
+  "kimi-k2": "Hello|,| y|'ALL|!| It's| |123|45|\t|\tmiles|\n\n| | über| '|ell".split("|"),
 };
 
 describe("pre-tokenizers", () => {
@@ -35,7 +50,8 @@ describe("pre-tokenizers", () => {
   });
 
   const names =
-    "gpt-2 default smollm llama-bpe qwen2 gpt-4o tekken deepseek-v3 deepseek-coder falcon bloom viking";
+    "gpt-2 default smollm llama-bpe qwen2 gpt-4o tekken deepseek-v3 deepseek-coder falcon bloom viking minicpm5 " +
+    "jais-2 laguna bailingmoe qwen35 seed-coder chameleon deepseek-llm afmoe tiny_aya youtu kimi-k2";
 
   test.each(names.split(" "))("%s loses nothing of any text", (name) => {
     const pieces = splitter(name);
@@ -78,6 +94,19 @@ describe("pre-tokenizers", () => {
       }),
       { numRuns: 1000 },
     );
+  });
+
+  test("groups digits from the right, also of a text that is nothing but digits", () => {
+    const groups = (text: string) =>
+      splitter("afmoe")
+        .split(text)
+        .map((part) => part.length);
+    expect(groups("1234567")).toEqual([1, 3, 3]);
+    expect(groups("123456 12")).toEqual([3, 3, 1, 2]);
+    expect(groups("1".repeat(1023))).toEqual(new Array(341).fill(3));
+    const started = performance.now();
+    groups("1".repeat(60_000));
+    expect(performance.now() - started).toBeLessThan(5000);
   });
 
   test("white space is Unicode's: a byte order mark is none, a next line is", () => {

@@ -105,6 +105,24 @@ describe("a byte-level tokenizer", () => {
     expect(found.isSpecial(265)).toBe(true);
   });
 
+  test("a token that ends one message of several does not end the text", () => {
+    const names = ["<|end|>", "<|return|>", "<|call|>"];
+    const endsOf = (texts: readonly string[]) => {
+      const more = texts.map((text): Token => [text, 0, 3]);
+      return [...tokenizerFromGguf(smallByteLevel([], more)).eosIds];
+    };
+    expect(endsOf(names)).toEqual([257, 258]);
+    expect(endsOf(["<|end|>", "<|return|>"])).toEqual([256, 257]);
+    expect(endsOf(["<eos>", "</s>"])).toEqual([256, 257]);
+    expect(endsOf(["<eos>", "</s>", "<|tool_response>"])).toEqual([256, 258]);
+  });
+
+  test("an author's token for HTML does not end the text", () => {
+    const found = tokenizerFromGguf(smallByteLevel([], [["</s>", 0, 4]]));
+    expect(found.encode("</s>")).toEqual([256]);
+    expect(found.isSpecial(256)).toBe(false);
+  });
+
   test("byte order marks and halves of surrogate pairs", () => {
     expect(tokenizer.decode(tokenizer.encode("\ufeffa\ufeff", { addBos: false }))).toBe("\ufeffa\ufeff");
     expect(tokenizer.decode(tokenizer.encode("a\ud800b", { addBos: false }))).toBe("a\ufffdb");

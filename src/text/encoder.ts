@@ -1,8 +1,7 @@
-import type { BpeMerges } from "./bpe-merges.ts";
-import { BpeRun } from "./bpe-run.ts";
+import type { Segmenter } from "./segmenter.ts";
 import type { TextSplitter } from "./text-splitter.ts";
 
-/** Ids, and steps of merging, between two pauses: some milliseconds. */
+/** Ids between two pauses: some milliseconds. */
 const BATCH = 16384;
 
 /**
@@ -12,13 +11,13 @@ const BATCH = 16384;
 const CACHED_LENGTH = 12;
 const CACHED_COUNT = 1 << 14;
 
-/** Text → ids: pre-tokens, each merged by itself. */
-export class BpeEncoder {
+/** Text → ids: pre-tokens, each divided into pieces by itself. */
+export class Encoder {
   private readonly cache = new Map<string, readonly number[]>();
 
   constructor(
     private readonly splitter: TextSplitter,
-    private readonly merges: BpeMerges,
+    private readonly segmenter: Segmenter,
   ) {}
 
   normalize(text: string): string {
@@ -31,7 +30,7 @@ export class BpeEncoder {
     for (const preToken of this.splitter.split(text)) {
       let found = this.cache.get(preToken);
       if (found === undefined) {
-        found = yield* this.merge(preToken);
+        found = yield* this.segmenter.segment(preToken);
         this.keep(preToken, found);
       }
       for (const id of found) ids.push(id);
@@ -40,14 +39,6 @@ export class BpeEncoder {
       ids = [];
     }
     yield ids;
-  }
-
-  private *merge(preToken: string): Generator<readonly number[], readonly number[]> {
-    const whole = this.merges.whole(preToken);
-    if (whole !== undefined) return [whole];
-    const run = new BpeRun(this.merges, preToken);
-    while (!run.advance(BATCH)) yield [];
-    return run.ids();
   }
 
   private keep(preToken: string, ids: readonly number[]): void {

@@ -1,6 +1,6 @@
 import { AbortedError, UsageError } from "../base/errors.ts";
 import { type AddedTokens, withoutMarks } from "./added-tokens.ts";
-import type { BpeEncoder } from "./bpe-encoder.ts";
+import type { Encoder } from "./encoder.ts";
 import { TextSlices } from "./text-slices.ts";
 import type { DecodeOptions, EncodeLongOptions, EncodeOptions, Tokenizer } from "./tokenizer.ts";
 import type { Vocabulary } from "./vocabulary.ts";
@@ -15,33 +15,39 @@ export interface SpacePrefix {
   readonly unlessPresent: boolean;
 }
 
-export interface BpeTokenizerParts {
+export interface PieceTokenizerParts {
   readonly vocabulary: Vocabulary;
-  readonly encoder: BpeEncoder;
+  readonly encoder: Encoder;
   readonly addedTokens: AddedTokens;
   readonly prefix: SpacePrefix | undefined;
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly eosIds: ReadonlySet<number>;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
 }
+
+/** Half a surrogate pair: no text, and no UTF-8. */
+const LONE_SURROGATE = /\p{Surrogate}/gu;
 
 /** After how long the event loop gets its turn (milliseconds). */
 const BUSY = 8;
 
-/** Byte-pair encoding, of bytes or of characters with SentencePiece's conventions. */
-export class BpeTokenizer implements Tokenizer {
+/** A vocabulary of pieces, and an encoder that divides text into them. */
+export class PieceTokenizer implements Tokenizer {
   readonly bosId: number | undefined;
   readonly eosId: number | undefined;
   readonly eosIds: ReadonlySet<number>;
   readonly addsBos: boolean;
+  readonly addsEos: boolean;
   private readonly slices: TextSlices;
 
-  constructor(private readonly parts: BpeTokenizerParts) {
+  constructor(private readonly parts: PieceTokenizerParts) {
     this.bosId = parts.bosId;
     this.eosId = parts.eosId;
     this.eosIds = parts.eosIds;
     this.addsBos = parts.addsBos;
+    this.addsEos = parts.addsEos;
     this.slices = new TextSlices(parts.vocabulary);
   }
 
@@ -102,10 +108,10 @@ export class BpeTokenizer implements Tokenizer {
   /** The ids of `text`, in steps of some milliseconds. */
   private *steps(text: string, options: EncodeOptions): Generator<readonly number[]> {
     const { addedTokens, encoder } = this.parts;
-    if (options.addBos ?? this.addsBos) yield [this.requireBos()];
+    if (options.addBos ?? this.addsBos) yield [required(this.bosId, "addBos")];
     let first = true;
     const parseSpecial = options.parseSpecial ?? false;
-    for (const section of addedTokens.split(text, parseSpecial)) {
+    for (const section of addedTokens.split(text.replace(LONE_SURROGATE, "\ufffd"), parseSpecial)) {
       if (section.token !== undefined) {
         yield [section.token];
       } else {
@@ -115,6 +121,7 @@ export class BpeTokenizer implements Tokenizer {
       }
       first = false;
     }
+    if (options.addEos) yield [required(this.eosId, "addEos")];
   }
 
   private withPrefix(normalized: string, first: boolean): string {
@@ -123,11 +130,11 @@ export class BpeTokenizer implements Tokenizer {
     if (prefix.sections === "first" && !first) return normalized;
     return prefix.unlessPresent && normalized.startsWith(prefix.text) ? normalized : prefix.text + normalized;
   }
+}
 
-  private requireBos(): number {
-    if (this.bosId !== undefined) return this.bosId;
-    throw new UsageError("addBos: this model has no beginning-of-sequence token");
-  }
+function required(id: number | undefined, option: string): number {
+  if (id !== undefined) return id;
+  throw new UsageError(`${option}: this model has no such token`);
 }
 
 function append(ids: number[], more: readonly number[]): void {

@@ -1,0 +1,154 @@
+import { FileFormatError } from "../base/errors.ts";
+import type { FileFolder } from "../files/folder.ts";
+import { GgufMetadata } from "../files/gguf-metadata.ts";
+import type { GgufValue } from "../files/gguf-values.ts";
+import { readJson } from "../files/json.ts";
+import { type ModelFile, PlainTensor, type StoredTensor } from "../files/model-file.ts";
+import { quoted } from "../files/quoted.ts";
+import type { SafeTensor } from "../files/safetensors.ts";
+import { memorySource } from "../files/source.ts";
+import { JsonView } from "../text/json-view.ts";
+import { type Family, patternOf } from "./families/family.ts";
+import { familyOf } from "./families/index.ts";
+import type { Parameters, Warn } from "./quantized/code-matrix.ts";
+import { CodeTensor, LoadedMatrix } from "./quantized/code-tensor.ts";
+import { type Method, methodOf } from "./quantized/method.ts";
+import { readWeights } from "./weight-files.ts";
+
+const CONFIG = "config.json";
+/** Bytes of a configuration; published ones have some KB. */
+const CONFIG_BYTES = 4 << 20;
+
+/**
+ * The model in a Hugging Face folder (`config.json` and safetensors) in GGUF's terms: metadata and tensors as a GGUF file
+ * of the same model would have them, read from where they are.
+ *
+ * Throws `FileFormatError` for files that break their format or do not fit together, `UnsupportedError` for what this
+ * version does not have, and what the folder throws.
+ *
+ * @param warn takes what a user should know of the checkpoint, each line once
+ * @param weights a safetensors file to take instead of what the folder's index says
+ */
+export async function readCheckpoint(folder: FileFolder, warn: Warn, weights?: string): Promise<ModelFile> {
+  if (!folder.files.includes(CONFIG)) {
+    throw new FileFormatError(folder.name, CONFIG, "is missing: this is no folder of a Hugging Face model");
+  }
+  const source = await folder.open(CONFIG);
+  const config = new JsonView(source.name, await readJson(source, CONFIG_BYTES));
+  const family = familyOf(config);
+  const metadata = new Map<string, GgufValue>([
+    ...family.metadata(config),
+    ["general.name", { type: "string", value: folder.name.split(/[/\\]/).at(-1) ?? "" }],
+  ]);
+  const tensors = new Map<string, StoredTensor>();
+  const said = new Set<string>();
+  const reader = new ModuleReader(await quantizationOf(folder, config), (line) => {
+    if (!said.has(line)) warn(`${folder.name}: ${line}`);
+    said.add(line);
+  });
+  for (const tensor of await tensorsOf(family, await readWeights(folder, weights), reader)) {
+    tensors.set(tensor.name, tensor);
+  }
+  tieOutput(config, tensors);
+  for (const [name, values] of family.vectors(config)) {
+    const bytes = new Uint8Array(values.buffer);
+    const memory = memorySource(source.name, bytes);
+    tensors.set(name, new PlainTensor(name, "F32", [values.length], memory, 0, bytes.length));
+  }
+  return { metadata: new GgufMetadata(source.name, metadata), tensors };
+}
+
+/** How matrices are quantized; in config.json, or in a file of its own. */
+async function quantizationOf(folder: FileFolder, config: JsonView): Promise<Method | undefined> {
+  const own = config.object("quantization_config");
+  if (own !== undefined) return methodOf(own);
+  const name = ["quantize_config.json", "quant_config.json"].find((file) => folder.files.includes(file));
+  if (name === undefined) return undefined;
+  const source = await folder.open(name);
+  return methodOf(new JsonView(source.name, await readJson(source, CONFIG_BYTES)));
+}
+
+/** A checkpoint may have an output head that its configuration says is the embedding. */
+function tieOutput(config: JsonView, tensors: Map<string, StoredTensor>): void {
+  const key = "tie_word_embeddings";
+  if (config.bool(key)) tensors.delete("output.weight");
+  else if (!tensors.has("output.weight")) {
+    throw config.error(key, "is not true, but there are no weights of lm_head");
+  }
+}
+
+async function tensorsOf(
+  family: Family,
+  weights: ReadonlyMap<string, SafeTensor>,
+  reader: ModuleReader,
+): Promise<readonly StoredTensor[]> {
+  const tensors: StoredTensor[] = [];
+  for (const [module, parameters] of modulesOf(weights)) {
+    const { pattern, layer } = patternOf(module);
+    const name = Object.hasOwn(family.modules, pattern) ? family.modules[pattern] : undefined;
+    if (name !== undefined) {
+      tensors.push(...(await reader.tensors(name.replace("*", layer), parameters)));
+      continue;
+    }
+    // Tensors without a place keep their names, for the model to say so.
+    for (const tensor of parameters.values()) {
+      const derived = family.derived.includes(patternOf(tensor.name).pattern);
+      if (!derived) tensors.push(plainTensor(tensor.name, tensor));
+    }
+  }
+  return tensors;
+}
+
+function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string, Parameters> {
+  const modules = new Map<string, Map<string, SafeTensor>>();
+  for (const [name, tensor] of weights) {
+    const dot = name.lastIndexOf(".");
+    const module = name.slice(0, Math.max(0, dot));
+    const parameters = modules.get(module) ?? new Map<string, SafeTensor>();
+    modules.set(module, parameters.set(name.slice(dot + 1), tensor));
+  }
+  return modules;
+}
+
+/** Makes tensors of the parameters of modules. */
+class ModuleReader {
+  private readonly loaded = new LoadedMatrix();
+
+  constructor(
+    private readonly method: Method | undefined,
+    private readonly warn: Warn,
+  ) {}
+
+  /** @param name GGUF's, without `weight` or `bias` */
+  async tensors(name: string, parameters: Parameters): Promise<readonly StoredTensor[]> {
+    const { method } = this;
+    const tensors: StoredTensor[] = [];
+    const isQuantized = method !== undefined && parameters.has(method.marker);
+    if (isQuantized) {
+      const matrix = await method.matrix(parameters, this.warn);
+      tensors.push(new CodeTensor(`${name}.weight`, matrix, parameters, this.loaded));
+    }
+    for (const [parameter, tensor] of parameters) {
+      const isPart = isQuantized && method.parameters.includes(parameter);
+      const isNothing = parameter === "bias" && (await isZero(tensor));
+      if (!isPart && !isNothing) tensors.push(plainTensor(`${name}.${parameter}`, tensor));
+    }
+    return tensors;
+  }
+}
+
+function plainTensor(name: string, { dtype, shape, source, offset, byteLength }: SafeTensor): StoredTensor {
+  if (shape.includes(0)) {
+    throw new FileFormatError(
+      source.name,
+      `tensor ${quoted(name)}`,
+      `has no weights: its shape is [${shape}]`,
+    );
+  }
+  return new PlainTensor(name, dtype, [...shape].reverse(), source, offset, byteLength);
+}
+
+/** Quantizers used to add biases that do nothing to every matrix. */
+async function isZero({ source, offset, byteLength }: SafeTensor): Promise<boolean> {
+  return (await source.read(offset, byteLength)).every((byte) => byte === 0);
+}

@@ -1,0 +1,123 @@
+/**
+ * How the 32 codes of a chunk are stored. Codes of w bits take w words of four bytes. A byte is cut into slots of the
+ * least power of two s ≥ w bits; byte i of word j has in slot f the code of input 4 · (f·w + j) + i, in the slot's low
+ * bits. Where s > w, the slots' spare bits hold the codes that are left: with k = 0 … s − w − 1, bit j of the code of
+ * input 4 · (8w/s + 8k/s + f) + i is bit w + k of slot f of byte i of word j. So four inputs in a row, a quad, are the
+ * four bytes of a word, in every word at the same place.
+ *
+ *     4 bits   byte i of word j: | 16 + 4j + i | 4j + i |                      GGUF's order of Q4_0 and Q4_1
+ *     3 bits   byte i of word j: | bit j of 28 + i | 12 + 4j + i | bit j of 24 + i | 4j + i |
+ */
+
+import { CHUNK } from "./formats.ts";
+
+/** Where the codes of a quad are: together in the bits from `shift` on of one word, or bit j of each in word j. */
+export type Quad =
+  | { readonly kind: "together"; readonly word: number; readonly shift: number }
+  | { readonly kind: "spread"; readonly slot: number; readonly spare: number };
+
+/** Bits of a slot: codes of `bits` bits and their spare bits. */
+export function slotBits(bits: number): number {
+  return 2 ** Math.ceil(Math.log2(bits));
+}
+
+/** The quads of a chunk of codes of `bits` bits, in the order of the inputs. */
+export function quads(bits: number): readonly Quad[] {
+  const slot = slotBits(bits);
+  const slots = 8 / slot;
+  return Array.from({ length: CHUNK / 4 }, (_, quad): Quad => {
+    const left = quad - bits * slots;
+    return left < 0
+      ? { kind: "together", word: quad % bits, shift: Math.floor(quad / bits) * slot }
+      : { kind: "spread", slot: (left % slots) * slot, spare: bits + Math.floor(left / slots) };
+  });
+}
+
+/** The bits of a byte of a word that are the top bit of a code. */
+export function topBits(bits: number, word: number): number {
+  return quads(bits).reduce((byte, quad) => {
+    if (quad.kind === "together") return quad.word === word ? byte | (1 << (quad.shift + bits - 1)) : byte;
+    return word === bits - 1 ? byte | (1 << (quad.slot + quad.spare)) : byte;
+  }, 0);
+}
+
+/** Bytes of a chunk. */
+export function chunkBytes(bits: number): number {
+  return 4 * bits;
+}
+
+/** The bytes of 32 codes of `bits` bits. Higher bits of a code are dropped. */
+export function packChunk(codes: Uint8Array, bits: number): Uint8Array {
+  const bytes = new Uint8Array(chunkBytes(bits));
+  packChunkInto(codes, 0, bits, bytes, 0);
+  return bytes;
+}
+
+/** The 32 codes that `bytes` store; the inverse of `packChunk`. */
+export function unpackChunk(bytes: Uint8Array, bits: number): Uint8Array {
+  const codes = new Uint8Array(CHUNK);
+  unpackChunkInto(bytes, 0, bits, codes, 0);
+  return codes;
+}
+
+/** `packChunk` of the 32 codes at `codesAt`, written at `bytesAt` of `bytes`. */
+export function packChunkInto(
+  codes: Uint8Array,
+  codesAt: number,
+  bits: number,
+  bytes: Uint8Array,
+  bytesAt: number,
+): void {
+  let at = bytesAt;
+  for (const fields of WORDS[bits] as Words) {
+    for (let i = 0; i < 4; i++) {
+      let byte = 0;
+      for (const { input, low, mask, shift } of fields)
+        byte |= ((codes[codesAt + input + i]! >>> low) & mask) << shift;
+      bytes[at++] = byte;
+    }
+  }
+}
+
+/** `unpackChunk` of the bytes at `bytesAt`, the 32 codes written at `codesAt` of `codes`. */
+export function unpackChunkInto(
+  bytes: Uint8Array,
+  bytesAt: number,
+  bits: number,
+  codes: Uint8Array,
+  codesAt: number,
+): void {
+  codes.fill(0, codesAt, codesAt + CHUNK);
+  let at = bytesAt;
+  for (const fields of WORDS[bits] as Words) {
+    for (let i = 0; i < 4; i++) {
+      const byte = bytes[at++]!;
+      for (const { input, low, mask, shift } of fields)
+        codes[codesAt + input + i]! |= ((byte >>> shift) & mask) << low;
+    }
+  }
+}
+
+/** Bits of a byte, from `shift` on: bits of the code of an input of the chunk, `input` for byte 0, from `low` on. */
+interface Field {
+  readonly input: number;
+  readonly low: number;
+  readonly mask: number;
+  readonly shift: number;
+}
+
+/** The fields of the bytes of each word. */
+type Words = readonly (readonly Field[])[];
+
+function words(bits: number): Words {
+  return Array.from({ length: bits }, (_, word) =>
+    quads(bits).flatMap((quad, q): Field[] => {
+      if (quad.kind === "spread")
+        return [{ input: 4 * q, low: word, mask: 1, shift: quad.slot + quad.spare }];
+      return quad.word === word ? [{ input: 4 * q, low: 0, mask: 2 ** bits - 1, shift: quad.shift }] : [];
+    }),
+  );
+}
+
+/** By the width of the codes. */
+const WORDS: readonly Words[] = Array.from({ length: 9 }, (_, bits) => (bits === 0 ? [] : words(bits)));
