@@ -1,20 +1,28 @@
 import type { ModelProgram } from "../engine/model-program.ts";
 import { kvStrides } from "../kernels/kv-cache.ts";
-import type { Linear } from "../models/model.ts";
+import { type Linear, layerMatrices } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 
 /** What a model has to do, whoever does it: bytes as the formats define them, without padding. */
 
-function layerMatrices({ spec }: ModelProgram): Linear[] {
-  return spec.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]);
+/** The matrices that every token of a prompt passes. */
+function passed({ spec: { embedding, layers } }: ModelProgram): Linear[] {
+  const ofLayers = layers.flatMap((layer) => layerMatrices(layer).map(([, linear]) => linear));
+  return embedding.projection === undefined ? ofLayers : [embedding.projection, ...ofLayers];
+}
+
+/** Those that only tokens pass whose logits are wanted. */
+function ofOutput({ spec: { output } }: ModelProgram): Linear[] {
+  return output.projection === undefined ? [output.head] : [output.projection, output.head];
 }
 
 /** Bytes of weights that one token reads: all but those rows of the embedding that other tokens have. */
 export function weightBytes(program: ModelProgram): number {
-  const { embedding, output } = program.spec;
+  const { table, positions } = program.spec.embedding;
   const row = (linear: Linear) => rowBytes(program.matrix(linear).packing.format, linear.cols);
-  const matrices = [...layerMatrices(program), output];
-  return matrices.reduce((sum, linear) => sum + linear.rows * row(linear), row(embedding));
+  const looked = row(table) + (positions === undefined ? 0 : row(positions));
+  const matrices = [...passed(program), ...ofOutput(program)];
+  return matrices.reduce((sum, linear) => sum + linear.rows * row(linear), looked);
 }
 
 /** Bytes of keys and values of `positions` positions. */
@@ -25,7 +33,6 @@ export function cacheBytes({ kv, spec }: ModelProgram, positions: number): numbe
 /** Operations of the matrix products of a prompt, whose last token alone meets the output head; a multiply-add is two. */
 export function promptOperations(program: ModelProgram, tokens: number): number {
   const size = ({ rows, cols }: Linear) => 2 * rows * cols;
-  return (
-    tokens * layerMatrices(program).reduce((sum, linear) => sum + size(linear), 0) + size(program.spec.output)
-  );
+  const all = (linears: readonly Linear[]) => linears.reduce((sum, linear) => sum + size(linear), 0);
+  return tokens * all(passed(program)) + all(ofOutput(program));
 }

@@ -1,4 +1,4 @@
-import type { ModelConfig } from "../models/model.ts";
+import type { ModelConfig, RopeConfig } from "../models/model.ts";
 import { bytesText, digits } from "../plan/text.ts";
 import { columns, formatCount, formatLarge, oneLine } from "./format.ts";
 import type { Inspection, MemoryNeed, MetadataValue, TensorSummary } from "./inspect-model.ts";
@@ -29,8 +29,6 @@ function containerText({ files, ggufVersion }: Inspection["file"]): string {
 }
 
 function dimensions(config: ModelConfig): string {
-  const { rope } = config;
-  const scaling = rope.scaling.kind === "none" ? "" : `, ${rope.scaling.kind} × ${rope.scaling.factor}`;
   const rows = [
     ["layers", formatCount(config.layers)],
     ["hidden size", formatCount(config.hiddenSize)],
@@ -38,9 +36,15 @@ function dimensions(config: ModelConfig): string {
     ["heads", `${config.heads} of ${config.headDim}, ${config.kvHeads} for keys and values`],
     ["vocabulary", formatCount(config.vocabularySize)],
     ["trained context", formatCount(config.contextLength)],
-    ["rope", `base ${formatCount(rope.base)}, ${rope.rotated} of ${config.headDim} dimensions${scaling}`],
+    config.rope === undefined ? ["positions", "learned"] : ["rope", ropeText(config.rope, config.headDim)],
   ];
   return columns(rows, [], "  ");
+}
+
+function ropeText({ base, rotated, scaling }: RopeConfig, headDim: number): string {
+  const factor = "factor" in scaling ? ` × ${scaling.factor}` : "";
+  const how = scaling.kind === "none" ? "" : `, ${scaling.kind}${factor}`;
+  return `base ${formatCount(base)}, ${rotated} of ${headDim} dimensions${how}`;
 }
 
 function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSummary): string {

@@ -2,6 +2,7 @@ import { assert, at } from "../base/assert.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
+import type { RopeConfig } from "../models/model.ts";
 import type { RopeAngles } from "../models/rope.ts";
 import { STEP_ROWS, stepClass } from "../plan/parts.ts";
 import type { Backend, Program, Region } from "./backend.ts";
@@ -50,7 +51,8 @@ export class Engine {
     readonly program: ModelProgram,
     readonly backend: Backend,
     private readonly regions: Regions,
-    private readonly angles: RopeAngles,
+    /** Of every one of `program.ropes`. */
+    private readonly angles: readonly RopeAngles[],
     private readonly settling?: Settling,
   ) {
     this.pool = new PagePool(program.pages);
@@ -61,11 +63,11 @@ export class Engine {
       work: regions.work.address,
     };
     this.programs = STEP_ROWS.map((rows) => backend.prepare(program.steps(rows, bases)));
-    this.logitStride = paddedCols(program.spec.output.rows);
+    this.logitStride = paddedCols(program.spec.output.head.rows);
   }
 
   get vocabularySize(): number {
-    return this.program.spec.output.rows;
+    return this.program.spec.output.head.rows;
   }
 
   /** A new, empty sequence. Throws `UsageError` when all are in use. */
@@ -135,11 +137,11 @@ export class Engine {
   }
 
   private writeRows(rows: readonly Row[], positions: readonly number[], wanted: readonly number[]): void {
-    const { kv, pagesPerSequence, spec } = this.program;
+    const { kv, pagesPerSequence, ropes } = this.program;
     const counts = this.integers("counts");
     counts[COUNTS.rows / 4] = rows.length;
     counts[COUNTS.outputs / 4] = wanted.length;
-    const blocks = rowBlocks(rows, this.program.attention(rows.length).block.rows);
+    const blocks = rowBlocks(rows, this.program.attentionBlock(rows.length).rows);
     counts[COUNTS.blocks / 4] = blocks.length;
     this.integers("blocks").set(blocks.flat());
     this.integers("outputList").set(wanted);
@@ -153,20 +155,19 @@ export class Engine {
     for (const sequence of new Set(rows.map((row) => row.sequence))) {
       tables.set(sequence.pages, sequence.slot * pagesPerSequence);
     }
-    const { pairing, rotated } = spec.config.rope;
+    ropes.forEach((rope, n) => this.writeRopeTable(n, rope, positions));
+  }
+
+  /** The rotation of every row. */
+  private writeRopeTable(n: number, { pairing, rotated }: RopeConfig, positions: readonly number[]): void {
+    const { frequencies, magnitude } = at(this.angles, n);
     const cols = ropeTableCols(rotated);
-    const { offset } = this.program.work.part("ropeTable");
-    const view = this.regions.work.view(offset, 4 * cols * rows.length);
-    const table = new Float32Array(view.buffer, view.byteOffset, cols * rows.length);
+    const { offset } = this.program.work.part(`ropeTable${n}`);
+    const view = this.regions.work.view(offset, 4 * cols * positions.length);
+    const table = new Float32Array(view.buffer, view.byteOffset, cols * positions.length);
     positions.forEach((position, i) => {
-      const angle = (pair: number) => position * (this.angles.frequencies[pair] as number);
-      writeRopeTable(
-        table.subarray(i * cols, (i + 1) * cols),
-        pairing,
-        rotated,
-        angle,
-        this.angles.magnitude,
-      );
+      const angle = (pair: number) => position * (frequencies[pair] as number);
+      writeRopeTable(table.subarray(i * cols, (i + 1) * cols), pairing, rotated, angle, magnitude);
     });
   }
 

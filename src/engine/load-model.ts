@@ -8,8 +8,8 @@ import type { Isa } from "../isa/isa.ts";
 import type { ElementType } from "../kernels/elements.ts";
 import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
 import { modelSpec } from "../models/index.ts";
-import type { ModelSpec } from "../models/model.ts";
-import { type RopeAngles, ropeAngles } from "../models/rope.ts";
+import { type ModelSpec, ropes } from "../models/model.ts";
+import { type RopeAngles, ropeAngles, ropeFactors } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Tuning, unknownTo } from "../plan/tuning.ts";
 import { FORMATS, formatNamed } from "../quant/formats.ts";
@@ -135,7 +135,7 @@ export async function loadEngine(
   packed?: PackedPolicy,
 ): Promise<Engine> {
   checkOptions(options);
-  const angles = await readAngles(model);
+  const angles = await readAngles(model, contextLengthOf(model.spec, options));
   const choice = chooseBackend(machine, await findCompilers(), options);
   const asked = options.backend !== undefined || options.isa !== undefined;
   try {
@@ -149,19 +149,24 @@ export async function loadEngine(
   }
 }
 
-async function readAngles({ file, spec }: OpenModel): Promise<RopeAngles> {
-  const { rope } = spec.config;
-  const factors = rope.factors === undefined ? undefined : await readVector(rope.factors, file);
-  const angles = ropeAngles(rope, factors);
-  if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
-  const field = rope.factors === undefined ? "llama.rope" : `llama.rope, tensor ${rope.factors}`;
-  throw new FileFormatError(file.metadata.file, field, "gives angles that are not finite");
+/** The angles of every rotation of the model, at this context length. */
+async function readAngles({ file, spec }: OpenModel, contextLength: number): Promise<RopeAngles[]> {
+  const reading = ropes(spec).map(async (rope) => {
+    const vector = ropeFactors(rope, contextLength);
+    const factors = vector === undefined ? undefined : await readVector(vector, file);
+    const angles = ropeAngles(rope, factors);
+    if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
+    const keys = `${spec.config.architecture}.rope`;
+    const field = vector === undefined ? keys : `${keys}, tensor ${vector.tensor}`;
+    throw new FileFormatError(file.metadata.file, field, "gives angles that are not finite");
+  });
+  return Promise.all(reading);
 }
 
 async function build(
   model: OpenModel,
   machine: Machine,
-  angles: RopeAngles,
+  angles: readonly RopeAngles[],
   choice: BackendChoice,
   options: EngineOptions,
   packed: PackedPolicy | undefined,
@@ -206,6 +211,15 @@ function checkMemory({ weights, cache, work }: ModelProgram, machine: Machine): 
   );
 }
 
+/** Positions of a text. Throws `UsageError` for more than the model has learned, where it learned them one by one. */
+function contextLengthOf({ config, embedding }: ModelSpec, { contextLength }: EngineOptions): number {
+  const most = embedding.positions?.rows;
+  if (contextLength !== undefined && most !== undefined && contextLength > most) {
+    throw new UsageError(`contextLength must be at most ${most} for this model, which has no more positions`);
+  }
+  return contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT);
+}
+
 /** The pure half: plan and kernels for a model on a machine; `remembered` saves planning where it knows a shape. */
 export function compileModel(
   { spec, file }: Pick<OpenModel, "spec" | "file">,
@@ -235,7 +249,7 @@ export function compileModel(
   return new ModelProgram(spec, matrices, kv, isa, threads, {
     maxRows: MAX_ROWS[kind],
     maxOutputs: Math.max(1, Math.min(MAX_ROWS[kind], outputs)),
-    contextLength: options.contextLength ?? Math.min(config.contextLength, DEFAULT_CONTEXT),
+    contextLength: contextLengthOf(spec, options),
     sequences: 1,
   });
 }

@@ -4,6 +4,7 @@ import { AbortedError, MachineError, UsageError } from "../base/errors.ts";
 import { openCacheDir } from "../host/cache-dir.ts";
 import { PackedCache, type PackedKey } from "../host/packed-cache.ts";
 import { printKernel } from "../ir/print.ts";
+import { nameOf } from "../models/model.ts";
 import type { Machine } from "../plan/machine.ts";
 import type { Backend, Region } from "./backend.ts";
 import type { Settling } from "./engine.ts";
@@ -109,7 +110,7 @@ function packedKey({ model: { stamps }, program }: Loading): PackedKey | undefin
   if (stamps === undefined) return undefined;
   const { matrices, isa, weights } = program;
   const tensors = [...matrices.values()].map(({ packing, source: from, linear }) => [
-    linear.tensor,
+    nameOf(linear),
     from.name,
     packing.format.name,
     packing.rows,

@@ -3,7 +3,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { type Linear, linears, type ModelSpec } from "../models/model.ts";
+import { type Linear, linears, type ModelSpec, nameOf } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
 import type { Machine } from "../plan/machine.ts";
 import { chooseBlocking } from "../plan/projection-plan.ts";
@@ -35,10 +35,12 @@ export function planMatrices(
 ): Map<string, MatrixPlan> {
   const { threads, prefillTokens, remembered } = choices;
   const blockings = new Map<string, Blocking>();
+  const { table, positions } = spec.embedding;
+  const isTable = (linear: Linear) => linear === table || linear === positions;
   const plan = (linear: Linear): MatrixPlan => {
     const tensor = storedTensor(linear, file);
     const source = sourceFormat(tensor);
-    if (linear === spec.embedding && tensor.order !== undefined) {
+    if (isTable(linear) && tensor.order !== undefined) {
       throw new UnsupportedError(
         `${tensor.file}: tensor ${tensor.name}: an embedding with reordered columns`,
       );
@@ -61,7 +63,7 @@ export function planMatrices(
       order: tensor.order,
     };
   };
-  return new Map(linears(spec).map((linear) => [linear.tensor, plan(linear)]));
+  return new Map(linears(spec).map((linear) => [nameOf(linear), plan(linear)]));
 }
 
 /** The blockings of the matrices, for who plans the same again. */

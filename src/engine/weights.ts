@@ -5,7 +5,7 @@ import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
-import { vectors } from "../models/model.ts";
+import { nameOf, type Vector, vectors } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
@@ -93,7 +93,7 @@ function partsOf(matrices: readonly MatrixPlan[], stagingSize: number): Part[] {
 
 /** Where a part lies in the packed weights. */
 function partOffset(program: ModelProgram, { matrix, firstTile }: Part): number {
-  return program.weights.offset(matrix.linear.tensor) + firstTile * matrix.packing.tileBytes;
+  return program.weights.offset(nameOf(matrix.linear)) + firstTile * matrix.packing.tileBytes;
 }
 
 function splitMatrix(matrix: MatrixPlan, bytes: number): Part[] {
@@ -132,7 +132,7 @@ async function readPart(part: Part, buffer: Region, file: ModelFile): Promise<vo
   const tensor = file.tensors.get(linear.tensor);
   assert(tensor !== undefined, `no tensor ${linear.tensor}`);
   const stride = rowBytes(from, linear.cols);
-  const first = part.firstTile * packing.tileRows;
+  const first = (linear.firstRow ?? 0) + part.firstTile * packing.tileRows;
   if (from === packing.format) {
     await readRows(tensor, first, stride, buffer.view(0, part.rows * stride));
     return;
@@ -161,12 +161,12 @@ async function packPart(backend: Backend, part: Part, buffer: Region, to: number
   await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
 }
 
-/** Norm weights as f32; what follows them in their part of the region stays zero. */
+/** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
 async function loadVectors(program: ModelProgram, weights: Region, file: ModelFile): Promise<void> {
-  const loading = vectors(program.spec).map(async (name) => {
-    const { buffer, byteOffset, byteLength } = await readVector(name, file);
+  const loading = vectors(program.spec).map(async (vector) => {
+    const { buffer, byteOffset, byteLength } = await readVector(vector, file);
     weights
-      .view(program.weights.offset(name), byteLength)
+      .view(program.weights.offset(nameOf(vector)), byteLength)
       .set(new Uint8Array(buffer, byteOffset, byteLength));
   });
   await Promise.all(loading);
@@ -174,24 +174,27 @@ async function loadVectors(program: ModelProgram, weights: Region, file: ModelFi
 
 /** The orders of the inputs of matrices that have one of their own. */
 function writeOrders(program: ModelProgram, weights: Region): void {
-  for (const [tensor, { order }] of program.matrices) {
+  for (const [name, { order }] of program.matrices) {
     if (order === undefined) continue;
     const offsets = new Uint8Array(orderedOffsets(order).buffer);
-    weights.view(program.weights.offset(orderOf(tensor)), offsets.length).set(offsets);
+    weights.view(program.weights.offset(orderOf(name)), offsets.length).set(offsets);
   }
 }
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
-export async function readVector(name: string, file: ModelFile): Promise<Float32Array> {
+export async function readVector(
+  { tensor: name, length, first = 0 }: Vector,
+  file: ModelFile,
+): Promise<Float32Array> {
   const tensor = file.tensors.get(name);
   assert(tensor !== undefined, `no tensor ${name}`);
   const format = formatNamed(tensor.type);
-  const length = tensor.shape[0] ?? 0;
   if (format.kind !== "float")
     throw new FileFormatError(tensor.file, `tensor ${name}`, `a vector of type ${tensor.type}`);
-  const bytes = new Uint8Array(rowBytes(format, length));
+  const all = tensor.shape.reduce((a, b) => a * b, 1);
+  const bytes = new Uint8Array(rowBytes(format, all));
   await tensor.readRows(0, bytes);
-  const values = dequantizeRows(format, bytes, 1, length);
+  const values = dequantizeRows(format, bytes, 1, all).slice(first, first + length);
   if (!values.every(Number.isFinite)) {
     throw new FileFormatError(tensor.file, `tensor ${name}`, "has values that are not finite");
   }

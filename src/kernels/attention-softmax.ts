@@ -1,6 +1,6 @@
 import type { Value } from "../ir/types.ts";
 import { type AttentionWork, CHUNK_PAGES, mixedBytes, ofQuery, scratchLayout } from "./attention-work.ts";
-import { exp } from "./math.ts";
+import { exp, softcap } from "./math.ts";
 import { LINE_BYTES } from "./work.ts";
 
 /**
@@ -20,13 +20,21 @@ export function softmaxChunk(
   const scores = b.named("scores", ofQuery(work, query, layout.scores, 4 * CHUNK_PAGES * spec.kv.pageTokens));
   const visible = op.iload(ofQuery(work, query, layout.visible, 4), { offset: 0 });
   const limit = b.named("limit", op.visplat(op.isub(visible, firstPosition)));
+  const start =
+    spec.window === undefined
+      ? undefined
+      : b.named("start", op.visplat(op.isub(op.isub(visible, firstPosition), b.i(spec.window + 1))));
   const largestAt = b.named("largest_at", ofQuery(work, query, layout.largest, 4));
   const before = b.named("before", op.fload(largestAt, { offset: 0 }));
   const maximum = b.variable("maximum", op.vfsplat(before));
   b.loop("p", 0, positions, lanes, (p) => {
     const at = op.addr(scores, p, { stride: 4, offset: 0 });
-    const seen = op.vilt(op.viadd(op.visplat(p), op.viota()), limit);
-    const score = op.vfselect(seen, op.vfload(at, { offset: 0 }), none);
+    const position = op.viadd(op.visplat(p), op.viota());
+    const reached = op.vilt(position, limit);
+    const product = op.vfload(at, { offset: 0 });
+    const capped = spec.softcap === undefined ? product : softcap(b, product, spec.softcap);
+    const past = op.vfselect(reached, capped, none);
+    const score = start === undefined ? past : op.vfselect(op.vilt(start, position), past, none);
     op.vfstore(at, score, { offset: 0 });
     maximum.set(op.vfmax(score, maximum.get()));
   });

@@ -8,6 +8,10 @@ export interface AttentionSpec {
   readonly kv: KvLayout;
   /** Scores are multiplied by this before the softmax, 1/sqrt(headDim) for Llama. */
   readonly scale: number;
+  /** Scores s become softcap · tanh(s / softcap). */
+  readonly softcap?: number | undefined;
+  /** Positions that a row sees, its own included; all up to its own if not given. */
+  readonly window?: number | undefined;
   /**
    * What an item takes: up to so many rows of a sequence, with so many heads, which are some of those of a kv head or all
    * of several. What has the same kv head shares the pass over its K and V.

@@ -21,8 +21,9 @@ import {
 import { hasScales, kvName } from "./kv-cache.ts";
 import { LINE_BYTES, nameOfNumber } from "./work.ts";
 
-export function attentionName({ heads, kv, scale, block }: AttentionSpec): string {
-  return `attention_h${heads}_${kvName(kv)}_s${nameOfNumber(scale)}_b${block.rows}x${block.heads}`;
+export function attentionName({ heads, kv, scale, softcap, window, block }: AttentionSpec): string {
+  const limits = `${softcap === undefined ? "" : `_cap${nameOfNumber(softcap)}`}${window === undefined ? "" : `_w${window}`}`;
+  return `attention_h${heads}_${kvName(kv)}_s${nameOfNumber(scale)}${limits}_b${block.rows}x${block.heads}`;
 }
 
 /** Bytes of scratch per part of the step. */
@@ -34,7 +35,8 @@ export function attentionScratchBytes(spec: AttentionSpec): number {
 export const ROW_BLOCK_BYTES = 8;
 
 /**
- * out[h] = Σ_p softmax_p(scale · q[h] · K[p]) V[p] over the positions p ≤ the row's own (causal), grouped-query.
+ * out[h] = Σ_p softmax_p(scale · q[h] · K[p]) V[p] over the positions p ≤ the row's own (causal), grouped-query; with a
+ * window over so many of them.
  *
  * One item per block of rows and block of heads: its queries of a kv head pass over K and V together, a chunk of pages at
  * a time, with a running maximum and sum (online softmax). A query's result does not depend on what it shares the pass with.
@@ -80,7 +82,8 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
       const visible = b.named("visible", op.iadd(ofRow(positions, op.iadd(first, row)), b.i(1)));
       forEachHead(work, row, (query, h) => beginQuery(work, query, rowHead(work, from, h), visible));
     });
-    b.loop("chunk", 0, op.iadd(work.lastPage, b.i(1)), CHUNK_PAGES, (chunk) =>
+    const firstChunk = spec.window === undefined ? 0 : chunkOf(work, ofRow(positions, first), spec.window);
+    b.loop("chunk", firstChunk, op.iadd(work.lastPage, b.i(1)), CHUNK_PAGES, (chunk) =>
       attendChunk(work, chunk, position),
     );
     b.loop("row", 0, rows, 1, (row) => {
@@ -90,9 +93,19 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
   });
   return b.build(attentionName(spec), [
     `out[h] = sum over positions p of softmax(${spec.scale} * q[h] . K[p]) V[p], causal`,
+    ...(spec.softcap === undefined ? [] : [`scores s are ${spec.softcap} * tanh(s / ${spec.softcap})`]),
+    ...(spec.window === undefined ? [] : [`over the last ${spec.window} positions`]),
     `${heads} heads of ${kv.headDim}, ${kv.kvHeads} kv heads, ${kv.element} cache, ` +
       `${block.rows} rows of ${block.heads} heads a pass`,
   ]);
+}
+
+/** The first page of the chunk with the first position that a row sees: chunks are the same for all rows. */
+function chunkOf({ b, spec }: AttentionWork, position: Value<"i32">, window: number): Value<"i32"> {
+  const { op } = b;
+  const first = op.imax(op.isub(position, b.i(window - 1)), b.i(0));
+  const chunk = op.idiv(first, b.i(CHUNK_PAGES * spec.kv.pageTokens));
+  return b.named("first_chunk", op.imul(chunk, b.i(CHUNK_PAGES)));
 }
 
 /** The first of the item's heads in a row of heads. */
@@ -106,6 +119,9 @@ function headsOf(
   const start = b.op.addr(rows, row, { stride: 4 * paddedCols(heads * kv.headDim), offset: 0 });
   return b.op.addr(start, head, { stride: 4 * kv.headDim, offset: 0 });
 }
+
+/** Less than any score. */
+const LOWEST = -1e30;
 
 /** One of the item's heads in a row of heads. */
 function rowHead({ b, spec }: AttentionWork, row: Value<"ptr">, head: Value<"i32">): Value<"ptr"> {
@@ -145,7 +161,9 @@ function beginQuery(
     op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
   });
   op.vfstore(ofQuery(work, query, layout.sums, LINE_BYTES), op.vfconst({ value: 0 }), { offset: 0 });
-  op.fstore(ofQuery(work, query, layout.largest, 4), b.f(Number.NEGATIVE_INFINITY), { offset: 0 });
+  // With a window a row may see nothing of its block's first chunk: −∞ less −∞ would be no number.
+  const nothing = spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST;
+  op.fstore(ofQuery(work, query, layout.largest, 4), b.f(nothing), { offset: 0 });
   op.istore(ofQuery(work, query, layout.visible, 4), visible, { offset: 0 });
 }
 

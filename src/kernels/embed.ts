@@ -15,17 +15,29 @@ import { type Packing, wordOffset } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
 import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
-import { forEachItem } from "./work.ts";
+import { forEachItem, nameOfNumber } from "./work.ts";
 
-export function embedName({ format, cols, tileRows }: Packing): string {
-  return `embed_w_${format.name.toLowerCase().replaceAll("-", "_")}_c${cols}_tu${tileRows}`;
+/** What is done with a row on its way from the matrix. */
+export interface EmbedChange {
+  /** Factor on the values, 1 if not given. */
+  readonly scale?: number | undefined;
+  /** Adds to the output instead of replacing it. */
+  readonly accumulate?: boolean;
+}
+
+export function embedName(
+  { format, cols, tileRows }: Packing,
+  { scale, accumulate }: EmbedChange = {},
+): string {
+  const how = `${accumulate ? "add_" : ""}${scale === undefined ? "" : `s${nameOfNumber(scale)}_`}`;
+  return `embed_${how}w_${format.name.toLowerCase().replaceAll("-", "_")}_c${cols}_tu${tileRows}`;
 }
 
 /**
  * x[t] = W[token[t]]: one row of a packed matrix per token, dequantized. Scalar code: a row is one lane of its tile, and
  * one row per token is little work beside the projections.
  */
-export function embed(pack: Packing, target: Target): Kernel {
+export function embed(pack: Packing, target: Target, change: EmbedChange = {}): Kernel {
   const b = new KernelBuilder(target);
   const { op } = b;
   const table = b.parameter("table", "ptr", "packed embedding matrix");
@@ -39,12 +51,15 @@ export function embed(pack: Packing, target: Target): Kernel {
       tile: b.named("w_tile", tile),
       row: b.named("tile_row", op.irem(token, b.i(pack.tileRows))),
       out: b.named("x_row", op.addr(x, item, { stride: 4 * paddedCols(pack.cols), offset: 0 })),
+      change,
     };
     if (pack.format.kind === "float") floatRow(b, pack, pack.format.element, row);
     else quantizedRow(b, pack, pack.format, target, row);
   });
-  return b.build(embedName(pack), [
-    `x[t] = row token[t] of a ${pack.format.name} matrix, ${pack.cols} values`,
+  const { scale, accumulate } = change;
+  const factor = scale === undefined ? "" : `${scale} * `;
+  return b.build(embedName(pack, change), [
+    `x[t] ${accumulate ? "+=" : "="} ${factor}row token[t] of a ${pack.format.name} matrix, ${pack.cols} values`,
   ]);
 }
 
@@ -52,13 +67,27 @@ interface Row {
   readonly tile: Value<"ptr">;
   readonly row: Value<"i32">;
   readonly out: Value<"ptr">;
+  readonly change: EmbedChange;
+}
+
+/** Stores a value of the row where it belongs. */
+function put(
+  b: KernelBuilder,
+  { scale, accumulate }: EmbedChange,
+  p: Value<"ptr">,
+  value: Value<"f32">,
+  offset = 0,
+): void {
+  const { op } = b;
+  const scaled = scale === undefined ? value : op.fmul(value, b.f(scale));
+  op.fstore(p, accumulate ? op.fadd(op.fload(p, { offset }), scaled) : scaled, { offset });
 }
 
 function floatRow(
   b: KernelBuilder,
   pack: Packing,
   element: "f32" | "f16" | "bf16",
-  { tile, row, out }: Row,
+  { tile, row, out, change }: Row,
 ): void {
   const { op } = b;
   const bytes = element === "f32" ? 4 : 2;
@@ -71,7 +100,7 @@ function floatRow(
         : element === "f16"
           ? halfToFloat(b, op.u16load(p, { offset: 0 }))
           : op.bitstof(op.ishl(op.u16load(p, { offset: 0 }), b.i(16)));
-    op.fstore(op.addr(out, k, { stride: 4, offset: 0 }), value, { offset: 0 });
+    put(b, change, op.addr(out, k, { stride: 4, offset: 0 }), value);
   });
 }
 
@@ -99,7 +128,7 @@ function quantizedRow(
         const weights = { b, pack, format, record, row: at.row, group: b.named("group", g) };
         const values = chunk.slice(first, first + group).map((code) => tableValue(b, format, code));
         dequantized(weights, values).forEach((value, k) => {
-          op.fstore(out, value, { offset: 4 * (first + k) });
+          put(b, at.change, out, value, 4 * (first + k));
         });
       }
     });

@@ -34,6 +34,32 @@ export function silu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
   return op.vfdiv(x, op.vfadd(op.vfconst({ value: 1 }), exp(b, negated)));
 }
 
+/** sqrt(2/π), and what the cube is weighted with, in GELU's approximation with tanh. */
+const GELU_SLOPE = Math.sqrt(2 / Math.PI);
+const GELU_CUBIC = 0.044715;
+
+/** x · (1 + tanh(u)) / 2 with u = sqrt(2/π) (x + 0.044715 x³), which is x · sigmoid(2u), per lane (GELU). */
+export function gelu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  const { op } = b;
+  const constant = (value: number) => op.vfconst({ value });
+  const cubic = op.vfma(op.vfmul(x, x), constant(-2 * GELU_SLOPE * GELU_CUBIC), constant(-2 * GELU_SLOPE));
+  return op.vfdiv(x, op.vfadd(constant(1), exp(b, op.vfmul(x, cubic))));
+}
+
+/** max(x, 0) per lane. */
+export function relu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  return b.op.vfmax(x, b.op.vfconst({ value: 0 }));
+}
+
+/** cap · tanh(x / cap) = cap · (1 − 2 / (e^(2x/cap) + 1)) per lane; off by 2^-22 of cap at most. */
+export function softcap(b: KernelBuilder, x: Value<"vf32">, cap: number): Value<"vf32"> {
+  const { op } = b;
+  const constant = (value: number) => op.vfconst({ value });
+  const power = exp(b, op.vfmul(x, constant(2 / cap)));
+  const part = op.vfdiv(constant(-2 * cap), op.vfadd(power, constant(1)));
+  return op.vfadd(constant(cap), part);
+}
+
 /** Bits of a finite binary16 → f32, exactly: the exponent is rebased by a product with 2^112. */
 export function halfToFloat(b: KernelBuilder, half: Value<"i32">): Value<"f32"> {
   const { op } = b;

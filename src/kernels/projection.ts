@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import { KernelBuilder } from "../ir/builder.ts";
+import { type Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
 import { blockSize, CHUNK } from "../quant/formats.ts";
 import { type Activations, activationLayout } from "./activations.ts";
@@ -23,6 +23,8 @@ export interface ProjectionSpec extends WeightSpec {
   readonly activations: Activations;
   /** Adds to the output (a residual connection) instead of replacing it. */
   readonly accumulate: boolean;
+  /** Adds a vector to the output. */
+  readonly bias?: boolean;
 }
 
 /** Name of the generated function; equal specs have equal names. */
@@ -32,10 +34,11 @@ export function projectionName({
   activations,
   blocking: p,
   accumulate,
+  bias,
 }: ProjectionSpec): string {
   const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
   const name = format.name.toLowerCase().replaceAll("-", "_");
-  return `project_${accumulate ? "add_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
+  return `project_${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
 }
 
 /**
@@ -55,11 +58,12 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const scratch = blocking.expand
     ? b.parameter("scratch", "ptr", `expanded weights, ${bytes} bytes per part of the step`)
     : undefined;
+  const bias = spec.bias ? b.parameter("bias", "ptr", "f32 of all rows, zero-padded") : undefined;
   const tokens = b.named("tokens", b.op.iload(counts, { offset: 0 }));
   const mine = scratch && b.named("block", b.op.addr(scratch, b.thread, { stride: bytes, offset: 0 }));
   const packed = packedSource(b, spec, weights);
   splitWork(b, tiles, (first, last) => {
-    const outputs = { x, y, yStride };
+    const outputs = { x, y, yStride, bias };
     rowBlocks(b, blocking, first, last, (from, to) => {
       inputBlocks(b, spec, (inputs) => {
         const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
@@ -119,7 +123,14 @@ export function microGemvAlone(
   const source = expanded
     ? expandedSource(b, spec, pointer("block"), first)
     : packedSource(b, spec, pointer("weights"));
-  const at = { x: pointer("x"), y: pointer("y"), yStride: integer("y_stride"), token: integer("token") };
+  const bias = spec.bias ? pointer("bias") : undefined;
+  const at = {
+    x: pointer("x"),
+    y: pointer("y"),
+    yStride: integer("y_stride"),
+    token: integer("token"),
+    bias,
+  };
   microGemv(b, spec, source, { ...at, index: integer("tile") }, spec.blocking.nu, allInputs(b, spec));
   return b.build("micro_gemv", []).body;
 }
@@ -143,7 +154,7 @@ function namedParameters(b: KernelBuilder) {
 }
 
 function header(spec: ProjectionSpec, target: Target): string[] {
-  const { format, cols, activations, blocking, accumulate } = spec;
+  const { format, cols, activations, blocking, accumulate, bias } = spec;
   const pack = packingOf(spec, target);
   const zero =
     format.kind === "float"
@@ -153,7 +164,7 @@ function header(spec: ProjectionSpec, target: Target): string[] {
         ];
   const weight = format.kind === "float" ? "W" : `(${zero})`;
   return [
-    `y[t][r] ${accumulate ? "+=" : "="} sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]`,
+    `y[t][r] ${accumulate ? "+=" : "="} ${bias ? "bias[r] + " : ""}sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]`,
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,
     `mini     mb ${blocking.mb} inputs x tb ${blocking.tb} outputs`,
@@ -227,6 +238,7 @@ interface Tile {
   readonly yStride: Value<"i32">;
   readonly token: Value<"i32">;
   readonly index: Value<"i32">;
+  readonly bias: Value<"ptr"> | undefined;
 }
 
 /** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
@@ -258,6 +270,8 @@ function microGemv(
       return cell;
     }),
   );
+  if (at.bias !== undefined)
+    addBias(b, acc, b.op.addr(at.bias, at.index, { stride: 4 * pack.tileRows, offset: 0 }), inputs);
   if (inputs.isFirst !== true && !accumulate) {
     b.if(b.op.ieq(inputs.isFirst, b.i(0)), () => {
       acc.forEach((row, t) =>
@@ -275,4 +289,23 @@ function microGemv(
   acc.forEach((row, t) =>
     row.forEach((cell, u) => b.op.vfstore(ys[t] as Value<"ptr">, cell.get(), vectorAt(u))),
   );
+}
+
+/** Starts sums with the bias of their rows, where the first inputs are added up. */
+function addBias(
+  b: KernelBuilder,
+  acc: readonly (readonly Cell<"vf32">[])[],
+  bias: Value<"ptr">,
+  { isFirst }: InputBlock,
+): void {
+  const ofTile = b.named("bias_tile", bias);
+  const add = () => {
+    for (const row of acc) {
+      row.forEach((cell, u) => {
+        cell.set(b.op.vfadd(cell.get(), b.op.vfload(ofTile, { offset: 4 * u * b.lanes })));
+      });
+    }
+  };
+  if (isFirst === true) add();
+  else b.if(isFirst, add);
 }

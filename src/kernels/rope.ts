@@ -14,13 +14,13 @@ export type RopePairing = "interleaved" | "halves";
 export interface RopeSpec {
   readonly heads: number;
   readonly kv: KvLayout;
-  /** Dimensions of a head that rotate, the first ones; even. */
+  /** Dimensions of a head that rotate, the first ones; even. 0: nothing rotates, keys and values are appended only. */
   readonly rotated: number;
   readonly pairing: RopePairing;
 }
 
 export function ropeName({ heads, kv, rotated, pairing }: RopeSpec): string {
-  return `rope_${pairing}_h${heads}_r${rotated}_${kvName(kv)}`;
+  return rotated === 0 ? `append_${kvName(kv)}` : `rope_${pairing}_h${heads}_r${rotated}_${kvName(kv)}`;
 }
 
 /** Values from a row's cosines to its sines: whole registers on every target. */
@@ -59,18 +59,22 @@ export function writeRopeTable(
   }
 }
 
-/** Rotates q in place; rotates k and appends k and v to the row's page of the cache. One item per row and kv head. */
+/**
+ * Rotates q in place; rotates k and appends k and v to the row's page of the cache. One item per row and kv head. Without
+ * rotation there are no parameters q and table.
+ */
 export function rope(spec: RopeSpec, target: Target): Kernel {
   const b = new KernelBuilder(target);
   const { op } = b;
   const { kv, heads } = spec;
   const { kvHeads, headDim } = kv;
   const perKv = heads / kvHeads;
-  const q = b.parameter("q", "ptr", "f32 rows of heads, rotated in place");
+  const rotates = spec.rotated > 0;
+  const q = rotates ? b.parameter("q", "ptr", "f32 rows of heads, rotated in place") : undefined;
   const k = b.parameter("k", "ptr", "f32 rows of kv heads");
   const v = b.parameter("v", "ptr", "f32 rows of kv heads");
   const cache = b.parameter("cache", "ptr", "the layer's KV pages");
-  const table = b.parameter("table", "ptr", "f32 cosines and sines of every row");
+  const table = rotates ? b.parameter("table", "ptr", "f32 cosines and sines of every row") : undefined;
   const positions = b.parameter("positions", "ptr", "i32 position of every row");
   const pageOf = b.parameter("pages", "ptr", "i32 page that holds the row's position");
   const scratch = b.parameter("scratch", "ptr", "rows of kv heads on their way to the cache");
@@ -79,15 +83,17 @@ export function rope(spec: RopeSpec, target: Target): Kernel {
   forEachItem(b, op.imul(op.iload(counts, { offset: 0 }), b.i(kvHeads)), (item) => {
     const row = b.named("row", op.idiv(item, b.i(kvHeads)));
     const head = b.named("head", op.irem(item, b.i(kvHeads)));
-    const rotation = b.named(
-      "rotation",
-      op.addr(table, row, { stride: 4 * ropeTableCols(spec.rotated), offset: 0 }),
-    );
-    const qRow = op.addr(q, row, { stride: 4 * paddedCols(heads * headDim), offset: 0 });
-    b.loop("i", 0, perKv, 1, (i) => {
-      const qHead = op.addr(qRow, op.iadd(op.imul(head, b.i(perKv)), i), { stride: 4 * headDim, offset: 0 });
-      rotate(b, spec, b.named("q_head", qHead), qHead, rotation, false);
-    });
+    const rotation =
+      table &&
+      b.named("rotation", op.addr(table, row, { stride: 4 * ropeTableCols(spec.rotated), offset: 0 }));
+    if (q !== undefined && rotation !== undefined) {
+      const qRow = op.addr(q, row, { stride: 4 * paddedCols(heads * headDim), offset: 0 });
+      b.loop("i", 0, perKv, 1, (i) => {
+        const ofHead = op.iadd(op.imul(head, b.i(perKv)), i);
+        const qHead = op.addr(qRow, ofHead, { stride: 4 * headDim, offset: 0 });
+        rotate(b, spec, b.named("q_head", qHead), qHead, rotation);
+      });
+    }
     const kvRow = (p: Value<"ptr">) =>
       op.addr(op.addr(p, row, { stride: 4 * paddedCols(kvHeads * headDim), offset: 0 }), head, {
         stride: 4 * headDim,
@@ -101,30 +107,36 @@ export function rope(spec: RopeSpec, target: Target): Kernel {
       "k_rotated",
       op.addr(scratch, item, { stride: appendScratchBytes(kv), offset: 0 }),
     );
-    rotate(b, spec, b.named("k_head", kvRow(k)), temporary, rotation, true);
+    const kHead = b.named("k_head", kvRow(k));
+    if (rotation !== undefined) rotate(b, spec, kHead, temporary, rotation);
+    copyRest(b, spec, kHead, temporary);
     const place = { page, head, slot };
     appendKey(b, kv, temporary, place);
     appendValue(b, kv, b.named("v_head", kvRow(v)), temporary, place);
   });
   return b.build(ropeName(spec), [
-    `rotary embedding (${spec.pairing}, ${spec.rotated} of ${headDim} dimensions) of ${heads} q heads and ${kvHeads} kv heads;`,
+    rotates
+      ? `rotary embedding (${spec.pairing}, ${spec.rotated} of ${headDim} dimensions) of ${heads} q heads and ${kvHeads} kv heads;`
+      : `${kvHeads} kv heads of ${headDim} dimensions, nothing rotates;`,
     `k and v are appended to the ${kv.element} cache, ${kv.pageTokens} positions a page`,
   ]);
 }
 
-/** to ← rotated from, `headDim` values; `copyRest` copies the dimensions that do not rotate. */
+/** to ← rotated from, the dimensions that rotate. */
 function rotate(
   b: KernelBuilder,
   spec: RopeSpec,
   from: Value<"ptr">,
   to: Value<"ptr">,
   table: Value<"ptr">,
-  copyRest: boolean,
 ): void {
   if (spec.pairing === "interleaved") rotateInterleaved(b, spec, from, to, table);
   else rotateHalves(b, spec, from, to, table);
-  if (!copyRest) return;
-  b.loop("d", spec.rotated, spec.kv.headDim, 1, (d) => {
+}
+
+/** Copies the dimensions that do not rotate. */
+function copyRest(b: KernelBuilder, { rotated, kv }: RopeSpec, from: Value<"ptr">, to: Value<"ptr">): void {
+  b.loop("d", rotated, kv.headDim, 1, (d) => {
     const value = b.op.fload(b.op.addr(from, d, { stride: 4, offset: 0 }), { offset: 0 });
     b.op.fstore(b.op.addr(to, d, { stride: 4, offset: 0 }), value, { offset: 0 });
   });

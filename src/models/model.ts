@@ -1,4 +1,32 @@
+import type { Activation } from "../kernels/gate.ts";
+import type { NormKind } from "../kernels/norm.ts";
 import type { RopePairing } from "../kernels/rope.ts";
+
+/** A vector of a file: a tensor, or `length` values of it from `first` on. */
+export interface Vector {
+  readonly tensor: string;
+  readonly length: number;
+  readonly first?: number;
+}
+
+/** A weight matrix, `rows` outputs and `cols` inputs: a tensor, or consecutive rows of one from `firstRow` on. */
+export interface Linear {
+  readonly tensor: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly firstRow?: number;
+  /** Added to the outputs. */
+  readonly bias?: Vector;
+}
+
+/** Norm over a row of the residual stream or, of queries and keys, over each head. */
+export interface Norm {
+  readonly kind: NormKind;
+  /** Of the values of a row; of a head, where all heads share it, else of all heads. */
+  readonly weight: Vector;
+  readonly bias?: Vector;
+  readonly epsilon: number;
+}
 
 /** Rotary embedding: which dimensions rotate together and how fast. */
 export interface RopeConfig {
@@ -8,8 +36,8 @@ export interface RopeConfig {
   /** θ base. */
   readonly base: number;
   readonly scaling: RopeScaling;
-  /** Name of a tensor of rotated/2 factors that divide the frequencies (Llama 3.1 and later). */
-  readonly factors?: string;
+  /** rotated/2 factors that divide the frequencies (Llama 3.1 and later). */
+  readonly factors?: Vector;
 }
 
 export type RopeScaling =
@@ -24,6 +52,14 @@ export type RopeScaling =
       readonly betaFast: number;
       readonly betaSlow: number;
       readonly attentionFactor: number;
+    }
+  /** LongRoPE (Ding et al. 2024): other factors where the context is longer than the original one. */
+  | {
+      readonly kind: "longrope";
+      readonly originalContext: number;
+      readonly attentionFactor: number;
+      readonly short: Vector;
+      readonly long: Vector;
     };
 
 /** The dimensions of a decoder-only transformer. */
@@ -42,51 +78,146 @@ export interface ModelConfig {
   /** Positions the model was trained for. */
   readonly contextLength: number;
   readonly normEpsilon: number;
-  readonly rope: RopeConfig;
+  /** That of most layers; none where positions are learned. */
+  readonly rope?: RopeConfig;
 }
 
-/** A weight matrix: `rows` outputs, `cols` inputs. */
-export interface Linear {
-  readonly tensor: string;
-  readonly rows: number;
-  readonly cols: number;
+/** What both blocks of a layer have: where norms stand. Each is left out where the model has none there. */
+export interface Block {
+  /** Of the residual stream, on its way into the block. */
+  readonly inputNorm?: Norm;
+  /** Of what the block adds to the residual stream. */
+  readonly outputNorm?: Norm;
+  /** Of the residual stream itself, after the addition (post-norm transformers). */
+  readonly streamNorm?: Norm;
 }
 
-/** Tensors of one layer: pre-norm attention and a gated feed-forward block. */
-export interface Layer {
-  readonly attentionNorm: string;
+/** Causal grouped-query attention. */
+export interface Attention extends Block {
   readonly q: Linear;
   readonly k: Linear;
   readonly v: Linear;
   readonly o: Linear;
-  readonly feedForwardNorm: string;
-  readonly gate: Linear;
+  /** Of every head of queries, of keys, before they rotate. */
+  readonly qNorm?: Norm;
+  readonly kNorm?: Norm;
+  readonly rope?: RopeConfig;
+  /** Scores are multiplied by this before the softmax. */
+  readonly scale: number;
+  /** Scores s become softcap · tanh(s / softcap). */
+  readonly softcap?: number;
+  /** Positions that a token sees, its own included; all before it if not given. */
+  readonly window?: number;
+}
+
+/** down(activation(gate(x)) · up(x)), or down(activation(up(x))) without a gate. */
+export interface FeedForward extends Block {
+  readonly activation: Activation;
+  readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
+}
+
+export interface Layer {
+  readonly attention: Attention;
+  readonly feedForward: FeedForward;
+  /**
+   * Both blocks read the residual stream as it is before the layer, instead of one after the other. A feed-forward block
+   * without an input norm then takes what attention takes.
+   */
+  readonly parallel?: boolean;
+}
+
+/** What a token is before the first layer: table[token] · scale, projected, plus positions[position]. */
+export interface Embedding {
+  readonly table: Linear;
+  readonly scale?: number;
+  /** From the width of the table to that of the residual stream. */
+  readonly projection?: Linear;
+  /** A row for every position. */
+  readonly positions?: Linear;
+}
+
+/** From the residual stream to logits. */
+export interface OutputHead {
+  /** Where the last layer has a stream norm, that one stands here. */
+  readonly norm: Norm;
+  /** From the residual stream to the width of the head. */
+  readonly projection?: Linear;
+  /** The same tensor as the embedding's table when the model ties them. */
+  readonly head: Linear;
+  /** Logits l become softcap · tanh(l / softcap). */
+  readonly softcap?: number;
 }
 
 /** A model as tensors of a file and the blocks of a forward pass. */
 export interface ModelSpec {
   readonly config: ModelConfig;
-  readonly embedding: Linear;
+  readonly embedding: Embedding;
   readonly layers: readonly Layer[];
-  readonly outputNorm: string;
-  /** The output head; the same tensor as `embedding` when the model ties them. */
-  readonly output: Linear;
+  readonly output: OutputHead;
+}
+
+/** What a matrix is in a layer. */
+export type LayerMatrix = "q" | "k" | "v" | "o" | "gate" | "up" | "down";
+
+/** The matrices of a layer in the order in which they are used. */
+export function layerMatrices({
+  attention,
+  feedForward,
+}: Layer): readonly (readonly [LayerMatrix, Linear])[] {
+  const { q, k, v, o } = attention;
+  const { gate, up, down } = feedForward;
+  return [
+    ["q", q],
+    ["k", k],
+    ["v", v],
+    ["o", o],
+    ...(gate === undefined ? [] : [["gate", gate] as const]),
+    ["up", up],
+    ["down", down],
+  ];
+}
+
+/** Name of a matrix or a vector, unique in its model. */
+export function nameOf(part: Linear | Vector): string {
+  const first = "rows" in part ? part.firstRow : part.first;
+  return first === undefined ? part.tensor : `${part.tensor}[${first}]`;
 }
 
 /** Every distinct weight matrix. */
-export function linears(spec: ModelSpec): Linear[] {
+export function linears({ embedding, layers, output }: ModelSpec): Linear[] {
   const all = [
-    spec.embedding,
-    ...spec.layers.flatMap(({ q, k, v, o, gate, up, down }) => [q, k, v, o, gate, up, down]),
-    spec.output,
-  ];
-  return [...new Map(all.map((linear) => [linear.tensor, linear])).values()];
+    embedding.table,
+    embedding.projection,
+    embedding.positions,
+    ...layers.flatMap((layer) => layerMatrices(layer).map(([, linear]) => linear)),
+    output.projection,
+    output.head,
+  ].filter((linear) => linear !== undefined);
+  return [...new Map(all.map((linear) => [nameOf(linear), linear])).values()];
 }
 
-/** Names of all norm weights and other vectors. */
-export function vectors(spec: ModelSpec): string[] {
-  const norms = spec.layers.flatMap((layer) => [layer.attentionNorm, layer.feedForwardNorm]);
-  return [...norms, spec.outputNorm];
+/** Every norm, in the order in which they are used. */
+export function norms({ layers, output }: ModelSpec): Norm[] {
+  const ofBlock = (block: Block) => [block.inputNorm, block.outputNorm, block.streamNorm];
+  const all = layers.flatMap(({ attention, feedForward }) => [
+    ...ofBlock(attention),
+    attention.qNorm,
+    attention.kNorm,
+    ...ofBlock(feedForward),
+  ]);
+  return [...all, output.norm].filter((norm) => norm !== undefined);
+}
+
+/** All norm weights and biases. */
+export function vectors(spec: ModelSpec): Vector[] {
+  const ofNorms = norms(spec).flatMap(({ weight, bias }) => [weight, bias]);
+  return [...ofNorms, ...linears(spec).map(({ bias }) => bias)].filter((vector) => vector !== undefined);
+}
+
+/** The distinct rotations of a model. */
+export function ropes({ layers }: ModelSpec): RopeConfig[] {
+  const all = layers.map(({ attention }) => attention.rope).filter((rope) => rope !== undefined);
+  return [...new Set(all)];
 }

@@ -4,7 +4,7 @@ import { type ModelFile, PlainTensor } from "../files/model-file.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
-import type { RandomModel, RandomTensor } from "./random-llama.ts";
+import type { RandomModel, RandomTensor } from "./random-model.ts";
 
 /** A random model as if it were a file, in formats that files may lack. */
 export interface RandomFile {

@@ -6,8 +6,8 @@ import { KernelBuilder } from "../../src/ir/builder.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { avx512Vnni } from "../../src/isa/avx512-vnni.ts";
 import type { Isa } from "../../src/isa/isa.ts";
+import { norm } from "../../src/kernels/norm.ts";
 import { projection } from "../../src/kernels/projection.ts";
-import { rmsNorm } from "../../src/kernels/rmsnorm.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { expectGolden } from "../golden.ts";
 import { everyKernel } from "../kernels/every-kernel.ts";
@@ -38,7 +38,10 @@ describe("generated C", () => {
   });
 
   test("a norm, AVX2", () => {
-    const kernel = rmsNorm({ cols: 200, epsilon: 1e-5, gather: true }, avx2);
+    const kernel = norm(
+      { kind: "rms", cols: 200, epsilon: 1e-5, gather: true, bias: false, accumulate: false },
+      avx2,
+    );
     expectGolden("rmsnorm-avx2.c", emitC([kernel], avx2));
   });
 

@@ -1,10 +1,11 @@
 import { Engine } from "../../src/engine/engine.ts";
 import { compileModel, type EngineOptions, openModel } from "../../src/engine/load-model.ts";
 import { ModelProgram, type ProgramLimits } from "../../src/engine/model-program.ts";
-import { loadWeights, packKernels, stagingBytes } from "../../src/engine/weights.ts";
+import { loadWeights, packKernels, readVector, stagingBytes } from "../../src/engine/weights.ts";
+import type { ModelFile } from "../../src/files/model-file.ts";
 import { verify } from "../../src/ir/verify.ts";
 import { generated } from "../../src/kernels/recipe.ts";
-import { ropeAngles } from "../../src/models/rope.ts";
+import { type RopeAngles, ropeAngles, ropeFactors } from "../../src/models/rope.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
 import type { TestTarget } from "../backends.ts";
@@ -15,6 +16,15 @@ const PACK_TABLE_BYTES = 4 * 2 ** 20;
 export interface LoadedEngine {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
+}
+
+/** The angles of every rotation of a program. */
+export async function anglesOf({ ropes, limits }: ModelProgram, file: ModelFile): Promise<RopeAngles[]> {
+  const angles = ropes.map(async (rope) => {
+    const vector = ropeFactors(rope, limits.contextLength);
+    return ropeAngles(rope, vector && (await readVector(vector, file)));
+  });
+  return Promise.all(angles);
 }
 
 /**
@@ -46,7 +56,7 @@ export async function loadOn(
       work: backend.allocate(work.bytes, "working"),
     };
     await loadWeights(program, backend, regions.weights, file);
-    const engine = new Engine(program, backend, regions, ropeAngles(spec.config.rope));
+    const engine = new Engine(program, backend, regions, await anglesOf(program, file));
     return { engine, tokenizer: opened.tokenizer() };
   } finally {
     await opened.close();

@@ -14,7 +14,7 @@ import { wasmSimd128 as isa } from "../../src/isa/wasm-simd128.ts";
 import { PAGE_TOKENS } from "../../src/kernels/kv-cache.ts";
 import { generated } from "../../src/kernels/recipe.ts";
 import { modelSpec } from "../../src/models/index.ts";
-import { linears, type ModelSpec } from "../../src/models/model.ts";
+import { linears, type ModelSpec, ropes } from "../../src/models/model.ts";
 import { ropeAngles } from "../../src/models/rope.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { packing } from "../../src/quant/packing.ts";
@@ -50,7 +50,7 @@ async function load({ file, spec }: OpenFile, create: Create): Promise<Engine> {
       ];
     }),
   );
-  const { kvHeads, headDim, rope } = spec.config;
+  const { kvHeads, headDim } = spec.config;
   const kv = { kvHeads, headDim, element: "f32", pageTokens: PAGE_TOKENS } as const;
   const limits = { maxRows: 64, maxOutputs: 16, contextLength: 256, sequences: 1 };
   const program = new ModelProgram(spec, matrices, kv, isa, 1, limits);
@@ -65,7 +65,8 @@ async function load({ file, spec }: OpenFile, create: Create): Promise<Engine> {
     work: backend.allocate(work.bytes, "working"),
   };
   await loadWeights(program, backend, regions.weights, file);
-  const engine = new Engine(program, backend, regions, ropeAngles(rope));
+  const angles = ropes(spec).map((rope) => ropeAngles(rope));
+  const engine = new Engine(program, backend, regions, angles);
   engines.push(engine);
   return engine;
 }

@@ -19,6 +19,7 @@ interface Choice {
   readonly threads: number;
   /** What the queries are multiplied by: a large one makes the softmax a choice of the largest score. */
   readonly size?: number;
+  readonly limits?: Pick<AttentionSpec, "softcap" | "window">;
 }
 
 /** One row and one head at a time. */
@@ -49,6 +50,55 @@ const CHOICES: readonly Choice[] = [
   { heads: 6, kvHeads: 3, headDim: 96, element: "q8_0", block: { rows: 5, heads: 6 }, threads: 1 },
   { heads: 8, kvHeads: 4, headDim: 12, element: "f16", block: { rows: 1, heads: 4 }, threads: 3 },
   { heads: 6, kvHeads: 6, headDim: 9, element: "f32", block: { rows: 4, heads: 6 }, threads: 1 },
+  // Windows of one position, of less than a page, that end in the page before, and longer than the text.
+  { heads: 2, kvHeads: 1, headDim: 8, element: "f32", block: ROW, threads: 1, limits: { window: 1 } },
+  {
+    heads: 4,
+    kvHeads: 2,
+    headDim: 10,
+    element: "f16",
+    block: { rows: 4, heads: 2 },
+    threads: 3,
+    limits: { window: 3 },
+  },
+  {
+    heads: 2,
+    kvHeads: 2,
+    headDim: 32,
+    element: "q8_0",
+    block: { rows: 16, heads: 1 },
+    threads: 1,
+    limits: { window: 33 },
+  },
+  {
+    heads: 2,
+    kvHeads: 1,
+    headDim: 20,
+    element: "f32",
+    block: { rows: 8, heads: 2 },
+    threads: 1,
+    limits: { window: 500 },
+  },
+  {
+    heads: 4,
+    kvHeads: 1,
+    headDim: 16,
+    element: "f32",
+    block: ROW,
+    threads: 1,
+    size: 20,
+    limits: { softcap: 5 },
+  },
+  {
+    heads: 4,
+    kvHeads: 2,
+    headDim: 64,
+    element: "f32",
+    block: { rows: 8, heads: 2 },
+    threads: 3,
+    size: 40,
+    limits: { softcap: 30, window: 40 },
+  },
 ];
 
 /** Sequences: their pages in order, and their lengths, the last page partly unused; the first is of two chunks. */
@@ -81,11 +131,11 @@ function rowBlocks(most: number): number[][] {
 }
 
 function attentionCase(isa: Isa, choice: Choice): KernelCase {
-  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1, limits = {} } = choice;
   return {
     name:
       `${heads} heads of ${headDim}, ${kvHeads} kv heads, ${element} cache, ` +
-      `queries around ${size}, blocks of ${block.rows} rows and ${block.heads} heads, ${threads} threads`,
+      `queries around ${size}, blocks of ${block.rows} rows and ${block.heads} heads, ${threads} threads ${JSON.stringify(limits)}`,
     threads,
     make: () => attentionWork(isa, choice),
   };
@@ -105,10 +155,10 @@ function filledPages(layout: ReturnType<typeof kvLayout>, rng: Rng): KvPages {
 }
 
 function attentionWork(isa: Isa, choice: Choice): Work {
-  const { heads, kvHeads, headDim, element, block, threads, size = 1 } = choice;
+  const { heads, kvHeads, headDim, element, block, threads, size = 1, limits = {} } = choice;
   const rng = new Rng(heads * headDim);
   const kv = kvLayout(kvHeads, headDim, element);
-  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim), block };
+  const spec: AttentionSpec = { heads, kv, scale: 1 / Math.sqrt(headDim), block, ...limits };
   const pages = filledPages(kv, rng);
   const qs = normals(rng, ROWS.length * heads * headDim, size);
   const starts = SEQUENCES.map((_, s) => SEQUENCES.slice(0, s).flatMap((before) => before.pages).length);
@@ -172,12 +222,21 @@ interface Weight {
   readonly slack: number;
 }
 
-/** Weights as codes that are relative to the largest product of weight and scale of 4 pages. */
-function roundedWeights(weights: readonly number[], scales: readonly number[], size: number): Weight[] {
+/**
+ * Weights of the positions from `first` on as codes that are relative to the largest product of weight and scale of 4
+ * pages.
+ */
+function roundedWeights(
+  weights: readonly number[],
+  scales: readonly number[],
+  size: number,
+  first: number,
+): Weight[] {
   const chunk = 4 * PAGE_TOKENS;
   return weights.map((weight, p) => {
-    const start = Math.floor(p / chunk) * chunk;
-    const products = weights.slice(start, start + chunk).map((w, i) => w * scales[start + i]!);
+    const before = Math.floor((first + p) / chunk) * chunk - first;
+    const start = Math.max(0, before);
+    const products = weights.slice(start, before + chunk).map((w, i) => w * scales[start + i]!);
     const unit = Math.max(...products) / MOST;
     if (unit === 0) return { weight: 0, slack: 0 };
     const code = (weight * scales[p]!) / unit;
@@ -189,7 +248,7 @@ function roundedWeights(weights: readonly number[], scales: readonly number[], s
 
 /** The outputs of all heads of a row, in f64. */
 function mixedRow(
-  { heads, kv, scale }: AttentionSpec,
+  { heads, kv, scale, softcap, window = Number.POSITIVE_INFINITY }: AttentionSpec,
   pages: KvPages,
   qs: Float32Array,
   row: number,
@@ -198,7 +257,8 @@ function mixedRow(
   const [sequence, position] = ROWS[row]!;
   const { headDim, pageTokens, element } = kv;
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
-  const places = Array.from({ length: position + 1 }, (_, p) => ({
+  const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => position - p < window);
+  const places = seen.map((p) => ({
     page: SEQUENCES[sequence]!.pages[Math.floor(p / pageTokens)]!,
     slot: p % pageTokens,
   }));
@@ -210,14 +270,15 @@ function mixedRow(
     );
     const ks = places.map(({ page, slot }) => pages.row("k", page, kvHead, slot));
     const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
-    const scores = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
+    const products = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
+    const scores = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
     const largest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - largest));
     const total = weights.reduce((sum, w) => sum + w, 0);
     const ofBlocks = Array.from({ length: headBlocks(kv) }, (_, block) => {
       if (!hasScales(kv)) return weights.map((weight) => ({ weight, slack: 0 }));
       const scales = places.map(({ page, slot }) => pages.scale("v", page, kvHead, slot, block));
-      return roundedWeights(weights, scales, size);
+      return roundedWeights(weights, scales, size, seen[0] ?? 0);
     });
     return dimensions.map((d) => {
       const of = ofBlocks[Math.floor(d / BLOCK_DIMS)]!;

@@ -3,12 +3,13 @@ import type { Isa } from "../../src/isa/isa.ts";
 import { activationLayout } from "../../src/kernels/activations.ts";
 import { attention } from "../../src/kernels/attention.ts";
 import { embed } from "../../src/kernels/embed.ts";
+import { gate, softcapRows } from "../../src/kernels/gate.ts";
+import { headNorm } from "../../src/kernels/head-norm.ts";
+import { norm } from "../../src/kernels/norm.ts";
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { projection } from "../../src/kernels/projection.ts";
-import { rmsNorm } from "../../src/kernels/rmsnorm.ts";
 import { rope } from "../../src/kernels/rope.ts";
-import { swiglu } from "../../src/kernels/swiglu.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { packing } from "../../src/quant/packing.ts";
 import { kvLayout } from "./kv-pages.ts";
@@ -26,6 +27,7 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
   return [
     pack(packed, isa),
     embed(packed, isa),
+    embed(packed, isa, { scale: 3, accumulate: true }),
     ...activations.flatMap((kind, n) => {
       const mb = format.kind === "float" ? COLS : 64;
       const blocking = {
@@ -40,6 +42,7 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
         prepare(activationLayout(kind, format, COLS), isa),
         prepare(activationLayout(kind, format, COLS), isa, true),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),
+        projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1, bias: true }, isa),
       ];
     }),
   ];
@@ -51,13 +54,23 @@ export function everyKernel(isa: Isa): Kernel[] {
   const coded = kvLayout(2, 40, "q8_0");
   const kernels = [
     ...FORMATS.flatMap((format) => ofFormat(format, isa)),
-    rmsNorm({ cols: COLS, epsilon: 1e-5, gather: false }, isa),
-    rmsNorm({ cols: COLS, epsilon: 1e-5, gather: true }, isa),
-    swiglu(COLS, isa),
+    ...[false, true].flatMap((gather) => [
+      norm({ kind: "rms", cols: COLS, epsilon: 1e-5, gather, bias: false, accumulate: false }, isa),
+      norm({ kind: "layer", cols: COLS, epsilon: 1e-5, gather, bias: true, accumulate: false }, isa),
+    ]),
+    norm({ kind: "rms", cols: COLS, epsilon: 1e-5, gather: false, bias: false, accumulate: true }, isa),
+    headNorm({ kind: "rms", heads: 4, headDim: 10, epsilon: 1e-5, ownWeights: false }, isa),
+    headNorm({ kind: "layer", heads: 4, headDim: 10, epsilon: 1e-5, ownWeights: true }, isa),
+    gate({ cols: COLS, activation: "silu", gated: true }, isa),
+    gate({ cols: COLS, activation: "gelu", gated: true }, isa),
+    gate({ cols: COLS, activation: "relu", gated: false }, isa),
+    softcapRows({ cols: COLS, cap: 30 }, isa),
     rope({ heads: 4, kv, rotated: 10, pairing: "halves" }, isa),
     rope({ heads: 4, kv, rotated: 6, pairing: "interleaved" }, isa),
     attention({ heads: 6, kv, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),
     attention({ heads: 6, kv, scale: 0.3, block: { rows: 4, heads: 3 } }, isa),
+    rope({ heads: 6, kv, rotated: 0, pairing: "halves" }, isa),
+    attention({ heads: 6, kv, scale: 0.3, softcap: 50, window: 40, block: { rows: 4, heads: 3 } }, isa),
     rope({ heads: 4, kv: coded, rotated: 40, pairing: "halves" }, isa),
     attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 1, heads: 6 } }, isa),
     attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 4, heads: 3 } }, isa),

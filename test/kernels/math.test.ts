@@ -4,7 +4,7 @@ import { Rng } from "../../src/base/rng.ts";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import type { Kernel, Value } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
-import { exp, halfToFloat, silu } from "../../src/kernels/math.ts";
+import { exp, gelu, halfToFloat, silu } from "../../src/kernels/math.ts";
 import { forEachItem } from "../../src/kernels/work.ts";
 import { describeKernels, floatsOf, input, type KernelCase, output, type Work } from "./bench.ts";
 
@@ -80,6 +80,12 @@ function siluProblem(x: number, y: number): string | undefined {
   return error <= 2 ** -21 ? undefined : `relative error ${error}`;
 }
 
+function geluProblem(x: number, y: number): string | undefined {
+  const expected = (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)));
+  const error = Math.abs(y - expected);
+  return error <= 2 ** -20 * Math.abs(expected) + 1e-7 ? undefined : `off by ${error}`;
+}
+
 /** Every finite binary16. */
 function halfWork(isa: Isa): Work {
   const bits = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
@@ -101,5 +107,12 @@ function halfWork(isa: Isa): Work {
 describeKernels("functions", (isa) => [
   mapCase(isa, "exp", exp, samples(), expProblem),
   mapCase(isa, "silu", silu, samples(), siluProblem),
+  mapCase(
+    isa,
+    "gelu",
+    gelu,
+    samples().map((x) => Math.max(-1e30, Math.min(x, 1e30))),
+    geluProblem,
+  ),
   { name: "every finite binary16 as f32", make: () => halfWork(isa) },
 ]);

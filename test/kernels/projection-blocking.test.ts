@@ -25,6 +25,7 @@ interface Choice {
   readonly mu?: number;
   readonly expand?: boolean;
   readonly accumulate?: boolean;
+  readonly bias?: boolean;
   readonly threads?: number;
 }
 
@@ -38,6 +39,7 @@ function shapeOf(isa: Isa, c: Choice): Shape {
     activations: c.activations,
     blocking: { mb: c.mb ?? c.cols, tb: tu * (c.tiles ?? 1), mu: c.mu ?? 32, tu, nu: c.nu, expand: c.expand },
     accumulate: c.accumulate ?? false,
+    ...(c.bias === undefined ? {} : { bias: c.bias }),
     threads: c.threads ?? 1,
   };
 }
@@ -173,6 +175,45 @@ const CHOICES: readonly Choice[] = [
   { format: "Q4_0", rows: 20, cols: 64, tokens: 15, activations: int8(32), tile: 1, nu: 8, accumulate: true },
   { format: "4bit-g32", rows: 20, cols: 172, tokens: 6, activations: int8(32), tile: 2, nu: 4, mb: 64 },
   { format: "F16", rows: 20, cols: 33, tokens: 7, activations: f32, tile: 1, nu: 4 },
+  // A bias, in one block of inputs and in several, of outputs that are replaced and added to.
+  { format: "Q4_0", rows: 20, cols: 64, tokens: 3, activations: int8(32), tile: 1, nu: 2, bias: true },
+  { format: "F32", rows: 70, cols: 33, tokens: 5, activations: f32, tile: 2, nu: 4, bias: true, threads: 3 },
+  {
+    format: "F16",
+    rows: 9,
+    cols: 40,
+    tokens: 2,
+    activations: f32,
+    tile: 1,
+    nu: 2,
+    bias: true,
+    accumulate: true,
+  },
+  {
+    format: "Q4_1",
+    rows: 33,
+    cols: 172,
+    tokens: 3,
+    activations: int8(32),
+    tile: 2,
+    nu: 2,
+    mb: 96,
+    bias: true,
+  },
+  {
+    format: "4bit-g32",
+    rows: 70,
+    cols: 290,
+    tokens: 5,
+    activations: int8(32),
+    tile: 2,
+    nu: 2,
+    mb: 128,
+    accumulate: true,
+    bias: true,
+    expand: true,
+    threads: 3,
+  },
   // More threads than tiles.
   { format: "Q4_0", rows: 8, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 1, threads: 5 },
   { format: "F16", rows: 40, cols: 33, tokens: 5, activations: f32, tile: 1, nu: 4, tiles: 2, threads: 3 },

@@ -103,6 +103,7 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
         arguments: [
           ...[weights, prepared, y, 4 * stride, packed.tiles, counts],
           ...(shape.blocking.expand ? [scratch] : []),
+          ...(shape.bias ? [input("bias", paddedRows(biasOf(shape), rows))] : []),
         ],
       },
     ],
@@ -115,14 +116,29 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
   };
 }
 
-function nameOf({ format, rows, cols, tokens, blocking, activations, accumulate, threads }: Shape): string {
+function nameOf({
+  format,
+  rows,
+  cols,
+  tokens,
+  blocking,
+  activations,
+  accumulate,
+  bias,
+  threads,
+}: Shape): string {
   const { mb, tb, mu, tu, nu, expand } = blocking;
   const inputs = activations.kind === "f32" ? "f32" : `int8 by ${activations.block}`;
-  const into = accumulate ? ", added" : "";
+  const into = `${accumulate ? ", added" : ""}${bias ? ", with bias" : ""}`;
   return (
     `${format.name} ${rows} x ${cols}, ${tokens} tokens of ${inputs}${into}, ` +
     `mb ${mb} tb ${tb} mu ${mu} tu ${tu} nu ${nu}${expand ? " expanded" : ""}, ${threads} threads`
   );
+}
+
+/** Whole numbers, so that sums stay exact; zeros past the last row. */
+function biasOf({ rows }: Shape): Float32Array {
+  return Float32Array.from({ length: rows }, (_, r) => (r % 7) - 3);
 }
 
 /** Poison, or what is added to; zeros in the rows of the last tile that the matrix does not have. */
@@ -140,18 +156,22 @@ function compareOutputs(shape: Shape, data: Data, packed: Packing, stride: numbe
   const sizes = magnitudes(format, data.source, rows, cols, data.x);
   const layout = activationLayout(activations, format, cols);
   const terms = activations.kind === "int8" ? layout.segments : cols;
+  const bias = shape.bias ? biasOf(shape) : new Float32Array(rows);
   const roundings = 8 + 4 * Math.sqrt(terms);
   for (let t = 0; t < tokens; t++) {
     for (let r = 0; r < stride; r++) {
       const actual = y[t * stride + r]!;
-      const added = accumulate && r < rows ? data.before[t * rows + r]! : 0;
+      const before = accumulate && r < rows ? data.before[t * rows + r]! : 0;
+      const added = r < rows ? before + bias[r]! : 0;
       if (r >= packed.tiles * packed.tileRows) continue;
       if (r >= rows) {
         if (actual !== 0) expect.fail(`token ${t}, row ${r} past the last: ${actual}`);
         continue;
       }
       const expected = result[t * rows + r]! + added;
-      const allowed = data.exact ? 0 : roundings * 2 ** -24 * (sizes[t * rows + r]! + Math.abs(added));
+      const allowed = data.exact
+        ? 0
+        : roundings * 2 ** -24 * (sizes[t * rows + r]! + Math.abs(before) + Math.abs(added));
       if (!(Math.abs(actual - expected) <= allowed))
         expect.fail(`token ${t}, row ${r}: ${actual}, expected ${expected} to ${allowed}`);
     }

@@ -138,7 +138,7 @@ describe("metadata", () => {
   test("rope factors", async () => {
     const ropeFactors = [1, 1, 1, 2, 3, 4, 8, 8];
     const model = await made({ ...SMALL, ropeFactors });
-    expect(modelSpec(model.file).config.rope.factors).toBe("rope_freqs.weight");
+    expect(modelSpec(model.file).config.rope?.factors?.tensor).toBe("rope_freqs.weight");
     expect([...weights(model, "rope_freqs.weight")]).toEqual(ropeFactors);
   });
 

@@ -31,6 +31,14 @@ export const EXACT_THEIRS = { kv: "f32", flashAttention: false } as const satisf
 const START = 1;
 const LENGTHS = [1, 5, 33, 100];
 
+/** Random texts of several lengths. */
+export function textsOf(vocabularySize: number): readonly (readonly number[])[] {
+  const rng = new Rng(7);
+  return LENGTHS.map((length) =>
+    Array.from({ length }, (_, i) => (i === 0 ? START : rng.integer(vocabularySize))),
+  );
+}
+
 /** Log-probabilities after every token of all texts. */
 export type Predictions = readonly Float64Array[];
 
@@ -43,10 +51,7 @@ export class Comparison {
   ) {}
 
   static async open(): Promise<Comparison> {
-    const rng = new Rng(7);
-    const texts = LENGTHS.map((length) =>
-      Array.from({ length }, (_, i) => (i === 0 ? START : rng.integer(SHAPE.vocabularySize))),
-    );
+    const texts = textsOf(SHAPE.vocabularySize);
     return new Comparison(await LlamaCpp.open(), await mkdtemp(join(tmpdir(), "qigen-peers-")), texts);
   }
 

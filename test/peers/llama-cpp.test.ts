@@ -8,7 +8,7 @@ import { Comparison, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from ".
 import { disagreements, meanKl, spread } from "./divergence.ts";
 import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { rewriteModel, sameTensor } from "./model-files.ts";
-import { predictionsOf, withShiftedMask, withWrongPairs } from "./wrong-engines.ts";
+import { predictionsOf, withShiftedMask, withSpec, withWrongPairs } from "./wrong-engines.ts";
 
 /** Mean divergence (nats) of two computations of one model that differ in nothing but rounding to f32 and f16. */
 const SAME = 1e-4;
@@ -149,7 +149,7 @@ describe("quantized random Llamas", () => {
 
 describe("mistakes are seen", () => {
   test.each([
-    { mistake: "wrong rope pairs", wrong: withWrongPairs },
+    { mistake: "wrong rope pairs", wrong: (path: string) => withSpec(path, withWrongPairs) },
     { mistake: "a mask shifted by one position", wrong: withShiftedMask },
   ])(
     "$mistake",

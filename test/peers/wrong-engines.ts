@@ -6,6 +6,14 @@ import type { Engine, Row } from "../../src/engine/engine.ts";
 import { loadEngine, openModel } from "../../src/engine/load-model.ts";
 import { describeMachine } from "../../src/host/describe-machine.ts";
 import { generated } from "../../src/kernels/recipe.ts";
+import {
+  type Attention,
+  type Layer,
+  type Linear,
+  type ModelSpec,
+  type RopeConfig,
+  ropes,
+} from "../../src/models/model.ts";
 import { TARGETS, type TestTarget } from "../backends.ts";
 import { loadOn } from "../engine/engines.ts";
 import { CONTEXT, EXACT_OURS, type Predictions } from "./comparison.ts";
@@ -15,18 +23,80 @@ const OPTIONS = { ...EXACT_OURS, contextLength: CONTEXT };
 /** Rows of a step: their logits fit. */
 const ROWS = 64;
 
-/** The model with its rope pairs taken as (i, i + half) instead of (2i, 2i + 1). */
-export async function withWrongPairs(path: string): Promise<Engine> {
+/** The model in a file as another one. */
+export async function withSpec(path: string, change: (spec: ModelSpec) => ModelSpec): Promise<Engine> {
   const opened = await openModel(path);
   try {
-    const { spec } = opened;
-    const { config } = spec;
-    const wrong = { ...spec, config: { ...config, rope: { ...config.rope, pairing: "halves" as const } } };
-    return await loadEngine({ ...opened, spec: wrong }, await describeMachine(), OPTIONS);
+    const wrong = { ...opened, spec: change(opened.spec) };
+    return await loadEngine(wrong, await describeMachine(), OPTIONS);
   } finally {
     await opened.close();
   }
 }
+
+const eachLayer = (spec: ModelSpec, change: (layer: Layer) => Layer): ModelSpec => ({
+  ...spec,
+  layers: spec.layers.map(change),
+});
+
+/** Changes every attention block; the same rotation stays the same. */
+const eachAttention = (spec: ModelSpec, change: (attention: Attention) => Attention): ModelSpec =>
+  eachLayer(spec, (layer) => ({ ...layer, attention: change(layer.attention) }));
+
+/** Dimensions rotate with the wrong others. */
+export function withWrongPairs(spec: ModelSpec): ModelSpec {
+  const wrong = new Map<RopeConfig, RopeConfig>();
+  for (const rope of ropes(spec)) {
+    wrong.set(rope, { ...rope, pairing: rope.pairing === "halves" ? "interleaved" : "halves" });
+  }
+  return eachAttention(spec, ({ rope, ...rest }) =>
+    rope ? { ...rest, rope: wrong.get(rope) ?? rope } : rest,
+  );
+}
+
+/** One kind of bias is missing in all layers: of values, or of what is projected up. */
+export function withoutBias(spec: ModelSpec): ModelSpec {
+  const bare = ({ bias: _, ...linear }: Linear): Linear => linear;
+  return eachLayer(spec, ({ attention, feedForward, ...layer }) => ({
+    ...layer,
+    attention: { ...attention, v: bare(attention.v) },
+    feedForward: { ...feedForward, up: bare(feedForward.up) },
+  }));
+}
+
+/** The norm before the first block and the last one of all take each other's place. */
+export function withSwappedNorms(spec: ModelSpec): ModelSpec {
+  const [first, ...others] = spec.layers;
+  assert(first?.attention.inputNorm !== undefined, "no norm to swap");
+  const { inputNorm } = first.attention;
+  return {
+    ...spec,
+    layers: [{ ...first, attention: { ...first.attention, inputNorm: spec.output.norm } }, ...others],
+    output: { ...spec.output, norm: inputNorm },
+  };
+}
+
+/** Every layer sees all positions before its own. */
+export const withoutWindow = (spec: ModelSpec) => eachAttention(spec, ({ window: _, ...rest }) => rest);
+
+/** Queries and keys are taken as they are projected. */
+export const withoutHeadNorms = (spec: ModelSpec) =>
+  eachAttention(spec, ({ qNorm: _, kNorm: __, ...rest }) => rest);
+
+/** Scores and logits are not capped. */
+export function withoutCaps(spec: ModelSpec): ModelSpec {
+  const { softcap: _, ...output } = spec.output;
+  return eachAttention({ ...spec, output }, ({ softcap: __, ...rest }) => rest);
+}
+
+/** The blocks of a layer follow each other. */
+export const withoutParallel = (spec: ModelSpec) =>
+  eachLayer(spec, (layer) => {
+    const { attention, feedForward } = layer;
+    const inputNorm = feedForward.inputNorm ?? attention.inputNorm;
+    assert(inputNorm !== undefined, "no norm to share");
+    return { attention, feedForward: { ...feedForward, inputNorm } };
+  });
 
 /** The model with attention that also sees the position after its own. */
 export async function withShiftedMask(path: string): Promise<Engine> {
