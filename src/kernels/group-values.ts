@@ -1,7 +1,7 @@
 import type { Value } from "../ir/types.ts";
 import type { GroupCodes } from "../quant/formats.ts";
 import type { Weights } from "./micro-gemv.ts";
-import { advance, type Cursor } from "./work.ts";
+import { advance, type Cursor, shifted } from "./work.ts";
 
 /** Where the groups of a section of a record are described: the record, and the streams of their scales and zeros. */
 export interface GroupHeads {
@@ -108,9 +108,7 @@ function integers(
     const mask = (2 ** width - 1) << low;
     low += width;
     if (width === 8) return value;
-    const moved =
-      left > 0 ? op.vishl(value, { count: left }) : left < 0 ? op.vishr(value, { count: -left }) : value;
-    return op.viand(moved, op.viconst({ value: mask }));
+    return op.viand(shifted(w.b, value, left), op.viconst({ value: mask }));
   });
   const code = parts.reduce((a, c) => op.vior(a, c));
   return op.vitof(codes.offset === 0 ? code : op.visub(code, op.viconst({ value: codes.offset })));

@@ -4,6 +4,7 @@ import type { Value } from "../ir/types.ts";
 import type { BitField } from "../quant/blocks.ts";
 import { quads } from "../quant/chunks.ts";
 import type { QuantizedFormat } from "../quant/formats.ts";
+import { shifted } from "./work.ts";
 
 /** Per lane the 4 bytes at an offset from a place in the lane's row. */
 export type Fetch = (offset: number) => Value<"vi32">;
@@ -95,7 +96,7 @@ function columnsTogether(b: KernelBuilder, [atoms = []]: readonly Atom[][], word
     masks.set(key, { byte: source.byte, left, mask });
   }
   return [...masks.values()].map(({ byte, left, mask }) =>
-    masked(b, moved(b, wordAt(byte), left), (mask * 0x01010101) | 0),
+    masked(b, shifted(b, wordAt(byte), left), (mask * 0x01010101) | 0),
   );
 }
 
@@ -104,14 +105,9 @@ function byteByByte(b: KernelBuilder, columns: readonly Atom[][], wordAt: Fetch)
     atoms.map(({ shift, bits, source }) => {
       const word = wordAt(source.byte & ~3);
       const left = 8 * i + shift - (8 * (source.byte & 3) + source.shift);
-      return masked(b, moved(b, word, left), ((2 ** bits - 1) << (8 * i + shift)) | 0);
+      return masked(b, shifted(b, word, left), ((2 ** bits - 1) << (8 * i + shift)) | 0);
     }),
   );
-}
-
-function moved({ op }: KernelBuilder, value: Value<"vi32">, left: number): Value<"vi32"> {
-  if (left === 0) return value;
-  return left > 0 ? op.vishl(value, { count: left }) : op.vishr(value, { count: -left });
 }
 
 function masked({ op }: KernelBuilder, value: Value<"vi32">, mask: number): Value<"vi32"> {
@@ -124,7 +120,7 @@ export function fieldsValue(b: KernelBuilder, fields: readonly BitField[], fetch
   const parts = fields.map(({ byte, shift, bits }) => {
     const at = low;
     low += bits;
-    return masked(b, moved(b, fetch(byte), at - shift), ((2 ** bits - 1) << at) | 0);
+    return masked(b, shifted(b, fetch(byte), at - shift), ((2 ** bits - 1) << at) | 0);
   });
   return parts.reduce((a, c) => b.op.vior(a, c));
 }

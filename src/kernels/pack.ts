@@ -13,7 +13,7 @@ import {
 } from "../quant/formats.ts";
 import { groupFields, type Packing, wordOffset } from "../quant/packing.ts";
 import { type Fetch, fieldsValue, packedWords } from "./pack-codes.ts";
-import { forEachItem } from "./work.ts";
+import { forEachItem, shifted } from "./work.ts";
 
 export function packName({ format, cols, tileRows }: Packing): string {
   return `pack_w_${format.name.toLowerCase().replaceAll("-", "_")}_c${cols}_tu${tileRows}`;
@@ -93,10 +93,9 @@ function packBlocks(v: Vector, format: QuantizedFormat, from: Value<"ptr">, to: 
   const size = blockSize(format, packed.cols);
   const stored = blockOf(format, packed.cols);
   const block = (n: Value<"i32">, inputs: number) => {
-    const fetch = fetchFrom(v, b.named("block", op.addr(from, n, { stride: stored.bytes, offset: 0 })));
+    const rows = b.named("block", op.addr(from, n, { stride: stored.bytes, offset: 0 }));
     const record = b.named("record", op.addr(to, n, { stride: packed.recordBytes, offset: 0 }));
-    packHeader(v, format, stored, fetch, record);
-    const rows = op.addr(from, n, { stride: stored.bytes, offset: 0 });
+    packHeader(v, format, stored, fetchFrom(v, rows), record);
     packChunks(v, format, stored, rows, b.named("codes_out", ofVector(v, record, 4)), inputs);
   };
   const whole = Math.floor(packed.cols / size);
@@ -193,10 +192,7 @@ function groupBytes(
     const value = fieldsValue(b, fields(g), fetch);
     let low = 0;
     for (const { byte, shift, bits } of groupFields(part, groups, g)) {
-      const left = shift - low;
-      const moved =
-        left > 0 ? op.vishl(value, { count: left }) : left < 0 ? op.vishr(value, { count: -left }) : value;
-      const part = op.viand(moved, op.viconst({ value: (2 ** bits - 1) << shift }));
+      const part = op.viand(shifted(b, value, shift - low), op.viconst({ value: (2 ** bits - 1) << shift }));
       bytes[byte] = bytes[byte] === undefined ? part : op.vior(bytes[byte], part);
       low += bits;
     }

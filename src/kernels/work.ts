@@ -23,6 +23,12 @@ export function forEachItem(b: KernelBuilder, items: Value<"i32">, body: (item: 
   splitWork(b, items, (first, last) => b.loop("item", first, last, 1, body));
 }
 
+/** Per lane the value `left` bits further up, or down where that is negative. */
+export function shifted({ op }: KernelBuilder, value: Value<"vi32">, left: number): Value<"vi32"> {
+  if (left === 0) return value;
+  return left > 0 ? op.vishl(value, { count: left }) : op.vishr(value, { count: -left });
+}
+
 /** A pointer and a constant byte offset, so that unrolled code gets constant offsets and loops get pointers. */
 export interface Cursor {
   readonly pointer: Value<"ptr">;

@@ -1,5 +1,6 @@
 import { UnsupportedError } from "../../base/errors.ts";
 import type { SafeTensor } from "../../files/safetensors.ts";
+import { FAMILY_BITS } from "../../quant/formats.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import { quadsOf, unpackStreams, unpackWhole } from "./bit-fields.ts";
 import {
@@ -14,8 +15,6 @@ import {
   tensorError,
 } from "./code-matrix.ts";
 import type { Method } from "./method.ts";
-
-const BITS = [2, 3, 4, 8] as const;
 
 /**
  * compressed-tensors, `pack-quantized`: `weight_packed` [out, ⌈in / n⌉], n = ⌊32 / bits⌋ codes to a word; `weight_scale`
@@ -43,7 +42,7 @@ export function compressedTensors(config: JsonView): Method {
       const [scaleRows, groupCount] = extents(scales);
       if (scaleRows !== rows) expectShape(scales, [rows, groupCount]);
       const cols = await inputsOf(parameters, rows);
-      const possible = BITS.filter((bits) => Math.ceil(cols / Math.floor(32 / bits)) === width);
+      const possible = FAMILY_BITS.filter((bits) => Math.ceil(cols / Math.floor(32 / bits)) === width);
       const bits = possible.find((bits) => declared.some((one) => one.bits === bits)) ?? possible[0];
       if (bits === undefined) {
         throw tensorError(weights, `has shape [${weights.shape}], for ${cols} inputs`);

@@ -1,4 +1,5 @@
 import type { SafeTensor } from "../../files/safetensors.ts";
+import { FAMILY_BITS } from "../../quant/formats.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import { quadsOf, unpackStreams } from "./bit-fields.ts";
 import {
@@ -14,8 +15,6 @@ import {
   type Warn,
 } from "./code-matrix.ts";
 import type { Method } from "./method.ts";
-
-const BITS = [2, 3, 4, 8] as const;
 
 /** What `gptq` checkpoints add to a stored zero point, and `gptq_v2` does not. */
 const OFFSETS: Readonly<Record<string, number>> = { gptq: 1, gptq_v2: 0 };
@@ -79,12 +78,12 @@ function shapeOf(parameters: Parameters, declaredBits: number | undefined): Shap
   const [words, rows] = extents(weights);
   const [groupCount, width] = extents(zeros);
   expectShape(scales, [groupCount, rows]);
-  const possible = BITS.filter(
+  const possible = FAMILY_BITS.filter(
     (bits) => Math.ceil((rows * bits) / 32) === width && Number.isInteger((words * 32) / bits),
   );
   const bits = possible.find((bits) => bits === declaredBits) ?? possible[0];
   if (bits === undefined) {
-    const problem = `has shape [${zeros.shape}], for ${rows} outputs; codes have ${BITS.join(", ")} bits`;
+    const problem = `has shape [${zeros.shape}], for ${rows} outputs; codes have ${FAMILY_BITS.join(", ")} bits`;
     throw tensorError(zeros, problem);
   }
   return { weights, zeros, scales, rows, cols: (words * 32) / bits, bits, groupCount };
