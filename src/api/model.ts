@@ -208,7 +208,8 @@ export async function loadModel(path: string, options: LoadModelOptions = {}): P
     const rows = opened.spec.config.vocabularySize;
     if (tokenizer.vocabularySize > rows) {
       const problem = `has ${tokenizer.vocabularySize} tokens, but the embedding only ${rows}`;
-      throw new FileFormatError(local, "vocabulary", problem);
+      const field = opened.gguf === undefined ? "tokenizer.json" : "tokenizer.ggml.tokens";
+      throw new FileFormatError(local, field, problem);
     }
     const template = opened.chatTemplate();
     const sampling = opened.sampling();

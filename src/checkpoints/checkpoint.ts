@@ -1,4 +1,4 @@
-import { FileFormatError } from "../base/errors.ts";
+import { FileAccessError, FileFormatError } from "../base/errors.ts";
 import type { FileFolder } from "../files/folder.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
@@ -24,14 +24,14 @@ const CONFIG_BYTES = 4 << 20;
  * of the same model would have them, read from where they are.
  *
  * Throws `FileFormatError` for files that break their format or do not fit together, `UnsupportedError` for what this
- * version does not have, and what the folder throws.
+ * version does not have, `FileAccessError` for a folder that is not one of a model, and what the folder throws.
  *
  * @param warn takes what a user should know of the checkpoint, each line once
  * @param weights a safetensors file to take instead of what the folder's index says
  */
 export async function readCheckpoint(folder: FileFolder, warn: Warn, weights?: string): Promise<ModelFile> {
   if (!folder.files.includes(CONFIG)) {
-    throw new FileFormatError(folder.name, CONFIG, "is missing: this is no folder of a Hugging Face model");
+    throw new FileAccessError(folder.name, `is a folder, not a file, and has no ${CONFIG} of a model`);
   }
   const source = await folder.open(CONFIG);
   const config = new JsonView(source.name, await readJson(source, CONFIG_BYTES));

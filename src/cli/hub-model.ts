@@ -9,7 +9,6 @@ const WINDOW_MS = 10_000;
 
 /** A model on this machine stays what it is; one of the hub is downloaded, and becomes the path in the cache. */
 export async function localModel<T>(model: T, io: Io, quiet = false): Promise<T | string> {
-  if (typeof model !== "string") return model;
   const { isHubReference } = await import("../hub/reference.ts");
   return isHubReference(model) ? (await pullForUser(model, io, quiet)).path : model;
 }

@@ -36,6 +36,8 @@ export interface ModelFiles {
  * @param warn takes lines about the model that a user should see, also while its weights are read
  */
 export async function openModelFiles(path: string, warn: Warn = () => {}): Promise<ModelFiles> {
+  // Callers in plain JavaScript may pass anything: opening it tells what is wrong.
+  if (typeof path !== "string") return openGguf(path);
   if (await isFolder(path)) return openCheckpoint(path, warn);
   const [folder, name] = [dirname(path), basename(path)];
   if (name === "config.json" || name.endsWith(".safetensors.index.json")) return openCheckpoint(folder, warn);

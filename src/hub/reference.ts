@@ -22,8 +22,8 @@ const REVISION = /^\w[\w./-]{0,199}$/;
 const TYPE = /^\w[\w.-]{0,63}$/;
 const COMMIT = /^[0-9a-f]{40}$/;
 
-export function isHubReference(model: string): boolean {
-  return model.startsWith(PREFIX);
+export function isHubReference(model: unknown): model is string {
+  return typeof model === "string" && model.startsWith(PREFIX);
 }
 
 /** Whether a revision can never mean something else. */
@@ -38,11 +38,12 @@ export function isRepository(name: string): boolean {
 
 /** Throws `UsageError` for anything that is not a reference. */
 export function parseReference(text: string): HubReference {
+  if (!isHubReference(text)) throw wrong(text, "no reference");
   const at = text.lastIndexOf("@");
   const [model, revision] = at < 0 ? [text, DEFAULT_REVISION] : [text.slice(0, at), text.slice(at + 1)];
   const [, owner = "", name = "", file, type] = PARTS.exec(model.slice(PREFIX.length)) ?? [];
   const repository = `${owner}/${name}`;
-  if (!isHubReference(text) || !isRepository(repository)) throw wrong(text, "no repository");
+  if (!isRepository(repository)) throw wrong(text, "no repository");
   if (!REVISION.test(revision) || !isFileName(revision)) throw wrong(text, "no revision after @");
   if (file !== undefined && !(isFileName(file) && /\.gguf$/i.test(file))) throw wrong(text, "no GGUF file");
   if (type !== undefined && !TYPE.test(type)) throw wrong(text, "no type after :");
@@ -62,7 +63,7 @@ export function referenceText({ repository, revision, file, type }: HubReference
 
 function wrong(text: string, problem: string): UsageError {
   return new UsageError(
-    `${JSON.stringify(text)}: ${problem}; a model on the hub is hf:owner/name, hf:owner/name/file.gguf or ` +
+    `${JSON.stringify(text) ?? String(text)}: ${problem}; a model on the hub is hf:owner/name, hf:owner/name/file.gguf or ` +
       "hf:owner/name:Q4_K_M, each with @revision or without",
   );
 }

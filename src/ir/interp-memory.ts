@@ -76,11 +76,13 @@ const vu8loadlanes: Row = (o) => {
   };
 };
 
-const vi8loadlanes: Row = (o) => {
+const vi8loadpairs: Row = (o) => {
   const { i32, r, lanes, memory } = o;
   return () => {
-    const p = o.locate(lanes);
-    for (let i = 0; i < lanes; i++) i32[r + i] = memory.view.getInt8(p + i);
+    const p = o.locate(2 * lanes);
+    const { view } = memory;
+    for (let i = 0; i < lanes; i++)
+      i32[r + i] = (view.getInt8(p + 2 * i + 1) << 16) | (view.getInt8(p + 2 * i) & 0xffff);
   };
 };
 
@@ -152,7 +154,7 @@ export const VECTOR_MEMORY_ROWS = {
   viload: load,
   vistore: store,
   vu8loadlanes,
-  vi8loadlanes,
+  vi8loadpairs,
   vi8storelanes,
   vu16storelanes,
   vu8load,

@@ -212,6 +212,14 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
     () => {
       for (let i = 0; i < lanes; i++) i32[r + i] = Math.imul(i32[a + i]!, i32[b + i]!);
     },
+  vipairdot:
+    ({ i32, a, b, c, r, lanes }) =>
+    () => {
+      for (let i = 0; i < lanes; i++) {
+        const [x, y] = [i32[a + i]!, i32[b + i]!];
+        i32[r + i] = ((x << 16) >> 16) * ((y << 16) >> 16) + (x >> 16) * (y >> 16) + i32[c + i]!;
+      }
+    },
   viand:
     ({ i32, a, b, r, lanes }) =>
     () => {

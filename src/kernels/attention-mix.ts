@@ -1,4 +1,5 @@
 import type { Value } from "../ir/types.ts";
+import { forEachBlock, mixCodes } from "./attention-codes.ts";
 import {
   type AttentionWork,
   CHUNK_PAGES,
@@ -12,8 +13,8 @@ import {
   vectorGroups,
   vectorsAtOnce,
 } from "./attention-work.ts";
-import { ELEMENT_BYTES, loadElements } from "./elements.ts";
-import { BLOCK_DIMS, hasScales, kvStrides } from "./kv-cache.ts";
+import { ELEMENT_BYTES, type FloatElement, loadElements } from "./elements.ts";
+import { BLOCK_DIMS, kvStrides } from "./kv-cache.ts";
 
 /** V of a page, that of the page after it, which page of the chunk it is, and its positions. */
 export interface ValuePage {
@@ -26,7 +27,6 @@ export interface ValuePage {
 /** f32 weights of the positions of a page, `stride` bytes from one query of the tile to the next. */
 interface Weights {
   readonly pointer: Value<"ptr">;
-  readonly offset: number;
   readonly stride: number;
 }
 
@@ -34,22 +34,24 @@ interface Weights {
 export function mixTile(work: AttentionWork, tile: Tile, page: ValuePage): void {
   const { b, spec } = work;
   const { op } = b;
-  const { headDim, pageTokens } = spec.kv;
+  const { pageTokens, element } = spec.kv;
   const layout = scratchLayout(spec);
+  const mixed = b.named("mixed_tile", ofQuery(work, tile.first, layout.mixed, mixedBytes(spec)));
+  if (element === "q8_0") {
+    forEachBlock(work, (block, dims) => mixCodes(work, tile, page, mixed, block, dims));
+    return;
+  }
   const stride = 4 * CHUNK_PAGES * pageTokens;
   const ofChunk = ofQuery(work, tile.first, layout.scores, stride);
   const pointer = op.addr(ofChunk, page.inChunk, { stride: 4 * pageTokens, offset: 0 });
-  const weights = { pointer: b.named("weights", pointer), offset: 0, stride };
-  const mixed = b.named("mixed_tile", ofQuery(work, tile.first, layout.mixed, mixedBytes(spec)));
-  const whole = Math.floor(headDim / BLOCK_DIMS);
-  b.loop("block", 0, whole, 1, (block) => mixBlock(work, tile, page, weights, mixed, block, BLOCK_DIMS));
-  const rest = headDim - whole * BLOCK_DIMS;
-  if (rest > 0) mixBlock(work, tile, page, weights, mixed, b.i(whole), rest);
+  const weights = { pointer: b.named("weights", pointer), stride };
+  forEachBlock(work, (block, dims) => mixBlock(work, element, tile, page, weights, mixed, block, dims));
 }
 
 /** The same for `dims` dimensions of a block. */
 function mixBlock(
   work: AttentionWork,
+  element: FloatElement,
   tile: Tile,
   page: ValuePage,
   weights: Weights,
@@ -59,15 +61,12 @@ function mixBlock(
 ): void {
   const { b, spec } = work;
   const { op, lanes } = b;
-  const { element } = spec.kv;
   const { vRow, vBlock } = kvStrides(spec.kv);
   const bytes = lanes * ELEMENT_BYTES[element];
   const values = b.named("v_block", op.addr(page.v, block, { stride: vBlock, offset: 0 }));
   const next = b.named("next_block", op.addr(page.next, block, { stride: vBlock, offset: 0 }));
   const out = b.named("mixed_block", op.addr(mixed, block, { stride: 4 * BLOCK_DIMS, offset: 0 }));
-  const { pointer, offset, stride } = hasScales(spec.kv)
-    ? scaledWeights(work, tile, page, weights, block)
-    : weights;
+  const { pointer, stride } = weights;
   const queries = Array.from({ length: tile.count }, (_, n) => n);
   const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
@@ -88,7 +87,7 @@ function mixBlock(
         ahead,
         rows.flatMap((_, row) => group.map((v) => row * vRow + v * bytes)),
       );
-      const ofSlot = op.addr(pointer, slot, { stride: 4, offset });
+      const ofSlot = op.addr(pointer, slot, { stride: 4, offset: 0 });
       rows.forEach((sums, row) => {
         const loaded = group.map((v) => loadElements(b, element, from, row * vRow + v * bytes));
         sums.forEach((ofQuery, n) => {
@@ -106,30 +105,4 @@ function mixBlock(
       ofQuery.forEach((sum, i) => op.vfstore(out, sum, at(n, group[i] as number)));
     });
   }
-}
-
-/** Weights times the scales of V's block, which is cheaper than scaling V. */
-function scaledWeights(
-  { b, spec, scratch }: AttentionWork,
-  { count }: Tile,
-  page: ValuePage,
-  weights: Weights,
-  block: Value<"i32">,
-): Weights {
-  const { op, lanes } = b;
-  const { pageTokens } = spec.kv;
-  const { scaleRow, vScalesAt } = kvStrides(spec.kv);
-  const { scaled } = scratchLayout(spec);
-  const scales = b.named("v_scales", op.addr(page.v, block, { stride: scaleRow, offset: vScalesAt }));
-  op.prefetch(op.addr(page.next, block, { stride: scaleRow, offset: vScalesAt }), { offset: 0 });
-  b.loop("p", 0, pageTokens, lanes, (p) => {
-    const scale = op.vhload(op.addr(scales, p, { stride: 2, offset: 0 }), { offset: 0 });
-    const from = op.addr(weights.pointer, p, { stride: 4, offset: 0 });
-    const to = op.addr(scratch, p, { stride: 4, offset: scaled });
-    for (let n = 0; n < count; n++) {
-      const weight = op.vfload(from, { offset: n * weights.stride });
-      op.vfstore(to, op.vfmul(weight, scale), { offset: 4 * n * pageTokens });
-    }
-  });
-  return { pointer: scratch, offset: scaled, stride: 4 * pageTokens };
 }

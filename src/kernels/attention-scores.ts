@@ -1,5 +1,6 @@
 import type { Cell } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
+import { scoreCodes } from "./attention-codes.ts";
 import {
   type AttentionWork,
   CHUNK_PAGES,
@@ -12,8 +13,8 @@ import {
   vectorGroups,
   vectorsAtOnce,
 } from "./attention-work.ts";
-import { ELEMENT_BYTES, loadElements } from "./elements.ts";
-import { BLOCK_DIMS, hasScales, headBlocks, kvStrides } from "./kv-cache.ts";
+import { ELEMENT_BYTES, type FloatElement, loadElements } from "./elements.ts";
+import { kvStrides } from "./kv-cache.ts";
 
 /** K of a page, that of the page after it, and which page of the chunk it is. */
 export interface KeyPage {
@@ -22,24 +23,22 @@ export interface KeyPage {
   readonly inChunk: Value<"i32">;
 }
 
-/** Of every query of a tile, for every vector of a group. */
-type Sums = readonly (readonly Value<"vf32">[])[];
-
 /** scores[query][position] = q · K for the queries of a tile and all positions of a page. */
 export function scoreTile(work: AttentionWork, tile: Tile, page: KeyPage): void {
   const { b, spec } = work;
   const { op, lanes } = b;
-  const { headDim, pageTokens } = spec.kv;
+  const { element, pageTokens } = spec.kv;
   const layout = scratchLayout(spec);
   const chunkBytes = 4 * CHUNK_PAGES * pageTokens;
-  const q = b.named("q_tile", ofQuery(work, tile.first, layout.q, 4 * headDim));
+  const q = b.named("q_tile", ofQuery(work, tile.first, layout.q, layout.qBytes));
   const row = ofQuery(work, tile.first, layout.scores, chunkBytes);
   const scores = b.named("score_tile", op.addr(row, page.inChunk, { stride: 4 * pageTokens, offset: 0 }));
   const vectors = pageTokens / lanes;
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
-    const sums = hasScales(spec.kv)
-      ? multiplyBlocks(work, tile, page, q, group)
-      : multiply(work, tile, page, q, group, b.i(0), b.i(headDim));
+    const sums =
+      element === "q8_0"
+        ? scoreCodes(work, tile, page, q, group)
+        : multiply(work, element, tile, page, q, group);
     sums.forEach((ofQuery, n) => {
       ofQuery.forEach((sum, i) => {
         op.vfstore(scores, sum, { offset: n * chunkBytes + 4 * (group[i] as number) * lanes });
@@ -48,24 +47,23 @@ export function scoreTile(work: AttentionWork, tile: Tile, page: KeyPage): void 
   }
 }
 
-/** Σ q · K over the dimensions from `first` to `end`, per query and vector; of codes where elements are codes. */
+/** Σ q · K per query and vector. */
 function multiply(
   work: AttentionWork,
+  element: FloatElement,
   tile: Tile,
   { k, next }: KeyPage,
   q: Value<"ptr">,
   group: readonly number[],
-  first: Value<"i32">,
-  end: Value<"i32">,
-): Sums {
+): Value<"vf32">[][] {
   const { b, spec } = work;
   const { op, lanes } = b;
   const { kv } = spec;
   const { kDim } = kvStrides(kv);
-  const bytes = lanes * ELEMENT_BYTES[kv.element];
+  const bytes = lanes * ELEMENT_BYTES[element];
   const chains = kv.headDim % 2 === 0 ? chainsOf(spec) : 1;
   const sums = Array.from({ length: chains }, () => zeros(work, tile, group));
-  b.loop("d", first, end, chains, (d) => {
+  b.loop("d", 0, kv.headDim, chains, (d) => {
     const kd = op.addr(k, d, { stride: kDim, offset: 0 });
     const qd = op.addr(q, d, { stride: 4, offset: 0 });
     const ahead = op.addr(next, d, { stride: kDim, offset: 0 });
@@ -75,7 +73,7 @@ function multiply(
       sums.flatMap((_, row) => group.map((v) => row * kDim + v * bytes)),
     );
     sums.forEach((ofRow, row) => {
-      const keys = group.map((v) => loadElements(b, kv.element, kd, row * kDim + v * bytes));
+      const keys = group.map((v) => loadElements(b, element, kd, row * kDim + v * bytes));
       ofRow.forEach((ofQuery, n) => {
         const value = op.vfsplat(op.fload(qd, { offset: 4 * (n * kv.headDim + row) }));
         ofQuery.forEach((sum, i) => {
@@ -85,40 +83,6 @@ function multiply(
     });
   });
   return total(b, sums);
-}
-
-/** Σ over blocks of (q · codes) · scale. */
-function multiplyBlocks(
-  work: AttentionWork,
-  tile: Tile,
-  page: KeyPage,
-  q: Value<"ptr">,
-  group: readonly number[],
-): Sums {
-  const { b, spec } = work;
-  const { op, lanes } = b;
-  const { scaleRow, kScalesAt } = kvStrides(spec.kv);
-  const sums = zeros(work, tile, group);
-  b.loop("block", 0, headBlocks(spec.kv), 1, (block) => {
-    const first = b.named("first", op.imul(block, b.i(BLOCK_DIMS)));
-    const end = op.imin(op.iadd(first, b.i(BLOCK_DIMS)), b.i(spec.kv.headDim));
-    const scales = op.addr(page.k, block, { stride: scaleRow, offset: kScalesAt });
-    const ahead = op.addr(page.next, block, { stride: scaleRow, offset: kScalesAt });
-    prefetchLines(
-      b,
-      ahead,
-      group.map((v) => 2 * v * lanes),
-    );
-    const products = multiply(work, tile, page, q, group, first, end);
-    group.forEach((v, i) => {
-      const scale = op.vhload(scales, { offset: 2 * v * lanes });
-      sums.forEach((ofQuery, n) => {
-        const [sum, product] = [ofQuery[i] as Cell<"vf32">, products[n]?.[i] as Value<"vf32">];
-        sum.set(op.vfma(product, scale, sum.get()));
-      });
-    });
-  });
-  return total(b, [sums]);
 }
 
 function zeros({ b }: AttentionWork, { count }: Tile, group: readonly number[]): Cell<"vf32">[][] {

@@ -12,7 +12,10 @@ export interface AttentionSpec {
   readonly softcap?: number | undefined;
   /** Positions that a row sees, its own included; all up to its own if not given. */
   readonly window?: number | undefined;
-  /** What shares one pass over K and V: up to so many rows of a sequence, with so many of the heads of a kv head. */
+  /**
+   * What an item takes: up to so many rows of a sequence, with so many heads, which are some of those of a kv head or all
+   * of several. What has the same kv head shares the pass over its K and V.
+   */
   readonly block: { readonly rows: number; readonly heads: number };
 }
 
@@ -27,9 +30,19 @@ export function mostQueries({ block }: AttentionSpec): number {
   return block.rows * block.heads;
 }
 
+/** Kv heads of an item. */
+export function itemKvHeads({ heads, kv, block }: AttentionSpec): number {
+  return Math.max(1, (block.heads * kv.kvHeads) / heads);
+}
+
+/** Heads of an item that have the same kv head. */
+export function sharingHeads(spec: AttentionSpec): number {
+  return spec.block.heads / itemKvHeads(spec);
+}
+
 /** Queries that share the vectors of K or V that are in registers. */
 export function tileQueries(spec: AttentionSpec): number {
-  return [4, 3, 2, 1].find((n) => mostQueries(spec) % n === 0) as number;
+  return [4, 3, 2, 1].find((n) => (spec.block.rows * sharingHeads(spec)) % n === 0) as number;
 }
 
 /** Vectors of K or V that `queries` queries are multiplied with at once, of `vectors`. */
@@ -48,9 +61,16 @@ export function mixedBytes({ kv }: AttentionSpec): number {
   return 4 * headBlocks(kv) * BLOCK_DIMS;
 }
 
-/** Byte offsets in the scratch of one part of the step. */
+/** Bytes from the codes of one query's weights to the next: [block][position of the chunk]. */
+export function weightBytes({ kv }: AttentionSpec): number {
+  return 2 * headBlocks(kv) * CHUNK_PAGES * kv.pageTokens;
+}
+
+/** Byte offsets in the scratch of one part of the step; what is of codes is there only where elements are codes. */
 export function scratchLayout(spec: AttentionSpec) {
   const { kv } = spec;
+  const coded = hasScales(kv);
+  const qBytes = coded ? 2 * headBlocks(kv) * BLOCK_DIMS : 4 * kv.headDim;
   const queries = mostQueries(spec);
   let end = 0;
   const add = (bytes: number) => {
@@ -59,14 +79,22 @@ export function scratchLayout(spec: AttentionSpec) {
     return offset;
   };
   return {
-    /** f32 [query][dimension], scaled; copied in whole registers. */
-    q: add(4 * queries * kv.headDim + LINE_BYTES),
+    /** f32 [query][dimension], scaled, copied in whole registers; or codes of 16 bits. */
+    q: add(qBytes * queries + LINE_BYTES),
+    /** From one query to the next. */
+    qBytes,
+    /** f32 [query]: what a unit of its codes is worth, scaled. */
+    queryUnits: add(coded ? 4 * queries : 0),
     /** f32 [query][dimension]: Σ of weight · V so far. */
     mixed: add(mixedBytes(spec) * queries),
     /** f32 [query][position of the chunk]: scores, then weights. */
     scores: add(4 * queries * CHUNK_PAGES * kv.pageTokens),
-    /** f32 [query of a tile][position of a page]: weights times V's scales of a block. */
-    scaled: add(hasScales(kv) ? 4 * tileQueries(spec) * kv.pageTokens : 0),
+    /** f32 [position of the chunk]: a query's weights times V's scales of a block. */
+    products: add(coded ? 4 * CHUNK_PAGES * kv.pageTokens : 0),
+    /** Codes of 16 bits [query][block][position of the chunk] of these products. */
+    weights: add(coded ? weightBytes(spec) * queries : 0),
+    /** f32 [query][block]: what a unit of them is worth. */
+    weightUnits: add(coded ? 4 * headBlocks(kv) * queries : 0),
     /** f32 [query][lane]: Σ of weights so far. */
     sums: add(LINE_BYTES * queries),
     /** f32 [query]: the largest score so far, which weights are relative to. */
@@ -77,11 +105,13 @@ export function scratchLayout(spec: AttentionSpec) {
   };
 }
 
-/** An item of work: its queries, and where things are. */
+/** An item of work: its queries, [kv head][row][head], and where things are. */
 export interface AttentionWork {
   readonly b: KernelBuilder;
   readonly spec: AttentionSpec;
+  /** Queries of each kv head. */
   readonly queries: Value<"i32">;
+  /** The first kv head. */
   readonly kvHead: Value<"i32">;
   readonly cache: Value<"ptr">;
   /** Page numbers of the sequence. */
@@ -96,30 +126,53 @@ export interface Tile {
   readonly count: number;
 }
 
-/** Does something for all queries of an item: whole tiles, then what is left one by one. */
-export function forEachTile({ b, spec, queries }: AttentionWork, body: (tile: Tile) => void): void {
+/** Does something for all queries of a kv head of the item: whole tiles, then what is left one by one. */
+export function forEachTile(
+  { b, spec, queries }: AttentionWork,
+  kvHead: Value<"i32">,
+  body: (tile: Tile) => void,
+): void {
   const { op } = b;
   const count = tileQueries(spec);
-  const whole = op.isub(queries, op.irem(queries, b.i(count)));
-  b.loop("query", 0, whole, count, (first) => body({ first, count }));
-  if (count > 1 && spec.block.rows > 1)
-    b.loop("query", whole, queries, 1, (first) => body({ first, count: 1 }));
+  const start = b.named("first_query", op.imul(kvHead, queries));
+  const end = op.iadd(start, queries);
+  const whole = op.isub(end, op.irem(queries, b.i(count)));
+  b.loop("query", start, whole, count, (first) => body({ first, count }));
+  if (count > 1 && spec.block.rows > 1) b.loop("query", whole, end, 1, (first) => body({ first, count: 1 }));
 }
 
-/** K or V of a page of the sequence, for the item's kv head. */
-export function pageAt(work: AttentionWork, page: Value<"i32">, part: "k" | "v"): Value<"ptr"> {
-  const { b, spec, cache, pages, kvHead } = work;
+/** K or V of a page of the sequence, for a kv head of the item. */
+export function pageAt(
+  { b, spec, cache, pages, kvHead }: AttentionWork,
+  page: Value<"i32">,
+  head: Value<"i32">,
+  part: "k" | "v",
+): Value<"ptr"> {
+  const { op } = b;
   const strides = kvStrides(spec.kv);
-  const number = b.op.iload(b.op.addr(pages, page, { stride: 4, offset: 0 }), { offset: 0 });
-  const base = b.op.addr(cache, number, { stride: strides.page, offset: 0 });
+  const number = op.iload(op.addr(pages, page, { stride: 4, offset: 0 }), { offset: 0 });
+  const base = op.addr(cache, number, { stride: strides.page, offset: 0 });
+  const own = op.iadd(kvHead, head);
   return part === "k"
-    ? b.op.addr(base, kvHead, { stride: strides.kHead, offset: 0 })
-    : b.op.addr(base, kvHead, { stride: strides.vHead, offset: strides.vAt });
+    ? op.addr(base, own, { stride: strides.kHead, offset: 0 })
+    : op.addr(base, own, { stride: strides.vHead, offset: strides.vAt });
 }
 
-/** The page after this one, or the last again: what is asked for ahead while a page is worked on. */
-export function nextPage({ b, lastPage }: AttentionWork, page: Value<"i32">): Value<"i32"> {
-  return b.op.imin(b.op.iadd(page, b.i(1)), lastPage);
+/** What is passed after this, or the last again, to be asked for meanwhile: the page's next kv head, or the next page. */
+export function nextAt(
+  work: AttentionWork,
+  page: Value<"i32">,
+  head: Value<"i32">,
+  part: "k" | "v",
+): Value<"ptr"> {
+  const { b, lastPage } = work;
+  const { op } = b;
+  const nextPage = op.imin(op.iadd(page, b.i(1)), lastPage);
+  const heads = itemKvHeads(work.spec);
+  if (heads === 1) return pageAt(work, nextPage, head, part);
+  const next = op.iadd(head, b.i(1));
+  const more = b.named("more", op.ilt(next, b.i(heads)));
+  return pageAt(work, op.iselect(more, page, nextPage), op.iselect(more, next, b.i(0)), part);
 }
 
 /** The address of what a query has in the scratch. */

@@ -1,6 +1,7 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols } from "./activations.ts";
+import { prefetchValueScales, quantizeQuery, quantizeWeights } from "./attention-codes.ts";
 import { mixTile } from "./attention-mix.ts";
 import { scoreTile } from "./attention-scores.ts";
 import { softmaxChunk } from "./attention-softmax.ts";
@@ -9,13 +10,15 @@ import {
   type AttentionWork,
   CHUNK_PAGES,
   forEachTile,
+  itemKvHeads,
   mixedBytes,
-  nextPage,
+  nextAt,
   ofQuery,
   pageAt,
   scratchLayout,
+  sharingHeads,
 } from "./attention-work.ts";
-import { kvName } from "./kv-cache.ts";
+import { hasScales, kvName } from "./kv-cache.ts";
 import { LINE_BYTES, nameOfNumber } from "./work.ts";
 
 export function attentionName({ heads, kv, scale, softcap, window, block }: AttentionSpec): string {
@@ -35,8 +38,8 @@ export const ROW_BLOCK_BYTES = 8;
  * out[h] = Σ_p softmax_p(scale · q[h] · K[p]) V[p] over the positions p ≤ the row's own (causal), grouped-query; with a
  * window over so many of them.
  *
- * One item per block of rows and block of heads: its queries pass over K and V together, a chunk of pages at a time,
- * with a running maximum and sum (online softmax). A query's result does not depend on what it shares the pass with.
+ * One item per block of rows and block of heads: its queries of a kv head pass over K and V together, a chunk of pages at
+ * a time, with a running maximum and sum (online softmax). A query's result does not depend on what it shares the pass with.
  * Rows of a block are of one sequence, positions ascending. Items go round the threads: later rows have more to do.
  */
 export function attention(spec: AttentionSpec, target: Target): Kernel {
@@ -66,7 +69,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
     const work: AttentionWork = {
       b,
       spec,
-      queries: b.named("queries", op.imul(rows, b.i(block.heads))),
+      queries: b.named("queries", op.imul(rows, b.i(sharingHeads(spec)))),
       kvHead: b.named("kv_head", op.idiv(head, b.i(heads / kv.kvHeads))),
       cache,
       pages: b.named("pages", op.addr(tables, ofRow(tableOf, first), { stride: 4, offset: 0 })),
@@ -75,15 +78,17 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
     };
     const position = b.named("last_position", last);
     b.loop("row", 0, rows, 1, (row) => {
-      const from = headsOf(work, q, op.iadd(first, row), head);
-      beginRow(work, row, b.named("q_row", from), ofRow(positions, op.iadd(first, row)));
+      const from = b.named("q_row", headsOf(work, q, op.iadd(first, row), head));
+      const visible = b.named("visible", op.iadd(ofRow(positions, op.iadd(first, row)), b.i(1)));
+      forEachHead(work, row, (query, h) => beginQuery(work, query, rowHead(work, from, h), visible));
     });
     const firstChunk = spec.window === undefined ? 0 : chunkOf(work, ofRow(positions, first), spec.window);
     b.loop("chunk", firstChunk, op.iadd(work.lastPage, b.i(1)), CHUNK_PAGES, (chunk) =>
       attendChunk(work, chunk, position),
     );
     b.loop("row", 0, rows, 1, (row) => {
-      finishRow(work, row, b.named("out_row", headsOf(work, out, op.iadd(first, row), head)));
+      const to = b.named("out_row", headsOf(work, out, op.iadd(first, row), head));
+      forEachHead(work, row, (query, h) => finishQuery(work, query, rowHead(work, to, h)));
     });
   });
   return b.build(attentionName(spec), [
@@ -115,36 +120,66 @@ function headsOf(
   return b.op.addr(start, head, { stride: 4 * kv.headDim, offset: 0 });
 }
 
-/** Less than any score. */
+/** Less than any score: with a window a row may see nothing of its block's first chunk, and −∞ less −∞ is no number. */
 const LOWEST = -1e30;
 
-/** Scaled queries of a row; nothing summed yet. */
-function beginRow(work: AttentionWork, row: Value<"i32">, q: Value<"ptr">, position: Value<"i32">): void {
+/** One of the item's heads in a row of heads. */
+function rowHead({ b, spec }: AttentionWork, row: Value<"ptr">, head: Value<"i32">): Value<"ptr"> {
+  return b.op.addr(row, head, { stride: 4 * spec.kv.headDim, offset: 0 });
+}
+
+/** The heads of a row, and the queries that they are of the item. */
+function forEachHead(
+  { b, spec, queries }: AttentionWork,
+  row: Value<"i32">,
+  body: (query: Value<"i32">, head: Value<"i32">) => void,
+): void {
+  const { op } = b;
+  const sharing = sharingHeads(spec);
+  const before = b.named("before", op.imul(row, b.i(sharing)));
+  b.loop("h", 0, spec.block.heads, 1, (h) => {
+    const ofKvHead = op.imul(op.idiv(h, b.i(sharing)), queries);
+    body(b.named("query", op.iadd(op.iadd(ofKvHead, before), op.irem(h, b.i(sharing)))), h);
+  });
+}
+
+/** The query `from`, scaled, or its codes; nothing summed yet. */
+function beginQuery(
+  work: AttentionWork,
+  query: Value<"i32">,
+  from: Value<"ptr">,
+  visible: Value<"i32">,
+): void {
+  const { b, spec } = work;
+  const { op, lanes } = b;
+  const layout = scratchLayout(spec);
+  const q = b.named("q_head", from);
+  if (hasScales(spec.kv)) quantizeQuery(work, query, q);
+  else scaleQuery(work, query, q);
+  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
+  b.loop("d", 0, mixedBytes(spec) / 4, lanes, (d) => {
+    op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
+  });
+  op.vfstore(ofQuery(work, query, layout.sums, LINE_BYTES), op.vfconst({ value: 0 }), { offset: 0 });
+  op.fstore(
+    ofQuery(work, query, layout.largest, 4),
+    b.f(spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST),
+    { offset: 0 },
+  );
+  op.istore(ofQuery(work, query, layout.visible, 4), visible, { offset: 0 });
+}
+
+function scaleQuery(work: AttentionWork, query: Value<"i32">, from: Value<"ptr">): void {
   const { b, spec } = work;
   const { op, lanes } = b;
   const { headDim } = spec.kv;
   const layout = scratchLayout(spec);
-  const { heads } = spec.block;
-  const query = b.named("first_query", op.imul(row, b.i(heads)));
-  const to = b.named("q_scaled", ofQuery(work, query, layout.q, 4 * headDim));
-  // The last register of a row may run into the next row, which is written after it.
-  b.loop("d", 0, heads * headDim, lanes, (d) => {
-    const value = op.vfload(op.addr(q, d, { stride: 4, offset: 0 }), { offset: 0 });
+  const to = b.named("q_scaled", ofQuery(work, query, layout.q, layout.qBytes));
+  b.loop("d", 0, headDim, lanes, (d) => {
+    const left = op.imin(op.isub(b.i(headDim), d), b.i(lanes));
+    const value = op.vfloadn(op.addr(from, d, { stride: 4, offset: 0 }), left, { offset: 0 });
     const scaled = op.vfmul(value, op.vfconst({ value: spec.scale }));
-    op.vfstore(op.addr(to, d, { stride: 4, offset: 0 }), scaled, { offset: 0 });
-  });
-  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
-  b.loop("d", 0, (heads * mixedBytes(spec)) / 4, lanes, (d) => {
-    op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
-  });
-  const visible = b.named("visible", op.iadd(position, b.i(1)));
-  // With a window a row may see nothing of its block's first chunk: −∞ less −∞ would be no number.
-  const nothing = spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST;
-  b.loop("h", 0, heads, 1, (h) => {
-    const n = op.iadd(query, h);
-    op.vfstore(ofQuery(work, n, layout.sums, LINE_BYTES), op.vfconst({ value: 0 }), { offset: 0 });
-    op.fstore(ofQuery(work, n, layout.largest, 4), b.f(nothing), { offset: 0 });
-    op.istore(ofQuery(work, n, layout.visible, 4), visible, { offset: 0 });
+    op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, scaled, { offset: 0 });
   });
 }
 
@@ -155,43 +190,60 @@ function attendChunk(work: AttentionWork, chunk: Value<"i32">, lastPosition: Val
   const { pageTokens } = spec.kv;
   const left = op.isub(op.iadd(work.lastPage, b.i(1)), chunk);
   const pages = b.named("chunk_pages", op.imin(left, b.i(CHUNK_PAGES)));
+  const heads = itemKvHeads(spec);
   b.loop("page", 0, pages, 1, (inChunk) => {
     const page = b.named("page_number", op.iadd(chunk, inChunk));
-    const k = b.named("k_page", pageAt(work, page, "k"));
-    const next = b.named("k_next", pageAt(work, nextPage(work, page), "k"));
-    forEachTile(work, (tile) => scoreTile(work, tile, { k, next, inChunk }));
+    b.loop("kv", 0, heads, 1, (head) => {
+      const k = b.named("k_page", pageAt(work, page, head, "k"));
+      const next = b.named("k_next", nextAt(work, page, head, "k"));
+      if (hasScales(spec.kv)) prefetchValueScales(work, pageAt(work, page, head, "v"));
+      forEachTile(work, head, (tile) => scoreTile(work, tile, { k, next, inChunk }));
+    });
   });
   const first = b.named("first_position", op.imul(chunk, b.i(pageTokens)));
   const positions = b.named("chunk_positions", op.imul(pages, b.i(pageTokens)));
-  b.loop("query", 0, work.queries, 1, (query) => softmaxChunk(work, query, first, positions));
+  const queries = b.named("item_queries", op.imul(work.queries, b.i(heads)));
+  b.loop("query", 0, queries, 1, (query) => {
+    softmaxChunk(work, query, first, positions);
+    if (hasScales(spec.kv)) quantizeWeights(work, query, chunk, pages);
+  });
   b.loop("page", 0, pages, 1, (inChunk) => {
     const page = b.named("page_number", op.iadd(chunk, inChunk));
-    const v = b.named("v_page", pageAt(work, page, "v"));
-    const next = b.named("v_next", pageAt(work, nextPage(work, page), "v"));
-    const before = op.imul(page, b.i(pageTokens));
-    const filled = op.isub(op.iadd(lastPosition, b.i(1)), before);
-    const slots = b.named("slots", op.imin(filled, b.i(pageTokens)));
-    forEachTile(work, (tile) => mixTile(work, tile, { v, next, inChunk, slots }));
+    // Codes are mixed by whole pages.
+    const slots = hasScales(spec.kv) ? b.i(pageTokens) : filledSlots(work, page, lastPosition);
+    b.loop("kv", 0, heads, 1, (head) => {
+      const v = b.named("v_page", pageAt(work, page, head, "v"));
+      const next = b.named("v_next", nextAt(work, page, head, "v"));
+      forEachTile(work, head, (tile) => mixTile(work, tile, { v, next, inChunk, slots }));
+    });
   });
 }
 
-/** out ← mixed / Σ of the weights, for the queries of a row. */
-function finishRow(work: AttentionWork, row: Value<"i32">, out: Value<"ptr">): void {
+/** Positions of a page that are visible to the last row. */
+function filledSlots(
+  { b, spec }: AttentionWork,
+  page: Value<"i32">,
+  lastPosition: Value<"i32">,
+): Value<"i32"> {
+  const { op } = b;
+  const pageTokens = b.i(spec.kv.pageTokens);
+  const filled = op.isub(op.iadd(lastPosition, b.i(1)), op.imul(page, pageTokens));
+  return b.named("slots", op.imin(filled, pageTokens));
+}
+
+/** out ← mixed / Σ of the weights. */
+function finishQuery(work: AttentionWork, query: Value<"i32">, out: Value<"ptr">): void {
   const { b, spec } = work;
   const { op, lanes } = b;
   const { headDim } = spec.kv;
-  const { heads } = spec.block;
   const layout = scratchLayout(spec);
-  b.loop("h", 0, heads, 1, (h) => {
-    const query = b.named("query", op.iadd(op.imul(row, b.i(heads)), h));
-    const sum = op.vfload(ofQuery(work, query, layout.sums, LINE_BYTES), { offset: 0 });
-    const inverse = b.named("inverse", op.vfsplat(op.fdiv(b.f(1), op.vfsum(sum))));
-    const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
-    const to = b.named("out_head", op.addr(out, h, { stride: 4 * headDim, offset: 0 }));
-    b.loop("d", 0, headDim, lanes, (d) => {
-      const value = op.vfload(op.addr(mixed, d, { stride: 4, offset: 0 }), { offset: 0 });
-      const left = op.imin(op.isub(b.i(headDim), d), b.i(lanes));
-      op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, op.vfmul(value, inverse), { offset: 0 });
-    });
+  const sum = op.vfload(ofQuery(work, query, layout.sums, LINE_BYTES), { offset: 0 });
+  const inverse = b.named("inverse", op.vfsplat(op.fdiv(b.f(1), op.vfsum(sum))));
+  const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
+  const to = b.named("out_head", out);
+  b.loop("d", 0, headDim, lanes, (d) => {
+    const value = op.vfload(op.addr(mixed, d, { stride: 4, offset: 0 }), { offset: 0 });
+    const left = op.imin(op.isub(b.i(headDim), d), b.i(lanes));
+    op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, op.vfmul(value, inverse), { offset: 0 });
   });
 }

@@ -96,11 +96,10 @@ function integers(
   g: number,
   u: number,
 ): Value<"vf32"> {
-  const { b, pack } = w;
-  const { op } = b;
+  const { op } = w.b;
   if (codes.signed) {
-    const [{ pointer, offset }] = streams as readonly [Cursor];
-    return op.vitof(op.vi8loadlanes(pointer, { offset: offset + g * pack.tileRows + u * pack.lanes }));
+    const sign = op.viconst({ value: 128 });
+    return op.vitof(op.visub(op.vixor(bytes(w, streams, g, u), sign), sign));
   }
   let low = 0;
   const parts = codes.widths.map((width, n) => {

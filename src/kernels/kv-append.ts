@@ -1,8 +1,8 @@
 import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { copyElement, ELEMENT_BYTES } from "./elements.ts";
-import { int8Codes, int8Factor } from "./int8.ts";
-import { BLOCK_DIMS, hasScales, headBlocks, type KvLayout, kvStrides } from "./kv-cache.ts";
+import { codeFactor, codesOf, INT8_CODE } from "./codes.ts";
+import { copyBytes, ELEMENT_BYTES } from "./elements.ts";
+import { BLOCK_DIMS, hasScales, headBlocks, type KvLayout, kvStrides, pairing } from "./kv-cache.ts";
 
 /** Room behind a converted row in which a scale is rounded to f16: a register of them. */
 const SCALE_ROOM = 64;
@@ -25,7 +25,7 @@ export interface Place {
 
 /**
  * Appends a row of K, which `row` holds as f32 with the room of `appendScratchBytes`: converted in place (reads run
- * ahead of writes), then scattered, since consecutive dimensions are a page row apart.
+ * ahead of writes), then scattered, since consecutive dimensions (or pairs of them) are a page row apart.
  */
 export function appendKey(b: KernelBuilder, kv: KvLayout, row: Value<"ptr">, place: Place): void {
   const { op } = b;
@@ -37,14 +37,16 @@ export function appendKey(b: KernelBuilder, kv: KvLayout, row: Value<"ptr">, pla
     const to = op.addr(row, block.first, { stride: bytes, offset: 0 });
     storeBlock(b, kv, block, row, to, scale, row);
   });
-  const to = b.named("k_slot", op.addr(head, place.slot, { stride: bytes, offset: 0 }));
-  b.loop("d", 0, kv.headDim, 1, (d) => {
-    const from = op.addr(row, d, { stride: bytes, offset: 0 });
-    copyElement(b, kv.element, from, op.addr(to, d, { stride: strides.kDim, offset: 0 }));
+  const together = pairing(kv);
+  const unit = together * bytes;
+  const to = b.named("k_slot", op.addr(head, place.slot, { stride: unit, offset: 0 }));
+  b.loop("d", 0, Math.ceil(kv.headDim / together), 1, (d) => {
+    const from = op.addr(row, d, { stride: unit, offset: 0 });
+    copyBytes(b, unit, from, op.addr(to, d, { stride: strides.kDim, offset: 0 }));
   });
 }
 
-/** Appends a row of V, f32 values at `from`; `scratch` is of `appendScratchBytes`. */
+/** Appends a row of V, f32 values at `from`; `scratch` is of `appendScratchBytes`. Codes go beside those they pair with. */
 export function appendValue(
   b: KernelBuilder,
   kv: KvLayout,
@@ -56,11 +58,25 @@ export function appendValue(
   const strides = kvStrides(kv);
   const vHead = op.addr(place.page, place.head, { stride: strides.vHead, offset: strides.vAt });
   const head = b.named("v_page", vHead);
-  const row = b.named("v_row", op.addr(head, place.slot, { stride: strides.vRow, offset: 0 }));
+  const together = pairing(kv);
+  const pair = op.idiv(place.slot, b.i(together));
+  const row = b.named("v_row", op.addr(head, pair, { stride: strides.vRow, offset: 0 }));
   forEachBlock(b, kv, (block) => {
     const scale = scaleAt(b, kv, head, strides.vScalesAt, place.slot, block.number);
     const to = op.addr(row, block.number, { stride: strides.vBlock, offset: 0 });
-    storeBlock(b, kv, block, from, to, scale, scratch);
+    storeBlock(b, kv, block, from, together === 1 ? to : scratch, scale, scratch);
+    if (together === 1) return;
+    const inPair = op.irem(place.slot, b.i(together));
+    scatterCodes(b, block, scratch, op.addr(to, inPair, { stride: 1, offset: 0 }));
+  });
+}
+
+/** Copies the codes of a block to every second byte. */
+function scatterCodes(b: KernelBuilder, { first, end }: Block, from: Value<"ptr">, to: Value<"ptr">): void {
+  const { op } = b;
+  const target = b.named("codes", to);
+  b.loop("d", 0, op.isub(end, first), 1, (d) => {
+    copyBytes(b, 1, op.addr(from, d, { stride: 1, offset: 0 }), op.addr(target, d, { stride: 2, offset: 0 }));
   });
 }
 
@@ -140,6 +156,6 @@ function quantizer(
   const room = { offset: scaleRoomAt(kv) };
   op.vhstore(scratch, op.vfsplat(op.fdiv(amax, b.f(127))), room);
   op.u16store(scale, op.u16load(scratch, room), { offset: 0 });
-  const factor = b.named("factor", op.vfsplat(int8Factor(b, amax)));
-  return (x) => int8Codes(b, x, factor);
+  const factor = b.named("factor", op.vfsplat(codeFactor(b, amax, INT8_CODE)));
+  return (x) => codesOf(b, x, factor, INT8_CODE);
 }

@@ -5,7 +5,9 @@ import { ELEMENT_BYTES, type ElementType } from "./elements.ts";
  *   K  [kv head]{ [dimension][position], scales [block][position] }         positions in lanes: no horizontal sums
  *   V  [kv head]{ [block][position][dimension], scales [block][position] }  dimensions in lanes
  * A block is `BLOCK_DIMS` dimensions of a head, the last one perhaps fewer. What an inner loop of attention reads is
- * consecutive in memory: a block of V, a head of K. Scales (f16) are there only where elements are codes.
+ * consecutive in memory: a block of V, a head of K. Scales (f16) are there only where elements are codes. Codes lie in
+ * pairs of what a lane adds up, K as [pair of dimensions][position][2] and V as [block][pair of positions][dimension][2];
+ * an odd last dimension of K is beside a code 0.
  * A sequence's page table lists its pages; the same page number is valid in every layer.
  */
 export interface KvLayout {
@@ -37,25 +39,32 @@ export function hasScales({ element }: KvLayout): boolean {
   return element === "q8_0";
 }
 
+/** Elements of a lane that lie together: dimensions of K, positions of V. */
+export function pairing(layout: KvLayout): 1 | 2 {
+  return hasScales(layout) ? 2 : 1;
+}
+
 /** Byte strides and offsets within a page. */
 export function kvStrides(layout: KvLayout) {
   const { headDim, pageTokens, kvHeads } = layout;
-  const bytes = ELEMENT_BYTES[layout.element];
+  const together = pairing(layout);
+  const bytes = together * ELEMENT_BYTES[layout.element];
   const scaleRow = 2 * pageTokens;
   const scales = hasScales(layout) ? headBlocks(layout) * scaleRow : 0;
-  const kScalesAt = headDim * pageTokens * bytes;
+  const kDim = pageTokens * bytes;
+  const kScalesAt = Math.ceil(headDim / together) * kDim;
   const kHead = kScalesAt + scales;
   const vRow = BLOCK_DIMS * bytes;
-  const vBlock = pageTokens * vRow;
+  const vBlock = (pageTokens / together) * vRow;
   const vScalesAt = headBlocks(layout) * vBlock;
   const vHead = vScalesAt + scales;
   return {
-    /** K: one dimension to the next. */
-    kDim: pageTokens * bytes,
+    /** K: one dimension to the next, or one pair of them. */
+    kDim,
     kHead,
     /** Where the scales start in a head's K. */
     kScalesAt,
-    /** V: one position of a block to the next. */
+    /** V: one position of a block to the next, or one pair of them. */
     vRow,
     vBlock,
     vHead,

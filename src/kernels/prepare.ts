@@ -2,7 +2,7 @@ import { type Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { type ActivationLayout, activationKey, paddedCols } from "./activations.ts";
-import { int8Codes, int8Factor } from "./int8.ts";
+import { codeFactor, codesOf, INT8_CODE } from "./codes.ts";
 import { forEachItem } from "./work.ts";
 
 export function prepareName(layout: ActivationLayout, ordered = false): string {
@@ -95,7 +95,7 @@ function quantizeBlock(
   op.fstore(op.addr(out, block, { stride: 4, offset: layout.scalesAt }), op.fdiv(amax, b.f(127)), {
     offset: 0,
   });
-  const factor = b.named("factor", op.vfsplat(int8Factor(b, amax)));
+  const factor = b.named("factor", op.vfsplat(codeFactor(b, amax, INT8_CODE)));
   const perBlock = Math.ceil(layout.block / layout.segment);
   const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
   // The padding of the last segment is zero and adds nothing.
@@ -118,7 +118,7 @@ function quantizeVector(
   sum: Cell<"vi32">,
 ): void {
   const { op } = b;
-  const q = int8Codes(b, v, factor);
+  const q = codesOf(b, v, factor, INT8_CODE);
   op.vi8storelanes(op.addr(codes, i, { stride: 1, offset: 0 }), q, { offset: 0 });
   sum.set(op.viadd(sum.get(), q));
 }

@@ -50,14 +50,15 @@ export function projectionParts(
   return Math.max(1, Math.min(tiles, worthwhile, PROJECTION_PARTS * stepParts(threads)));
 }
 
-/** Queries that share a pass over K and V in prefill: enough that loading and converting them costs little. */
-const PREFILL_QUERIES = 16;
+/** Queries of an item of attention, at most: enough that loading and converting K and V costs little in prefill. */
+const MOST_QUERIES = 16;
 /** Rows of a block of prefill come in multiples of this, so that its queries fill tiles. */
 const ROW_STEP = 4;
 
 /**
- * Rows and heads that share a pass over K and V, in a step of so many rows. Of one row the heads of a kv head share it
- * as far as there are kv heads for all threads; with more threads they are split.
+ * Rows and heads of an item of attention, in a step of so many rows. Of one row an item takes the heads of several kv
+ * heads, whose K and V lie one after the other, as long as there are items for all parts; with more threads than kv heads
+ * the heads of one are split.
  */
 export function attentionBlock(
   { heads, kvHeads }: { readonly heads: number; readonly kvHeads: number },
@@ -66,10 +67,17 @@ export function attentionBlock(
 ): { readonly rows: number; readonly heads: number } {
   const perKv = heads / kvHeads;
   if (rows > 1) {
-    const whole = Math.floor(PREFILL_QUERIES / perKv / ROW_STEP) * ROW_STEP;
+    const whole = Math.floor(MOST_QUERIES / perKv / ROW_STEP) * ROW_STEP;
     return { rows: Math.max(ROW_STEP, whole), heads: perKv };
   }
-  const splits = Array.from({ length: perKv }, (_, i) => i + 1).filter((n) => perKv % n === 0);
-  const split = splits.find((n) => kvHeads * n >= threads) ?? perKv;
+  const together = divisors(kvHeads).findLast(
+    (n) => n * perKv <= MOST_QUERIES && kvHeads / n >= stepParts(threads),
+  );
+  if (together !== undefined) return { rows: 1, heads: together * perKv };
+  const split = divisors(perKv).find((n) => kvHeads * n >= threads) ?? perKv;
   return { rows: 1, heads: perKv / split };
+}
+
+function divisors(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i + 1).filter((d) => n % d === 0);
 }

@@ -118,7 +118,9 @@ describe("config.json", () => {
 
   test("that is missing, no JSON, too large or too deep", async () => {
     const { "config.json": _, ...rest } = good;
-    expect(String(await outcome(rest))).toContain("folder: config.json: is missing");
+    expect(String(await outcome(rest))).toContain(
+      "folder: is a folder, not a file, and has no config.json of a model",
+    );
     const bytes = (text: string) => new TextEncoder().encode(text);
     const bad: readonly (readonly [Uint8Array, string])[] = [
       [bytes("{"), "is not JSON"],

@@ -78,5 +78,5 @@ describe("a Hugging Face folder with a space in its name", () => {
 test("a folder of something else says what is missing", async () => {
   const { code, stderr } = await cli(["run", root]);
   expect(code).not.toBe(0);
-  expect(stderr).toContain(`${root}: config.json: is missing: this is no folder of a Hugging Face model`);
+  expect(stderr).toContain(`${root}: is a folder, not a file, and has no config.json of a model`);
 });

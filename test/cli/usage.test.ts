@@ -56,7 +56,7 @@ describe("wrong usage has exit code 2 and one line", () => {
     ["run --backend cuda", /Allowed choices are native, wasm, interpreter/],
     ["run -p a -f b", /exclude each other/],
     ["chat", /missing required argument 'model'/],
-    ["pull owner/name", /"owner\/name": no repository; a model on the hub is hf:owner\/name, /],
+    ["pull owner/name", /"owner\/name": no reference; a model on the hub is hf:owner\/name, /],
     ["run hf:owner", /no repository/],
     ["rm hf:owner/name/README.md", /no GGUF file/],
     ["inspect", /missing required argument 'model'/],

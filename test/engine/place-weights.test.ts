@@ -79,9 +79,12 @@ const files = ({ cache }: { cache: PackedCache }) => readdirSync(cache.folder);
 const TOKENS = Array.from({ length: 8 }, (_, i) => 5 + 300 * i);
 
 /** A cache with the model's file. */
-async function filledCache(context: TestContext): Promise<ReturnType<typeof freshCache>> {
+async function filledCache(
+  context: TestContext,
+  hugePages?: HugePages,
+): Promise<ReturnType<typeof freshCache>> {
   const policy = freshCache();
-  const { engine } = await load(context, policy, { placement: "mapped" });
+  const { engine } = await load(context, policy, { placement: "mapped" }, hugePages);
   await engine.dispose();
   return policy;
 }
@@ -202,7 +205,7 @@ describe("auto, with a file there", () => {
   });
 
   linux("does not move where there are no huge pages", async (context) => {
-    const policy = await filledCache(context);
+    const policy = await filledCache(context, "never");
     const { engine } = await load(context, policy, {}, "never");
     await logitsOf(engine, 5);
     await engine.whenSettled();

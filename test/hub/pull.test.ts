@@ -540,7 +540,7 @@ describe("access", () => {
 });
 
 test("a large file does not go through memory", async () => {
-  const bytes = Buffer.alloc(64 << 20, 7);
+  const bytes = Buffer.alloc(160 << 20, 7);
   hub.add("org/tiny", { "model.gguf": bytes });
   const before = process.memoryUsage().arrayBuffers;
   let most = 0;
@@ -550,5 +550,6 @@ test("a large file does not go through memory", async () => {
     },
   });
   expect(createHash("sha256").update(readFileSync(path)).digest("hex")).toBe(sha256(bytes));
-  expect(most).toBeLessThan(48 << 20);
+  // What is collected late counts too.
+  expect(most).toBeLessThan(112 << 20);
 });

@@ -53,6 +53,10 @@ test.each([
   expect(() => parseReference(text)).toThrow(UsageError);
 });
 
+test("what is no text is none", () => {
+  expect(() => parseReference(undefined as unknown as string)).toThrow(UsageError);
+});
+
 test("whatever is parsed has parts that are safe to join to a folder", () => {
   const piece = fc.constantFrom(
     "hf:",

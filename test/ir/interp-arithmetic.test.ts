@@ -98,6 +98,17 @@ describe("fused and separate multiply-add", () => {
   });
 });
 
+test("vipairdot multiplies signed halves and wraps", () => {
+  const pair = (low: number, high: number) => (high << 16) | (low & 0xffff);
+  const rows = [
+    [pair(3, -5), pair(-7, 11), 100],
+    [pair(-32768, -32768), pair(-32768, -32768), 0],
+    [pair(32767, -32768), pair(32767, 32767), MAX],
+    [pair(0, 1), pair(5, -1), MIN],
+  ];
+  expect(apply(four, "vipairdot", rows)).toEqual([24, MIN, MAX - 32767, MAX]);
+});
+
 describe("shifts of lanes", () => {
   test("left", () => {
     expect(apply(four, "vishl", [[1], [-1], [MIN], [3]], { count: 31 })).toEqual([MIN, MIN, 0, MIN]);

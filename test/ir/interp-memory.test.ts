@@ -93,14 +93,17 @@ describe("16-bit floats", () => {
 });
 
 describe("lanes of bytes and words", () => {
-  test("vu8loadlanes, vi8loadlanes", () => {
+  test("vu8loadlanes", () => {
     const s = new Scratch(four).setBytes(0, [0, 1, 127, 255, 128]);
     s.run((b, p) => {
       b.op.vistore(p, b.op.vu8loadlanes(p, at(0)), at(32));
-      b.op.vistore(p, b.op.vi8loadlanes(p, at(1)), at(48));
     });
     expect(s.i32s(8, 12)).toEqual([0, 1, 127, 255]);
-    expect(s.i32s(12, 16)).toEqual([1, 127, -1, -128]);
+  });
+  test("vi8loadpairs", () => {
+    const s = new Scratch(four).setBytes(1, [0, 1, 127, 255, 128, 128, 255, 127]);
+    s.run((b, p) => b.op.vistore(p, b.op.vi8loadpairs(p, at(1)), at(16)));
+    expect(s.i32s(4, 8)).toEqual([0x00010000, 0xffff007f | 0, 0xff80ff80 | 0, 0x007fffff]);
   });
   test("vi8storelanes, vu16storelanes", () => {
     const s = new Scratch(four, 129).setI32(16, [-128, 127, -1, 0]);

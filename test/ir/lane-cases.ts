@@ -21,6 +21,8 @@ const float2 = [...pairs(F32_CORNERS, F32_CORNERS), ...tuples(randomFloats(400, 
 const int1 = [...I32_CORNERS, ...randomInts(201, rng())].map((a) => [a]);
 const int2 = [...pairs(I32_CORNERS, I32_CORNERS), ...tuples(randomInts(400, rng()), 2)];
 
+const int3 = int2.map(([a, b], i) => [a!, b!, int1[i % int1.length]![0]!]);
+
 /** Both of equal and of different values. */
 const equal2 = [...int2, ...I32_CORNERS.map((a) => [a, a]), ...I32_CORNERS.map((a) => [a, a ^ 0x10000])];
 const divisions = int2.filter(([, b]) => b! | 0 && (b! | 0) > 0);
@@ -82,6 +84,7 @@ const LANE_OPS: readonly LaneOp[] = [
     (op): LaneOp => [op, float1],
   ),
   ["vfma", float3],
+  ["vipairdot", int3],
   ["vftoi", convertible.map((a) => [a])],
   ["itof", [...integers.map((a) => [a]), ...int1]],
   ["vitof", [...integers.map((a) => [a]), ...int1]],

@@ -5,8 +5,9 @@ import { paddedCols } from "../../src/kernels/activations.ts";
 import { attention, attentionScratchBytes } from "../../src/kernels/attention.ts";
 import type { AttentionSpec } from "../../src/kernels/attention-work.ts";
 import type { ElementType } from "../../src/kernels/elements.ts";
+import { BLOCK_DIMS, hasScales, headBlocks, PAGE_TOKENS } from "../../src/kernels/kv-cache.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
-import { KvPages, kvLayout, pageBytes } from "./kv-pages.ts";
+import { KvPages, kvLayout, pageBytes, roundEven } from "./kv-pages.ts";
 import { normals, paddedRows } from "./rows.ts";
 
 interface Choice {
@@ -21,7 +22,7 @@ interface Choice {
   readonly limits?: Pick<AttentionSpec, "softcap" | "window">;
 }
 
-/** One row at a time, and with as many heads as share keys. */
+/** One row and one head at a time. */
 const ROW = { rows: 1, heads: 1 };
 
 const CHOICES: readonly Choice[] = [
@@ -93,6 +94,11 @@ const CHOICES: readonly Choice[] = [
     size: 40,
     limits: { softcap: 30, window: 40 },
   },
+  { heads: 2, kvHeads: 1, headDim: 41, element: "q8_0", block: { rows: 1, heads: 1 }, threads: 1 },
+  { heads: 4, kvHeads: 4, headDim: 100, element: "q8_0", block: { rows: 1, heads: 2 }, threads: 2 },
+  { heads: 6, kvHeads: 3, headDim: 96, element: "q8_0", block: { rows: 5, heads: 6 }, threads: 1 },
+  { heads: 8, kvHeads: 4, headDim: 12, element: "f16", block: { rows: 1, heads: 4 }, threads: 3 },
+  { heads: 6, kvHeads: 6, headDim: 9, element: "f32", block: { rows: 4, heads: 6 }, threads: 1 },
 ];
 
 /** Sequences: their pages in order, and their lengths, the last page partly unused; the first is of two chunks. */
@@ -172,17 +178,63 @@ function attentionWork(isa: Isa, choice: Choice): Work {
   return {
     steps: [{ kernel: attention(spec, isa), arguments: parts }],
     check: (after) => {
-      const expected = paddedRows(
-        ROWS.flatMap((_, r) => mixedRow(spec, pages, qs, r)),
+      const expected = ROWS.flatMap((_, r) => mixedRow(spec, pages, qs, r, size));
+      const actual = floatsOf(after(out));
+      const values = paddedRows(
+        expected.map(({ value }) => value),
         heads * headDim,
       );
-      const actual = floatsOf(after(out));
-      expected.forEach((value, i) => {
-        if (!(Math.abs(actual[i]! - value) <= 2e-6 * size))
+      const slacks = paddedRows(
+        expected.map(({ slack }) => slack),
+        heads * headDim,
+      );
+      values.forEach((value, i) => {
+        if (!(Math.abs(actual[i]! - value) <= FLOAT_ERROR * size + slacks[i]!))
           expect.fail(`output ${i} is ${actual[i]}, expected ${value}`);
       });
     },
   };
+}
+
+/** Relative error of scores and weights for queries around 1. */
+const FLOAT_ERROR = 2e-6;
+
+/** An output, and how far it may be off for weights that are so near a tie that rounding errors decide their code. */
+interface Expected {
+  readonly value: number;
+  readonly slack: number;
+}
+
+/** The largest code of queries and weights where the cache is of codes. */
+const MOST = 32767;
+
+/** A query as the scores see it. */
+function roundedQuery(q: Float32Array, element: ElementType): number[] {
+  if (element !== "q8_0") return [...q];
+  const largest = Math.max(...q.map(Math.abs));
+  const factor = Math.fround(MOST / largest);
+  return Array.from(q, (x) => (roundEven(Math.fround(x * factor)) * largest) / MOST);
+}
+
+/** What a position adds to the outputs of a block of dimensions: V times `weight`, ± V times `slack`. */
+interface Weight {
+  readonly weight: number;
+  readonly slack: number;
+}
+
+/** Weights as codes that are relative to the largest product of weight and scale of 4 pages. */
+function roundedWeights(weights: readonly number[], scales: readonly number[], size: number): Weight[] {
+  const chunk = 4 * PAGE_TOKENS;
+  return weights.map((weight, p) => {
+    const start = Math.floor(p / chunk) * chunk;
+    const products = weights.slice(start, start + chunk).map((w, i) => w * scales[start + i]!);
+    const unit = Math.max(...products) / MOST;
+    if (unit === 0) return { weight: 0, slack: 0 };
+    const code = (weight * scales[p]!) / unit;
+    const fromTie = Math.abs(code - Math.floor(code) - 0.5);
+    const worth = unit / scales[p]!;
+    return { weight: roundEven(code) * worth, slack: fromTie < code * FLOAT_ERROR * size ? worth : 0 };
+  });
 }
 
 /** The outputs of all heads of a row, in f64. */
@@ -191,26 +243,40 @@ function mixedRow(
   pages: KvPages,
   qs: Float32Array,
   row: number,
-): number[] {
+  size: number,
+): Expected[] {
   const [sequence, position] = ROWS[row]!;
-  const { headDim, pageTokens } = kv;
+  const { headDim, pageTokens, element } = kv;
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
-  const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => position - p < window);
-  const places = seen.map((p) => ({
+  const places = Array.from({ length: position + 1 }, (_, p) => ({
     page: SEQUENCES[sequence]!.pages[Math.floor(p / pageTokens)]!,
     slot: p % pageTokens,
   }));
   return Array.from({ length: heads }, (_, h) => {
     const kvHead = Math.floor(h / (heads / kv.kvHeads));
-    const q = qs.subarray((row * heads + h) * headDim, (row * heads + h + 1) * headDim);
+    const q = roundedQuery(
+      qs.subarray((row * heads + h) * headDim, (row * heads + h + 1) * headDim),
+      element,
+    );
     const ks = places.map(({ page, slot }) => pages.row("k", page, kvHead, slot));
     const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
     const products = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
-    const scores = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
+    const capped = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
+    const scores = capped.map((s, p) => (position - p < window ? s : Number.NEGATIVE_INFINITY));
     const largest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - largest));
     const total = weights.reduce((sum, w) => sum + w, 0);
-    return dimensions.map((d) => vs.reduce((sum, v, p) => sum + (weights[p]! / total) * v[d]!, 0));
+    const ofBlocks = Array.from({ length: headBlocks(kv) }, (_, block) => {
+      if (!hasScales(kv)) return weights.map((weight) => ({ weight, slack: 0 }));
+      const scales = places.map(({ page, slot }) => pages.scale("v", page, kvHead, slot, block));
+      return roundedWeights(weights, scales, size);
+    });
+    return dimensions.map((d) => {
+      const of = ofBlocks[Math.floor(d / BLOCK_DIMS)]!;
+      const sum = (part: (w: Weight, v: number) => number) =>
+        vs.reduce((all, v, p) => all + part(of[p]!, v[d]!), 0) / total;
+      return { value: sum((w, v) => w.weight * v), slack: sum((w, v) => w.slack * Math.abs(v)) };
+    });
   }).flat();
 }
 

@@ -72,7 +72,8 @@ export function everyKernel(isa: Isa): Kernel[] {
     rope({ heads: 6, kv, rotated: 0, pairing: "halves" }, isa),
     attention({ heads: 6, kv, scale: 0.3, softcap: 50, window: 40, block: { rows: 4, heads: 3 } }, isa),
     rope({ heads: 4, kv: coded, rotated: 40, pairing: "halves" }, isa),
-    attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),
+    attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 1, heads: 6 } }, isa),
+    attention({ heads: 6, kv: coded, scale: 0.3, block: { rows: 4, heads: 3 } }, isa),
   ];
   return [...new Map(kernels.map((kernel) => [kernel.name, kernel])).values()];
 }

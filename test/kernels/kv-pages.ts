@@ -7,6 +7,7 @@ import {
   type KvLayout,
   kvStrides,
   PAGE_TOKENS,
+  pairing,
 } from "../../src/kernels/kv-cache.ts";
 
 type Part = "k" | "v";
@@ -30,7 +31,13 @@ export class KvPages {
     const { kDim, vRow, vBlock } = this.strides;
     const bytes = ELEMENT_BYTES[this.layout.element];
     const [block, inBlock] = [Math.floor(d / BLOCK_DIMS), d % BLOCK_DIMS];
-    const within = part === "k" ? d * kDim + slot * bytes : block * vBlock + slot * vRow + inBlock * bytes;
+    const together = pairing(this.layout);
+    const [unit, inUnit] = part === "k" ? [d, d % together] : [slot, slot % together];
+    const first = Math.floor(unit / together);
+    const within =
+      part === "k"
+        ? first * kDim + (slot * together + inUnit) * bytes
+        : block * vBlock + first * vRow + (inBlock * together + inUnit) * bytes;
     return this.headAt(part, page, head) + within;
   }
 
@@ -55,10 +62,14 @@ export class KvPages {
       case "f16":
         return f16ToF32(this.view.getUint16(p, true));
       case "q8_0": {
-        const scale = this.scaleAt(part, page, head, slot, Math.floor(d / BLOCK_DIMS));
-        return this.view.getInt8(p) * f16ToF32(this.view.getUint16(scale, true));
+        return this.view.getInt8(p) * this.scale(part, page, head, slot, Math.floor(d / BLOCK_DIMS));
       }
     }
+  }
+
+  /** What a code of a block is worth. */
+  scale(part: Part, page: number, head: number, slot: number, block: number): number {
+    return f16ToF32(this.view.getUint16(this.scaleAt(part, page, head, slot, block), true));
   }
 
   /** The dimensions of a position. */
@@ -86,14 +97,23 @@ export class KvPages {
     }
   }
 
-  /** Makes what a position may write what it is in `other`: its k, and its v with the padding of the row. */
+  /**
+   * Makes what a position may write what it is in `other`: its k, with a code that fills its last pair, and its v, with
+   * the padding of the row where elements are no codes.
+   */
   takePosition(other: KvPages, page: number, head: number, slot: number): void {
     const take = (p: number, bytes: number) => this.bytes.set(other.bytes.subarray(p, p + bytes), p);
-    for (let d = 0; d < this.layout.headDim; d++)
-      take(this.elementAt("k", page, head, slot, d), ELEMENT_BYTES[this.layout.element]);
+    const { headDim, element } = this.layout;
+    const together = pairing(this.layout);
+    for (let d = 0; d < headDim; d += together)
+      take(this.elementAt("k", page, head, slot, d), together * ELEMENT_BYTES[element]);
     for (let block = 0; block < headBlocks(this.layout); block++) {
-      take(this.elementAt("v", page, head, slot, block * BLOCK_DIMS), this.strides.vRow);
-      if (!hasScales(this.layout)) continue;
+      if (!hasScales(this.layout)) {
+        take(this.elementAt("v", page, head, slot, block * BLOCK_DIMS), this.strides.vRow);
+        continue;
+      }
+      for (let d = block * BLOCK_DIMS; d < Math.min(headDim, (block + 1) * BLOCK_DIMS); d++)
+        take(this.elementAt("v", page, head, slot, d), 1);
       take(this.scaleAt("k", page, head, slot, block), 2);
       take(this.scaleAt("v", page, head, slot, block), 2);
     }
@@ -101,7 +121,7 @@ export class KvPages {
 }
 
 /** To the nearest integer, ties to even. */
-function roundEven(x: number): number {
+export function roundEven(x: number): number {
   const down = Math.floor(x);
   if (x - down !== 0.5) return Math.round(x);
   return down % 2 === 0 ? down : down + 1;

@@ -60,7 +60,7 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
 /** What is drawn for a format: less for the members of the family that are like others. */
 function kindsOf({ kind, name }: Format): readonly ("int8" | "f32")[] {
   if (kind === "float") return ["f32"];
-  return /-g(64|128)/.test(name) ? ["int8"] : ["int8", "int8", "f32"];
+  return /-g(64|128)/.test(name) ? ["int8"] : ["int8", "f32"];
 }
 
 describeKernels("projections of every format", (isa) =>

@@ -44,6 +44,7 @@ const CHOICES: readonly Choice[] = [
   [3, 3, 10, 6, "interleaved", "q8_0", 1],
   [5, 5, 80, 20, "halves", "q8_0", 3],
   [6, 2, 128, 128, "interleaved", "q8_0", 1],
+  [2, 1, 41, 38, "halves", "q8_0", 1],
 ];
 
 /** Rows at these positions; each in a page of its own. */

@@ -47,7 +47,8 @@ function cases(format: Format, turn: number): Case[] {
   const found: Case[] = [];
   for (const dotByte of Object.values(DOT_BYTES)) {
     for (const lanes of [4, 8, 16]) {
-      for (const tile of [1, 2, 3, 4]) {
+      // Whole blocks are long rows.
+      for (const tile of wholeBlocks(format, 1) === 1 ? [1, 2, 3, 4] : [1, 3]) {
         const pair = 7 * found.length + turn;
         const rows = SIZES[pair % SIZES.length]!;
         const cols = wholeBlocks(format, SIZES[Math.floor(pair / SIZES.length) % SIZES.length]!);
