@@ -120,7 +120,7 @@ function headsOf(
   return b.op.addr(start, head, { stride: 4 * kv.headDim, offset: 0 });
 }
 
-/** Less than any score: with a window a row may see nothing of its block's first chunk, and −∞ less −∞ is no number. */
+/** Less than any score. */
 const LOWEST = -1e30;
 
 /** One of the item's heads in a row of heads. */
@@ -161,11 +161,9 @@ function beginQuery(
     op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
   });
   op.vfstore(ofQuery(work, query, layout.sums, LINE_BYTES), op.vfconst({ value: 0 }), { offset: 0 });
-  op.fstore(
-    ofQuery(work, query, layout.largest, 4),
-    b.f(spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST),
-    { offset: 0 },
-  );
+  // With a window a row may see nothing of its block's first chunk: −∞ less −∞ would be no number.
+  const nothing = spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST;
+  op.fstore(ofQuery(work, query, layout.largest, 4), b.f(nothing), { offset: 0 });
   op.istore(ofQuery(work, query, layout.visible, 4), visible, { offset: 0 });
 }
 

@@ -315,7 +315,7 @@ describe("folders", () => {
       "model.layers.0.self_attn.q_proj.bias": { dtype: "F32", shape: [2], data: new Uint8Array(8).fill(1) },
     };
     const other = randomCheckpoint(floats("F16"), { layers: 1, tensors: biased });
-    expect(String(await outcome(other.files))).toContain("blk.0.attn_q.bias");
+    expect(String(await outcome(other.files))).toContain("tensor blk.0.attn_q.bias: has shape 2");
   });
 
   test("with biases of zero and tables of frequencies are run without them", async () => {

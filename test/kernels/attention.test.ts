@@ -45,6 +45,11 @@ const CHOICES: readonly Choice[] = [
   { heads: 6, kvHeads: 2, headDim: 10, element: "q8_0", block: { rows: 4, heads: 3 }, threads: 3 },
   { heads: 4, kvHeads: 2, headDim: 40, element: "q8_0", block: { rows: 8, heads: 2 }, threads: 1 },
   { heads: 16, kvHeads: 2, headDim: 32, element: "q8_0", block: { rows: 4, heads: 8 }, threads: 1, size: 40 },
+  { heads: 2, kvHeads: 1, headDim: 41, element: "q8_0", block: { rows: 1, heads: 1 }, threads: 1 },
+  { heads: 4, kvHeads: 4, headDim: 100, element: "q8_0", block: { rows: 1, heads: 2 }, threads: 2 },
+  { heads: 6, kvHeads: 3, headDim: 96, element: "q8_0", block: { rows: 5, heads: 6 }, threads: 1 },
+  { heads: 8, kvHeads: 4, headDim: 12, element: "f16", block: { rows: 1, heads: 4 }, threads: 3 },
+  { heads: 6, kvHeads: 6, headDim: 9, element: "f32", block: { rows: 4, heads: 6 }, threads: 1 },
   // Windows of one position, of less than a page, that end in the page before, and longer than the text.
   { heads: 2, kvHeads: 1, headDim: 8, element: "f32", block: ROW, threads: 1, limits: { window: 1 } },
   {
@@ -94,11 +99,6 @@ const CHOICES: readonly Choice[] = [
     size: 40,
     limits: { softcap: 30, window: 40 },
   },
-  { heads: 2, kvHeads: 1, headDim: 41, element: "q8_0", block: { rows: 1, heads: 1 }, threads: 1 },
-  { heads: 4, kvHeads: 4, headDim: 100, element: "q8_0", block: { rows: 1, heads: 2 }, threads: 2 },
-  { heads: 6, kvHeads: 3, headDim: 96, element: "q8_0", block: { rows: 5, heads: 6 }, threads: 1 },
-  { heads: 8, kvHeads: 4, headDim: 12, element: "f16", block: { rows: 1, heads: 4 }, threads: 3 },
-  { heads: 6, kvHeads: 6, headDim: 9, element: "f32", block: { rows: 4, heads: 6 }, threads: 1 },
 ];
 
 /** Sequences: their pages in order, and their lengths, the last page partly unused; the first is of two chunks. */
@@ -222,12 +222,21 @@ interface Weight {
   readonly slack: number;
 }
 
-/** Weights as codes that are relative to the largest product of weight and scale of 4 pages. */
-function roundedWeights(weights: readonly number[], scales: readonly number[], size: number): Weight[] {
+/**
+ * Weights of the positions from `first` on as codes that are relative to the largest product of weight and scale of 4
+ * pages.
+ */
+function roundedWeights(
+  weights: readonly number[],
+  scales: readonly number[],
+  size: number,
+  first: number,
+): Weight[] {
   const chunk = 4 * PAGE_TOKENS;
   return weights.map((weight, p) => {
-    const start = Math.floor(p / chunk) * chunk;
-    const products = weights.slice(start, start + chunk).map((w, i) => w * scales[start + i]!);
+    const before = Math.floor((first + p) / chunk) * chunk - first;
+    const start = Math.max(0, before);
+    const products = weights.slice(start, before + chunk).map((w, i) => w * scales[start + i]!);
     const unit = Math.max(...products) / MOST;
     if (unit === 0) return { weight: 0, slack: 0 };
     const code = (weight * scales[p]!) / unit;
@@ -269,7 +278,7 @@ function mixedRow(
     const ofBlocks = Array.from({ length: headBlocks(kv) }, (_, block) => {
       if (!hasScales(kv)) return weights.map((weight) => ({ weight, slack: 0 }));
       const scales = places.map(({ page, slot }) => pages.scale("v", page, kvHead, slot, block));
-      return roundedWeights(weights, scales, size);
+      return roundedWeights(weights, scales, size, seen[0] ?? 0);
     });
     return dimensions.map((d) => {
       const of = ofBlocks[Math.floor(d / BLOCK_DIMS)]!;
