@@ -257,7 +257,8 @@ function mixedRow(
   const [sequence, position] = ROWS[row]!;
   const { headDim, pageTokens, element } = kv;
   const dimensions = Array.from({ length: headDim }, (_, d) => d);
-  const places = Array.from({ length: position + 1 }, (_, p) => ({
+  const seen = Array.from({ length: position + 1 }, (_, p) => p).filter((p) => position - p < window);
+  const places = seen.map((p) => ({
     page: SEQUENCES[sequence]!.pages[Math.floor(p / pageTokens)]!,
     slot: p % pageTokens,
   }));
@@ -270,8 +271,7 @@ function mixedRow(
     const ks = places.map(({ page, slot }) => pages.row("k", page, kvHead, slot));
     const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
     const products = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
-    const capped = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
-    const scores = capped.map((s, p) => (position - p < window ? s : Number.NEGATIVE_INFINITY));
+    const scores = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
     const largest = Math.max(...scores);
     const weights = scores.map((score) => Math.exp(score - largest));
     const total = weights.reduce((sum, w) => sum + w, 0);
