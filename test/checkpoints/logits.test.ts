@@ -32,6 +32,8 @@ const CLOSE = 1e-6;
 const FAR = 10 * CLOSE;
 /** Of int8 activations. */
 const QUANTIZED_ACTIVATIONS = 0.02;
+/** Less than there are tokens. */
+const WINDOW = 9;
 const TOKENS = Array.from({ length: 40 }, (_, i) => (37 * i + 11) % 300);
 
 const random =
@@ -49,6 +51,7 @@ function gptq(choice: Choice, format: "gptq" | "gptq_v2", config: object = {}): 
 const CHECKPOINTS: Readonly<Record<string, [Pack, object]>> = {
   F32: [floats("F32"), {}],
   BF16: [floats("BF16"), { architectures: ["MistralForCausalLM"], sliding_window: 64 }],
+  "BF16, a window": [floats("BF16"), { architectures: ["MistralForCausalLM"], sliding_window: WINDOW }],
   "GPTQ 4 bits, own order of every matrix": gptq(
     { bits: 4, group: 32, symmetric: false, ordered: true },
     "gptq",
@@ -77,11 +80,13 @@ async function logitsOf(
   return await model.evaluate(TOKENS);
 }
 
-const reference = ({ weights }: Checkpoint) => llamaLogits(SIZES, weights, TOKENS);
+const reference = ({ weights }: Checkpoint, window?: number) =>
+  llamaLogits({ ...SIZES, ...(window === undefined ? {} : { window }) }, weights, TOKENS);
 
 describe.each(Object.entries(CHECKPOINTS))("%s", (_, [pack, config]) => {
   const checkpoint = randomCheckpoint(pack, { config });
-  const truth = reference(checkpoint);
+  const window = "sliding_window" in config ? (config.sliding_window as number) : undefined;
+  const truth = reference(checkpoint, window);
 
   test("logits are spread", () => {
     const last = truth.at(-1) as number[];
@@ -104,6 +109,11 @@ describe.each(Object.entries(CHECKPOINTS))("%s", (_, [pack, config]) => {
 });
 
 describe("controls", () => {
+  test("a window that is not followed would show", () => {
+    const checkpoint = randomCheckpoint(floats("F32"), {});
+    expect(divergence(reference(checkpoint, WINDOW), reference(checkpoint))).toBeGreaterThan(FAR);
+  });
+
   test("zero points of the other format, orders that are not followed, would show", async () => {
     const choice: Choice = { bits: 4, group: 32, symmetric: false, ordered: true };
     const [pack, config] = gptq(choice, "gptq");

@@ -12,6 +12,8 @@ export interface LlamaSizes {
   readonly headDim: number;
   readonly epsilon: number;
   readonly ropeBase: number;
+  /** Positions that a token sees, its own included; all before it if not given. */
+  readonly window?: number;
 }
 
 /** Weights by the names of Hugging Face's modules: matrices [outputs][inputs], and the weights of norms. */
@@ -66,13 +68,14 @@ function rmsNorm(x: Vector, weight: Vector, epsilon: number): number[] {
 
 /** Causal; each key-value head serves a run of query heads. */
 function attention(sizes: LlamaSizes, q: Matrix, k: Matrix, v: Matrix, mistake: Mistake): number[][] {
-  const { heads, kvHeads, headDim } = sizes;
+  const { heads, kvHeads, headDim, window = Number.POSITIVE_INFINITY } = sizes;
   const headOf = (x: Vector, head: number) => x.slice(head * headDim, (head + 1) * headDim);
   return q.map((query, t) =>
     Array.from({ length: heads }, (_, head) => {
       const kv = Math.floor(head / (heads / kvHeads));
       const rotated = rotate(headOf(query, head), t, sizes.ropeBase, mistake);
       const scores = Array.from({ length: t + 1 }, (_, s) => {
+        if (t - s >= window) return Number.NEGATIVE_INFINITY;
         const key = rotate(headOf(at(k, s), kv), s, sizes.ropeBase, mistake);
         return rotated.reduce((sum, value, i) => sum + value * at(key, i), 0) / Math.sqrt(headDim);
       });

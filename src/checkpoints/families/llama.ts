@@ -13,7 +13,7 @@ const SIZES = {
   num_attention_heads: "llama.attention.head_count",
 } as const;
 
-/** Llama and Mistral: the same forward pass, but for Mistral's window. */
+/** Llama and Mistral, of which some see a window. */
 export const llama: Family = {
   metadata(config) {
     const activation = config.string("hidden_act") ?? "silu";
@@ -24,12 +24,14 @@ export const llama: Family = {
     }
     const heads = config.integer("num_attention_heads", 1, MAX_DIMENSION) ?? 1;
     const kvHeads = config.integer("num_key_value_heads", 1, heads) ?? heads;
+    const window = config.integer("sliding_window", 1, MAX_DIMENSION);
     const headDim = config.integer("head_dim", 1, MAX_DIMENSION);
     const u32 = (value: number): GgufValue => ({ type: "u32", value });
     return new Map<string, GgufValue>([
       ["general.architecture", { type: "string", value: "llama" }],
       ...sizes(config, SIZES),
       ["llama.context_length", u32(contextLength(config))],
+      ...(window === undefined ? [] : [["llama.attention.sliding_window", u32(window)] as const]),
       ["llama.attention.head_count_kv", u32(kvHeads)],
       ...(headDim === undefined
         ? []
@@ -74,9 +76,9 @@ export const llama: Family = {
   },
 };
 
-/** Positions as trained. Attention that looks back so far only is full attention as long as the text is no longer. */
+/** Positions as trained. */
 function contextLength(config: JsonView): number {
   const context = config.integer("max_position_embeddings", 1, MAX_DIMENSION);
   if (context === undefined) throw config.error("max_position_embeddings", "is missing");
-  return Math.min(context, config.integer("sliding_window", 1, MAX_DIMENSION) ?? context);
+  return context;
 }
