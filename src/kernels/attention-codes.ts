@@ -15,6 +15,7 @@ import {
 } from "./attention-work.ts";
 import { codeFactor, codesOf, INT16_CODE } from "./codes.ts";
 import { BLOCK_DIMS, headBlocks, kvStrides } from "./kv-cache.ts";
+import { cursor, steps } from "./work.ts";
 
 /**
  * Attention over a cache of int8 codes. Queries and weights become codes too, of 16 bits, so that their rounding is far
@@ -115,6 +116,14 @@ interface Factors {
   readonly stride: number;
 }
 
+/**
+ * Pairs whose products are written out one after the other: a block's. A single query waits for memory, where hardware
+ * prefetchers help that follow the stride of each load instruction, so there must be few of these.
+ */
+function unrolledPairs({ count }: Tile): number {
+  return count === 1 ? 1 : BLOCK_DIMS / 2;
+}
+
 /** Σ of the products of `pairs` and `factors`, per query and vector. */
 function multiplyPairs(
   { b }: AttentionWork,
@@ -128,19 +137,20 @@ function multiplyPairs(
   const sums = Array.from({ length: tile.count }, (_, n) =>
     group.map((v) => b.variable(`dot${n}_${v}`, op.viconst({ value: 0 }))),
   );
-  // Not unrolled: hardware prefetchers follow the stride of each load instruction.
-  b.loop("pair", 0, pairs.count, 1, (pair) => {
-    const codes = op.addr(pairs.codes, pair, { stride: pairs.stride, offset: 0 });
-    const next = op.addr(pairs.next, pair, { stride: pairs.stride, offset: 0 });
+  const cursors = {
+    codes: [cursor(pairs.codes), pairs.stride],
+    next: [cursor(pairs.next), pairs.stride],
+    factor: [cursor(factors.pointer), 4],
+  } as const;
+  steps(b, "pair", pairs.count, unrolledPairs(tile), cursors, ({ codes, next, factor }) => {
     prefetchLines(
       b,
-      next,
-      group.map((v) => v * bytes),
+      next.pointer,
+      group.map((v) => next.offset + v * bytes),
     );
-    const loaded = group.map((v) => op.vi8loadpairs(codes, { offset: v * bytes }));
-    const ofPair = op.addr(factors.pointer, pair, { stride: 4, offset: 0 });
+    const loaded = group.map((v) => op.vi8loadpairs(codes.pointer, { offset: codes.offset + v * bytes }));
     sums.forEach((ofQuery, n) => {
-      const two = op.visplat(op.iload(ofPair, { offset: n * factors.stride }));
+      const two = op.visplat(op.iload(factor.pointer, { offset: factor.offset + n * factors.stride }));
       ofQuery.forEach((sum, i) => {
         sum.set(op.vipairdot(loaded[i] as Value<"vi32">, two, sum.get()));
       });

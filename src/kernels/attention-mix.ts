@@ -16,18 +16,20 @@ import {
 import { ELEMENT_BYTES, type FloatElement, loadElements } from "./elements.ts";
 import { BLOCK_DIMS, kvStrides } from "./kv-cache.ts";
 
-/** V of a page, that of the page after it, which page of the chunk it is, and its positions. */
+/** V of a page, what is asked for meanwhile, which page it is, and which of the chunk. */
 export interface ValuePage {
   readonly v: Value<"ptr">;
   readonly next: Value<"ptr">;
   readonly inChunk: Value<"i32">;
-  readonly slots: Value<"i32">;
+  readonly page: Value<"i32">;
 }
 
 /** f32 weights of the positions of a page, `stride` bytes from one query of the tile to the next. */
 interface Weights {
   readonly pointer: Value<"ptr">;
   readonly stride: number;
+  /** How many positions there are. */
+  readonly slots: Value<"i32">;
 }
 
 /** mixed[query] += Σ weight · V over the positions of a page, for the queries of a tile. */
@@ -44,7 +46,9 @@ export function mixTile(work: AttentionWork, tile: Tile, page: ValuePage): void 
   const stride = 4 * CHUNK_PAGES * pageTokens;
   const ofChunk = ofQuery(work, tile.first, layout.scores, stride);
   const pointer = op.addr(ofChunk, page.inChunk, { stride: 4 * pageTokens, offset: 0 });
-  const weights = { pointer: b.named("weights", pointer), stride };
+  const left = op.isub(op.iadd(work.lastPosition, b.i(1)), op.imul(page.page, b.i(pageTokens)));
+  const slots = b.named("slots", op.imin(left, b.i(pageTokens)));
+  const weights = { pointer: b.named("weights", pointer), stride, slots };
   forEachBlock(work, (block, dims) => mixBlock(work, element, tile, page, weights, mixed, block, dims));
 }
 
@@ -66,7 +70,7 @@ function mixBlock(
   const values = b.named("v_block", op.addr(page.v, block, { stride: vBlock, offset: 0 }));
   const next = b.named("next_block", op.addr(page.next, block, { stride: vBlock, offset: 0 }));
   const out = b.named("mixed_block", op.addr(mixed, block, { stride: 4 * BLOCK_DIMS, offset: 0 }));
-  const { pointer, stride } = weights;
+  const { pointer, stride, slots } = weights;
   const queries = Array.from({ length: tile.count }, (_, n) => n);
   const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
@@ -98,9 +102,9 @@ function mixBlock(
         });
       });
     };
-    const whole = op.isub(page.slots, op.irem(page.slots, b.i(chains.length)));
+    const whole = op.isub(slots, op.irem(slots, b.i(chains.length)));
     b.loop("slot", 0, whole, chains.length, (slot) => mixRows(slot, chains));
-    if (chains.length > 1) b.loop("slot", whole, page.slots, 1, (slot) => mixRows(slot, chains.slice(0, 1)));
+    if (chains.length > 1) b.loop("slot", whole, slots, 1, (slot) => mixRows(slot, chains.slice(0, 1)));
     total(b, chains).forEach((ofQuery, n) => {
       ofQuery.forEach((sum, i) => op.vfstore(out, sum, at(n, group[i] as number)));
     });

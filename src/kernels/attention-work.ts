@@ -66,7 +66,7 @@ export function weightBytes({ kv }: AttentionSpec): number {
 export function scratchLayout(spec: AttentionSpec) {
   const { kv } = spec;
   const coded = hasScales(kv);
-  const qBytes = coded ? 2 * headBlocks(kv) * BLOCK_DIMS : 4 * kv.headDim;
+  const qBytes = (coded ? 2 : 4) * headBlocks(kv) * BLOCK_DIMS;
   const queries = mostQueries(spec);
   let end = 0;
   const add = (bytes: number) => {
@@ -75,9 +75,9 @@ export function scratchLayout(spec: AttentionSpec) {
     return offset;
   };
   return {
-    /** f32 [query][dimension], scaled, copied in whole registers; or codes of 16 bits. */
-    q: add(qBytes * queries + LINE_BYTES),
-    /** From one query to the next. */
+    /** f32 [query][dimension], scaled; or codes of 16 bits. */
+    q: add(qBytes * queries),
+    /** From one query to the next: whole blocks. */
     qBytes,
     /** f32 [query]: what a unit of its codes is worth, scaled. */
     queryUnits: add(coded ? 4 * queries : 0),
@@ -112,6 +112,8 @@ export interface AttentionWork {
   readonly cache: Value<"ptr">;
   /** Page numbers of the sequence. */
   readonly pages: Value<"ptr">;
+  /** The last position that a query sees, and its page. */
+  readonly lastPosition: Value<"i32">;
   readonly lastPage: Value<"i32">;
   readonly scratch: Value<"ptr">;
 }

@@ -61,12 +61,13 @@ export function appendValue(
   const together = pairing(kv);
   const pair = op.idiv(place.slot, b.i(together));
   const row = b.named("v_row", op.addr(head, pair, { stride: strides.vRow, offset: 0 }));
-  const inPair = b.named("in_pair", op.irem(place.slot, b.i(together)));
   forEachBlock(b, kv, (block) => {
     const scale = scaleAt(b, kv, head, strides.vScalesAt, place.slot, block.number);
     const to = op.addr(row, block.number, { stride: strides.vBlock, offset: 0 });
     storeBlock(b, kv, block, from, together === 1 ? to : scratch, scale, scratch);
-    if (together > 1) scatterCodes(b, block, scratch, op.addr(to, inPair, { stride: 1, offset: 0 }));
+    if (together === 1) return;
+    const inPair = op.irem(place.slot, b.i(together));
+    scatterCodes(b, block, scratch, op.addr(to, inPair, { stride: 1, offset: 0 }));
   });
 }
 
