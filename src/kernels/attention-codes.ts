@@ -3,18 +3,21 @@ import type { Value } from "../ir/types.ts";
 import {
   type AttentionWork,
   CHUNK_PAGES,
+  forEachBlock,
   mixedBytes,
   ofQuery,
   pageAt,
   prefetchLines,
   scratchLayout,
   type Tile,
+  type ValueBlock,
   vectorGroups,
   vectorsAtOnce,
   weightBytes,
 } from "./attention-work.ts";
 import { codeFactor, codesOf, INT16_CODE } from "./codes.ts";
 import { BLOCK_DIMS, headBlocks, kvStrides } from "./kv-cache.ts";
+import { cursor, steps } from "./work.ts";
 
 /**
  * Attention over a cache of int8 codes. Queries and weights become codes too, of 16 bits, so that their rounding is far
@@ -115,6 +118,14 @@ interface Factors {
   readonly stride: number;
 }
 
+/**
+ * Pairs whose products are written out one after the other: a block's. A single query waits for memory, where hardware
+ * prefetchers help that follow the stride of each load instruction, so there must be few of these.
+ */
+function unrolledPairs({ count }: Tile): number {
+  return count === 1 ? 1 : BLOCK_DIMS / 2;
+}
+
 /** Σ of the products of `pairs` and `factors`, per query and vector. */
 function multiplyPairs(
   { b }: AttentionWork,
@@ -128,37 +139,26 @@ function multiplyPairs(
   const sums = Array.from({ length: tile.count }, (_, n) =>
     group.map((v) => b.variable(`dot${n}_${v}`, op.viconst({ value: 0 }))),
   );
-  // Not unrolled: hardware prefetchers follow the stride of each load instruction.
-  b.loop("pair", 0, pairs.count, 1, (pair) => {
-    const codes = op.addr(pairs.codes, pair, { stride: pairs.stride, offset: 0 });
-    const next = op.addr(pairs.next, pair, { stride: pairs.stride, offset: 0 });
+  const cursors = {
+    codes: [cursor(pairs.codes), pairs.stride],
+    next: [cursor(pairs.next), pairs.stride],
+    factor: [cursor(factors.pointer), 4],
+  } as const;
+  steps(b, "pair", pairs.count, unrolledPairs(tile), cursors, ({ codes, next, factor }) => {
     prefetchLines(
       b,
-      next,
-      group.map((v) => v * bytes),
+      next.pointer,
+      group.map((v) => next.offset + v * bytes),
     );
-    const loaded = group.map((v) => op.vi8loadpairs(codes, { offset: v * bytes }));
-    const ofPair = op.addr(factors.pointer, pair, { stride: 4, offset: 0 });
+    const loaded = group.map((v) => op.vi8loadpairs(codes.pointer, { offset: codes.offset + v * bytes }));
     sums.forEach((ofQuery, n) => {
-      const two = op.visplat(op.iload(ofPair, { offset: n * factors.stride }));
+      const two = op.visplat(op.iload(factor.pointer, { offset: factor.offset + n * factors.stride }));
       ofQuery.forEach((sum, i) => {
         sum.set(op.vipairdot(loaded[i] as Value<"vi32">, two, sum.get()));
       });
     });
   });
   return sums.map((ofQuery) => ofQuery.map((sum) => sum.get()));
-}
-
-/** The blocks of a head: whole ones in a loop, then the rest. */
-export function forEachBlock(
-  { b, spec }: AttentionWork,
-  body: (block: Value<"i32">, dims: number) => void,
-): void {
-  const { headDim } = spec.kv;
-  const whole = Math.floor(headDim / BLOCK_DIMS);
-  b.loop("block", 0, whole, 1, (block) => body(block, BLOCK_DIMS));
-  const rest = headDim - whole * BLOCK_DIMS;
-  if (rest > 0) body(b.i(whole), rest);
 }
 
 /** Σ q · K per query of a tile and vector of a group. */
@@ -204,30 +204,21 @@ export function scoreCodes(
   });
 }
 
-/** mixed[query] += Σ weight · V over the positions of a page, for `dims` dimensions of a block. */
-export function mixCodes(
-  work: AttentionWork,
-  tile: Tile,
-  page: { readonly v: Value<"ptr">; readonly next: Value<"ptr">; readonly inChunk: Value<"i32"> },
-  mixed: Value<"ptr">,
-  block: Value<"i32">,
-  dims: number,
-): void {
+/** mixed[query] += Σ weight · V over the positions of the chunk's page `inChunk`, for a block of dimensions. */
+export function mixCodes(work: AttentionWork, tile: Tile, inChunk: Value<"i32">, block: ValueBlock): void {
   const { b, spec } = work;
   const { op, lanes } = b;
   const { pageTokens } = spec.kv;
-  const { vRow, vBlock } = kvStrides(spec.kv);
+  const { vRow } = kvStrides(spec.kv);
+  const { values, next, mixed, dims } = block;
   const layout = scratchLayout(spec);
   const unitStride = 4 * headBlocks(spec.kv);
-  const codes = b.named("v_block", op.addr(page.v, block, { stride: vBlock, offset: 0 }));
-  const next = b.named("next_block", op.addr(page.next, block, { stride: vBlock, offset: 0 }));
-  const out = b.named("mixed_block", op.addr(mixed, block, { stride: 4 * BLOCK_DIMS, offset: 0 }));
   const ofTile = ofQuery(work, tile.first, layout.weights, weightBytes(spec));
-  const ofBlock = op.addr(ofTile, block, { stride: 2 * CHUNK_PAGES * pageTokens, offset: 0 });
-  const weights = b.named("weights", op.addr(ofBlock, page.inChunk, { stride: 2 * pageTokens, offset: 0 }));
+  const ofBlock = op.addr(ofTile, block.number, { stride: 2 * CHUNK_PAGES * pageTokens, offset: 0 });
+  const weights = b.named("weights", op.addr(ofBlock, inChunk, { stride: 2 * pageTokens, offset: 0 }));
   const unitsOfTile = ofQuery(work, tile.first, layout.weightUnits, unitStride);
-  const units = b.named("weight_units", op.addr(unitsOfTile, block, { stride: 4, offset: 0 }));
-  const pairs = { codes, next, stride: vRow, count: pageTokens / 2 };
+  const units = b.named("weight_units", op.addr(unitsOfTile, block.number, { stride: 4, offset: 0 }));
+  const pairs = { codes: values, next, stride: vRow, count: pageTokens / 2 };
   const factors = { pointer: weights, stride: weightBytes(spec) };
   const vectors = Math.ceil(dims / lanes);
   for (const group of vectorGroups(vectors, vectorsAtOnce(tile.count, vectors))) {
@@ -235,7 +226,7 @@ export function mixCodes(
       const unit = op.vfsplat(op.fload(units, { offset: n * unitStride }));
       ofQuery.forEach((product, i) => {
         const at = { offset: n * mixedBytes(spec) + 4 * (group[i] as number) * lanes };
-        op.vfstore(out, op.vfma(op.vitof(product), unit, op.vfload(out, at)), at);
+        op.vfstore(mixed, op.vfma(op.vitof(product), unit, op.vfload(mixed, at)), at);
       });
     });
   }

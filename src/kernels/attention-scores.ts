@@ -60,6 +60,7 @@ function multiply(
   const { op, lanes } = b;
   const { kv } = spec;
   const { kDim } = kvStrides(kv);
+  const { qBytes } = scratchLayout(spec);
   const bytes = lanes * ELEMENT_BYTES[element];
   const chains = kv.headDim % 2 === 0 ? chainsOf(spec) : 1;
   const sums = Array.from({ length: chains }, () => zeros(work, tile, group));
@@ -75,7 +76,7 @@ function multiply(
     sums.forEach((ofRow, row) => {
       const keys = group.map((v) => loadElements(b, element, kd, row * kDim + v * bytes));
       ofRow.forEach((ofQuery, n) => {
-        const value = op.vfsplat(op.fload(qd, { offset: 4 * (n * kv.headDim + row) }));
+        const value = op.vfsplat(op.fload(qd, { offset: n * qBytes + 4 * row }));
         ofQuery.forEach((sum, i) => {
           sum.set(op.vfma(keys[i] as Value<"vf32">, value, sum.get()));
         });

@@ -70,7 +70,7 @@ export function weightBytes({ kv }: AttentionSpec): number {
 export function scratchLayout(spec: AttentionSpec) {
   const { kv } = spec;
   const coded = hasScales(kv);
-  const qBytes = coded ? 2 * headBlocks(kv) * BLOCK_DIMS : 4 * kv.headDim;
+  const qBytes = (coded ? 2 : 4) * headBlocks(kv) * BLOCK_DIMS;
   const queries = mostQueries(spec);
   let end = 0;
   const add = (bytes: number) => {
@@ -79,9 +79,9 @@ export function scratchLayout(spec: AttentionSpec) {
     return offset;
   };
   return {
-    /** f32 [query][dimension], scaled, copied in whole registers; or codes of 16 bits. */
-    q: add(qBytes * queries + LINE_BYTES),
-    /** From one query to the next. */
+    /** f32 [query][dimension], scaled; or codes of 16 bits. */
+    q: add(qBytes * queries),
+    /** From one query to the next: whole blocks. */
     qBytes,
     /** f32 [query]: what a unit of its codes is worth, scaled. */
     queryUnits: add(coded ? 4 * queries : 0),
@@ -116,6 +116,8 @@ export interface AttentionWork {
   readonly cache: Value<"ptr">;
   /** Page numbers of the sequence. */
   readonly pages: Value<"ptr">;
+  /** The last position that a query sees, and its page. */
+  readonly lastPosition: Value<"i32">;
   readonly lastPage: Value<"i32">;
   readonly scratch: Value<"ptr">;
 }
@@ -139,6 +141,27 @@ export function forEachTile(
   const whole = op.isub(end, op.irem(queries, b.i(count)));
   b.loop("query", start, whole, count, (first) => body({ first, count }));
   if (count > 1 && spec.block.rows > 1) b.loop("query", whole, end, 1, (first) => body({ first, count: 1 }));
+}
+
+/** The blocks of a head: whole ones in a loop, then the rest. */
+export function forEachBlock(
+  { b, spec }: AttentionWork,
+  body: (block: Value<"i32">, dims: number) => void,
+): void {
+  const { headDim } = spec.kv;
+  const whole = Math.floor(headDim / BLOCK_DIMS);
+  b.loop("block", 0, whole, 1, (block) => body(block, BLOCK_DIMS));
+  const rest = headDim - whole * BLOCK_DIMS;
+  if (rest > 0) body(b.i(whole), rest);
+}
+
+/** A block of dimensions: V of a page, what is asked for meanwhile, and what is mixed so far. */
+export interface ValueBlock {
+  readonly number: Value<"i32">;
+  readonly dims: number;
+  readonly values: Value<"ptr">;
+  readonly next: Value<"ptr">;
+  readonly mixed: Value<"ptr">;
 }
 
 /** K or V of a page of the sequence, for a kv head of the item. */

@@ -65,7 +65,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
     const head = b.named("head", op.imul(op.irem(item, b.i(headBlocks)), b.i(block.heads)));
     const ofRow = (p: Value<"ptr">, row: Value<"i32">) =>
       op.iload(op.addr(p, row, { stride: 4, offset: 0 }), { offset: 0 });
-    const last = ofRow(positions, op.isub(op.iadd(first, rows), b.i(1)));
+    const last = b.named("last_position", ofRow(positions, op.isub(op.iadd(first, rows), b.i(1))));
     const work: AttentionWork = {
       b,
       spec,
@@ -73,10 +73,10 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
       kvHead: b.named("kv_head", op.idiv(head, b.i(heads / kv.kvHeads))),
       cache,
       pages: b.named("pages", op.addr(tables, ofRow(tableOf, first), { stride: 4, offset: 0 })),
+      lastPosition: last,
       lastPage: b.named("last_page", op.idiv(last, b.i(kv.pageTokens))),
       scratch: own,
     };
-    const position = b.named("last_position", last);
     b.loop("row", 0, rows, 1, (row) => {
       const from = b.named("q_row", headsOf(work, q, op.iadd(first, row), head));
       const visible = b.named("visible", op.iadd(ofRow(positions, op.iadd(first, row)), b.i(1)));
@@ -84,7 +84,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
     });
     const firstChunk = spec.window === undefined ? 0 : chunkOf(work, ofRow(positions, first), spec.window);
     b.loop("chunk", firstChunk, op.iadd(work.lastPage, b.i(1)), CHUNK_PAGES, (chunk) =>
-      attendChunk(work, chunk, position),
+      attendChunk(work, chunk),
     );
     b.loop("row", 0, rows, 1, (row) => {
       const to = b.named("out_row", headsOf(work, out, op.iadd(first, row), head));
@@ -177,12 +177,12 @@ function scaleQuery(work: AttentionWork, query: Value<"i32">, from: Value<"ptr">
     const left = op.imin(op.isub(b.i(headDim), d), b.i(lanes));
     const value = op.vfloadn(op.addr(from, d, { stride: 4, offset: 0 }), left, { offset: 0 });
     const scaled = op.vfmul(value, op.vfconst({ value: spec.scale }));
-    op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, scaled, { offset: 0 });
+    op.vfstore(op.addr(to, d, { stride: 4, offset: 0 }), scaled, { offset: 0 });
   });
 }
 
 /** Scores, weights and mixed values of the pages from `chunk` on. */
-function attendChunk(work: AttentionWork, chunk: Value<"i32">, lastPosition: Value<"i32">): void {
+function attendChunk(work: AttentionWork, chunk: Value<"i32">): void {
   const { b, spec } = work;
   const { op } = b;
   const { pageTokens } = spec.kv;
@@ -207,26 +207,12 @@ function attendChunk(work: AttentionWork, chunk: Value<"i32">, lastPosition: Val
   });
   b.loop("page", 0, pages, 1, (inChunk) => {
     const page = b.named("page_number", op.iadd(chunk, inChunk));
-    // Codes are mixed by whole pages.
-    const slots = hasScales(spec.kv) ? b.i(pageTokens) : filledSlots(work, page, lastPosition);
     b.loop("kv", 0, heads, 1, (head) => {
       const v = b.named("v_page", pageAt(work, page, head, "v"));
       const next = b.named("v_next", nextAt(work, page, head, "v"));
-      forEachTile(work, head, (tile) => mixTile(work, tile, { v, next, inChunk, slots }));
+      forEachTile(work, head, (tile) => mixTile(work, tile, { v, next, inChunk, page }));
     });
   });
-}
-
-/** Positions of a page that are visible to the last row. */
-function filledSlots(
-  { b, spec }: AttentionWork,
-  page: Value<"i32">,
-  lastPosition: Value<"i32">,
-): Value<"i32"> {
-  const { op } = b;
-  const pageTokens = b.i(spec.kv.pageTokens);
-  const filled = op.isub(op.iadd(lastPosition, b.i(1)), op.imul(page, pageTokens));
-  return b.named("slots", op.imin(filled, pageTokens));
 }
 
 /** out ← mixed / Σ of the weights. */
@@ -239,9 +225,13 @@ function finishQuery(work: AttentionWork, query: Value<"i32">, out: Value<"ptr">
   const inverse = b.named("inverse", op.vfsplat(op.fdiv(b.f(1), op.vfsum(sum))));
   const mixed = b.named("mixed", ofQuery(work, query, layout.mixed, mixedBytes(spec)));
   const to = b.named("out_head", out);
-  b.loop("d", 0, headDim, lanes, (d) => {
-    const value = op.vfload(op.addr(mixed, d, { stride: 4, offset: 0 }), { offset: 0 });
-    const left = op.imin(op.isub(b.i(headDim), d), b.i(lanes));
-    op.vfstoren(op.addr(to, d, { stride: 4, offset: 0 }), left, op.vfmul(value, inverse), { offset: 0 });
+  const rest = headDim % lanes;
+  const whole = headDim - rest;
+  const result = (from: Value<"ptr">, offset: number) => op.vfmul(op.vfload(from, { offset }), inverse);
+  b.loop("d", 0, whole, lanes, (d) => {
+    const value = result(op.addr(mixed, d, { stride: 4, offset: 0 }), 0);
+    op.vfstore(op.addr(to, d, { stride: 4, offset: 0 }), value, { offset: 0 });
   });
+  // Some processors take a dozen cycles to store some lanes.
+  if (rest > 0) op.vfstoren(to, b.i(rest), result(mixed, 4 * whole), { offset: 4 * whole });
 }
