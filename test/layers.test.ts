@@ -10,6 +10,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   quant: 1,
   files: 1,
   text: 1,
+  report: 1,
   isa: 2,
   kernels: 2,
   models: 2,

@@ -1,0 +1,83 @@
+/** An estimate and its standard error. */
+export interface Estimate {
+  readonly value: number;
+  readonly error: number;
+}
+
+/** Tokens per second: the median of what was timed, and what the performance model predicts. */
+export interface Speed {
+  readonly measured: number;
+  readonly predicted?: number | undefined;
+}
+
+/** The share of a task's questions that was answered rightly. */
+export interface TaskScore {
+  readonly task: string;
+  readonly accuracy: Estimate;
+}
+
+/** How a model's projections are quantized: `none` for the model as it is, `mixed` for settings of their own. */
+export const METHODS = ["none", "rtn", "gptq", "mixed"] as const;
+
+export type Method = (typeof METHODS)[number];
+
+/** A model in one setting, and what was measured of it. */
+export interface ReportRow {
+  /** For people: "3 bits, g32"; rows of the same setting differ in method. */
+  readonly setting: string;
+  readonly method: Method;
+  /** Bits of a code; not there where modules differ. */
+  readonly bits?: number | undefined;
+  /** Inputs that share a scale, −1 for a whole row; not there where modules differ. */
+  readonly groupSize?: number | undefined;
+  /** Bits per weight of the quantized projections, scales and zero points among them. */
+  readonly bitsPerWeight: number;
+  /** Bytes of the quantized projections as they lie in memory. */
+  readonly projectionBytes: number;
+  /** Bytes of all weights as they lie in memory. */
+  readonly weightBytes: number;
+  /** The process's resident bytes at their most. */
+  readonly peakBytes: number;
+  readonly perplexity: Estimate;
+  /** Mean KL divergence from the model as it is, in nats. */
+  readonly divergence: Estimate;
+  /** Share of positions whose likeliest token is that of the model as it is. */
+  readonly sameTop: number;
+  readonly tasks: readonly TaskScore[];
+  readonly prefill: Speed;
+  readonly decode: Speed;
+}
+
+/** Setting and method, for people. */
+export function nameOf({ setting, method }: ReportRow): string {
+  return method === "none" ? setting : `${setting}, ${method}`;
+}
+
+/** A sweep over settings of one model. */
+export interface Report {
+  readonly model: string;
+  readonly created: string;
+  readonly command: string;
+  /** What it ran on, a line each: processor, ISA, threads, memory, limits. */
+  readonly machine: readonly string[];
+  /** How perplexity was computed: text, protocol, context, scored tokens. */
+  readonly protocol: readonly string[];
+  /** Parameters of the model, and those that are quantized. */
+  readonly parameters: { readonly all: number; readonly quantized: number };
+  /** The model as it is first. */
+  readonly rows: readonly ReportRow[];
+}
+
+/**
+ * The rows that no other beats: none has at most as much of `cost` and at most as much of `loss` and less of one.
+ * In ascending order of cost.
+ */
+export function paretoFront<T>(rows: readonly T[], cost: (row: T) => number, loss: (row: T) => number): T[] {
+  const sorted = rows.slice().sort((a, b) => cost(a) - cost(b) || loss(a) - loss(b));
+  let best = Number.POSITIVE_INFINITY;
+  return sorted.filter((row) => {
+    if (loss(row) >= best) return false;
+    best = loss(row);
+    return true;
+  });
+}
