@@ -9,6 +9,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import type { Io } from "./io.ts";
 import { addList } from "./list.ts";
+import { addPerplexity } from "./perplexity.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
@@ -56,6 +57,7 @@ function createProgram(io: Io): Command {
     addDoctor,
     addTune,
     addBench,
+    addPerplexity,
   ];
   for (const add of commands) add(program, io);
   return program;
