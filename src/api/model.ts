@@ -7,6 +7,8 @@ import {
   type PerplexityOptions,
   type PerplexityResult,
 } from "../evaluation/perplexity.ts";
+import { runTask, type TaskOptions, type TaskResult } from "../evaluation/run-task.ts";
+import type { Task } from "../evaluation/task.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import { isHubReference } from "../hub/reference.ts";
 import type { PullProgress } from "../hub/transfer.ts";
@@ -179,6 +181,19 @@ export class Model implements AsyncDisposable {
       } finally {
         releaseBase?.();
       }
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Asks the model the items of a task, which `parseTask` reads: log-likelihoods of endings. Throws `UsageError` for an item
+   * that the model has no tokens for, `FileFormatError` for weights that give no finite logits, `AbortedError` for the signal.
+   */
+  async runTask(task: Task, options: TaskOptions = {}): Promise<TaskResult> {
+    const release = this.begin("runTask");
+    try {
+      return await runTask(this.writer, task, options);
     } finally {
       release();
     }

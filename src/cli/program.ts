@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { addBench } from "./bench.ts";
 import { addChat } from "./chat.ts";
 import { addDoctor } from "./doctor.ts";
+import { addEval } from "./eval.ts";
 import { addExplain } from "./explain.ts";
 import { reportFailure } from "./failure.ts";
 import { addGenerate } from "./generate.ts";
@@ -58,6 +59,7 @@ function createProgram(io: Io): Command {
     addTune,
     addBench,
     addPerplexity,
+    addEval,
   ];
   for (const add of commands) add(program, io);
   return program;

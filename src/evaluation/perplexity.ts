@@ -69,30 +69,15 @@ export async function measurePerplexity(
   text: string,
   options: PerplexityOptions,
 ): Promise<PerplexityResult> {
-  const { chunks, onProgress, signal } = options;
-  if (chunks !== undefined) whole("chunks", chunks, 1, 2 ** 31 - 1);
-  const { config } = model.engine.program.spec;
-  const comparer = base === undefined ? undefined : comparerOf(model, base, signal);
-  const { contextLength } = comparer ?? scorerOf(model, signal);
-  const usual = Math.min(USUAL_CONTEXT, config.contextLength, contextLength);
-  const protocol = resolveProtocol(options, usual, model.tokenizer);
-  if (protocol.context > contextLength) {
-    throw new UsageError(
-      `windows of ${protocol.context} tokens are more than the context of ${contextLength}; raise contextLength`,
-    );
+  const { signal } = options;
+  if (base === undefined) {
+    const scorer = scorerOf(model, signal);
+    return runWindows(scorer, await planRun(model, scorer, text, options), options, () => undefined);
   }
-  const ids = await textTokens(model.tokenizer, text, {
-    addBos: startsText(protocol),
-    most: chunks === undefined ? Number.POSITIVE_INFINITY : tokensOf(protocol, chunks),
-    onTokens: (done) => onProgress?.({ stage: "tokenizing", done, total: undefined }),
-    signal,
-  });
-  const found = windowsOf(protocol, ids.length);
-  const windows = { at: found.at, count: Math.min(found.count, chunks ?? found.count) };
-  const run = { protocol, ids, windows, bos: model.tokenizer.bosId };
-  if (comparer === undefined) return runWindows(scorerOf(model, signal), run, options, () => undefined);
-  const statistics = new ComparisonStatistics(scoredTokens(windows));
-  const result = await runWindows(comparer, run, options, (score) => statistics.add(score));
+  const scorer = comparerOf(model, base, signal);
+  const run = await planRun(model, scorer, text, options);
+  const statistics = new ComparisonStatistics(scoredTokens(run.windows));
+  const result = await runWindows(scorer, run, options, (score) => statistics.add(score));
   return { ...result, comparison: statistics.result() };
 }
 
@@ -101,11 +86,37 @@ interface Windows {
   at(n: number): Window;
 }
 
+/** What is to be run: windows of a text's tokens. */
 interface Run {
   readonly protocol: Protocol;
   readonly ids: Int32Array;
   readonly windows: Windows;
   readonly bos: number | undefined;
+}
+
+async function planRun(
+  { tokenizer, engine }: Writer,
+  { contextLength }: Scorer<TokenScore>,
+  text: string,
+  options: PerplexityOptions,
+): Promise<Run> {
+  const { chunks, onProgress, signal } = options;
+  if (chunks !== undefined) whole("chunks", chunks, 1, 2 ** 31 - 1);
+  const trained = engine.program.spec.config.contextLength;
+  const protocol = resolveProtocol(options, Math.min(USUAL_CONTEXT, trained, contextLength), tokenizer);
+  if (protocol.context > contextLength) {
+    throw new UsageError(
+      `windows of ${protocol.context} tokens are more than the context of ${contextLength}; raise contextLength`,
+    );
+  }
+  const ids = await textTokens(tokenizer, text, {
+    addBos: startsText(protocol),
+    most: chunks === undefined ? Number.POSITIVE_INFINITY : tokensOf(protocol, chunks),
+    onTokens: (done) => onProgress?.({ stage: "tokenizing", done, total: undefined }),
+    signal,
+  });
+  const { count, at } = windowsOf(protocol, ids.length);
+  return { protocol, ids, windows: { count: Math.min(count, chunks ?? count), at }, bos: tokenizer.bosId };
 }
 
 /** All windows but the first score equally many. */

@@ -1,4 +1,5 @@
 import { UsageError } from "../base/errors.ts";
+import { count } from "../plan/text.ts";
 
 /** Which tokens of a text are scored, and what is before them when they are. */
 export interface Protocol {
@@ -90,20 +91,18 @@ export function windowsOf(protocol: Protocol, tokens: number): { count: number; 
   const least = name === "llama.cpp" ? 2 * context : bos === "window" ? context - 1 : context;
   if (tokens < least) {
     throw new UsageError(
-      `the text has ${tokens} tokens; ${name}'s protocol needs at least ${least} for a context of ${context}`,
+      `the text has ${count(tokens, "token")}; ${name}'s protocol needs at least ${least} for a context of ${context}`,
     );
   }
   if (name === "gptq") return gptqWindows(protocol, tokens);
   if (stride === context) {
-    const count = Math.floor(tokens / context);
-    return { count, at: (n) => halfScored(protocol, n * context) };
+    return { count: Math.floor(tokens / context), at: (n) => halfScored(protocol, n * context) };
   }
-  const count = Math.ceil((tokens - context) / stride);
   const at = (n: number) => {
     const end = n * stride + context;
     return { start: n * stride, end, from: end - stride, bos: false };
   };
-  return { count, at };
+  return { count: Math.ceil((tokens - context) / stride), at };
 }
 
 function halfScored({ context, bos }: Protocol, start: number): Window {
@@ -115,13 +114,12 @@ function halfScored({ context, bos }: Protocol, start: number): Window {
 function gptqWindows({ context, stride, bos }: Protocol, tokens: number) {
   const led = bos === "window";
   const span = led ? context - 1 : context;
-  const count = Math.floor((tokens - span) / stride) + 1;
   const at = (n: number): Window => {
     const start = n * stride;
     const scored = n === 0 ? 0 : start + span - stride;
     return { start, end: start + span, from: Math.max(scored, led ? start : start + 1), bos: led };
   };
-  return { count, at };
+  return { count: Math.floor((tokens - span) / stride) + 1, at };
 }
 
 export function whole(name: string, value: number, least: number, most: number): void {
