@@ -22,6 +22,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   engine: 5,
   hub: 5,
   api: 6,
+  evaluation: 6,
   cli: 6,
 };
 const LAST_PORTABLE_LAYER = 3;

@@ -75,7 +75,8 @@ async function prefill(
   return { logits, reused };
 }
 
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
+/** How many tokens two texts begin with alike. */
+export function commonPrefix(a: readonly number[], b: readonly number[]): number {
   let n = 0;
   while (n < a.length && n < b.length && a[n] === b[n]) n++;
   return n;

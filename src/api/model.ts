@@ -2,9 +2,17 @@ import { FileFormatError, UsageError } from "../base/errors.ts";
 import type { BackendKind } from "../engine/backend.ts";
 import type { Engine } from "../engine/engine.ts";
 import { type EngineOptions, loadEngine, openModel } from "../engine/load-model.ts";
+import {
+  measurePerplexity,
+  type PerplexityOptions,
+  type PerplexityResult,
+} from "../evaluation/perplexity.ts";
+import { runTask, type TaskOptions, type TaskResult } from "../evaluation/run-task.ts";
+import type { Task } from "../evaluation/task.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import { isHubReference } from "../hub/reference.ts";
 import type { PullProgress } from "../hub/transfer.ts";
+import type { ElementType } from "../kernels/elements.ts";
 import type { ModelConfig } from "../models/model.ts";
 import { type ChatMessage, type ChatTemplate, requireChatTemplate } from "../text/chat.ts";
 import type { SamplingOptions } from "../text/sampling-options.ts";
@@ -21,6 +29,11 @@ export interface EvaluateOptions {
   /** Yield the logits position by position instead of returning them all. */
   readonly stream?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface ModelPerplexityOptions extends PerplexityOptions {
+  /** Another model with the same vocabulary, whose predictions of the same tokens are what this model's are compared with. */
+  readonly base?: Model | undefined;
 }
 
 /** A loaded model. One call at a time runs; a second one before the first ends is a `UsageError`. */
@@ -60,6 +73,17 @@ export class Model implements AsyncDisposable {
 
   get threads(): number {
     return this.engine.backend.threads;
+  }
+
+  /** Precision of activations: `f32` where all weights are floats, too. */
+  get activations(): "int8" | "f32" {
+    const plans = [...this.engine.program.matrices.values()];
+    return plans.some(({ activations }) => activations.kind === "int8") ? "int8" : "f32";
+  }
+
+  /** Element type of the KV cache. */
+  get kv(): ElementType {
+    return this.engine.program.kv.element;
   }
 
   get hasChatTemplate(): boolean {
@@ -136,6 +160,40 @@ export class Model implements AsyncDisposable {
     const release = this.begin("evaluate");
     try {
       yield* evaluateTokens(this.engine, this.writer.text, this.checked(ids), signal);
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * The perplexity of a text by one of two published protocols, and with a `base` how far the predictions are from its.
+   * Logits are reduced where they are computed, so a text may be of any length. Throws `UsageError` for options out of
+   * range, a text that is too short and a base that is busy or has another vocabulary, `FileFormatError` for weights that
+   * give no finite logits, `AbortedError` for the signal.
+   */
+  async perplexity(text: string, options: ModelPerplexityOptions = {}): Promise<PerplexityResult> {
+    const release = this.begin("perplexity");
+    try {
+      const { base } = options;
+      const releaseBase = base?.begin("perplexity");
+      try {
+        return await measurePerplexity(this.writer, base?.writer, text, options);
+      } finally {
+        releaseBase?.();
+      }
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Asks the model the items of a task, which `parseTask` reads: log-likelihoods of endings. Throws `UsageError` for an item
+   * that the model has no tokens for, `FileFormatError` for weights that give no finite logits, `AbortedError` for the signal.
+   */
+  async runTask(task: Task, options: TaskOptions = {}): Promise<TaskResult> {
+    const release = this.begin("runTask");
+    try {
+      return await runTask(this.writer, task, options);
     } finally {
       release();
     }

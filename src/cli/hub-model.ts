@@ -2,6 +2,7 @@ import type { PulledModel } from "../hub/pull.ts";
 import type { PullProgress } from "../hub/transfer.ts";
 import { bytesText } from "../plan/text.ts";
 import type { Io } from "./io.ts";
+import { durationText } from "./pace.ts";
 import { bar, Status } from "./status.ts";
 
 /** How far back the rate of a download looks. */
@@ -65,12 +66,4 @@ function rateText(samples: readonly { readonly at: number; readonly done: number
   if (first === undefined || last === undefined || last.done <= first.done) return "";
   const rate = (last.done - first.done) / ((performance.now() - first.at) / 1000);
   return `, ${bytesText(rate)}/s, ${durationText((total - last.done) / rate)} left`;
-}
-
-/** "45 s", "3 min 20 s", "2 h 5 min". */
-export function durationText(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const [h, min, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  if (h > 0) return `${h} h ${min} min`;
-  return min > 0 ? `${min} min ${s} s` : `${s} s`;
 }

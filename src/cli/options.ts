@@ -23,8 +23,17 @@ export function activationsOption(): Option {
   ]);
 }
 
-/** How the model is run. */
+/** How the model is run, on texts of any length. */
 export function addEngineOptions(command: Command): Command {
+  return addBackendOptions(command).option(
+    "--context-length <n>",
+    "tokens of a text (default: as trained, at most 4096)",
+    wholeNumber,
+  );
+}
+
+/** How the model is run. */
+export function addBackendOptions(command: Command): Command {
   return command
     .addOption(
       new Option(
@@ -34,7 +43,6 @@ export function addEngineOptions(command: Command): Command {
     )
     .option("--isa <name>", "instruction set, such as avx2 (default: the best this CPU has)")
     .option("--threads <n>", "threads (default: the cores this process may use)", wholeNumber)
-    .option("--context-length <n>", "tokens of a text (default: as trained, at most 4096)", wholeNumber)
     .addOption(activationsOption())
     .addOption(
       new Option("--kv <type>", "precision of the KV cache: f32, f16 or q8_0 (default: f16)").choices([

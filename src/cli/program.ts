@@ -3,12 +3,14 @@ import { Command } from "commander";
 import { addBench } from "./bench.ts";
 import { addChat } from "./chat.ts";
 import { addDoctor } from "./doctor.ts";
+import { addEval } from "./eval.ts";
 import { addExplain } from "./explain.ts";
 import { reportFailure } from "./failure.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import type { Io } from "./io.ts";
 import { addList } from "./list.ts";
+import { addPerplexity } from "./perplexity.ts";
 import { addPull } from "./pull.ts";
 import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
@@ -56,6 +58,8 @@ function createProgram(io: Io): Command {
     addDoctor,
     addTune,
     addBench,
+    addPerplexity,
+    addEval,
   ];
   for (const add of commands) add(program, io);
   return program;

@@ -1,18 +1,17 @@
 import { assert, at } from "../base/assert.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
-import { paddedCols } from "../kernels/activations.ts";
 import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
 import type { RopeConfig } from "../models/model.ts";
 import type { RopeAngles } from "../models/rope.ts";
 import { STEP_ROWS, stepClass } from "../plan/parts.ts";
 import type { Backend, Program, Region } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram } from "./model-program.ts";
+import { type Bases, COUNTS, type ModelProgram, OUTPUT_KINDS, type OutputKind } from "./model-program.ts";
 import { PagePool, Sequence } from "./page-pool.ts";
+import { type Placed, rowBlocks, type ScoredRow, type Target, targetParts } from "./rows.ts";
+import { type ComparedScore, comparedScore, type TokenScore, tokenScore } from "./token-score.ts";
 
-/** One row of a step: a token of a sequence at the sequence's next position. */
-export interface Row {
-  readonly sequence: Sequence;
-  readonly token: number;
+/** A row, and whether its logits are copied out. */
+export interface Row extends Placed {
   /** Whether the logits after this token are wanted. */
   readonly output: boolean;
 }
@@ -41,7 +40,7 @@ export class Engine {
   private readonly slots: boolean[];
   /** One for each of `STEP_ROWS`. */
   private readonly programs: readonly Program[];
-  private readonly logitStride: number;
+  private readonly outputs: Readonly<Record<OutputKind, Program>>;
   private readonly ending = new AbortController();
   private settled: Promise<void> | undefined;
   private running = false;
@@ -63,7 +62,10 @@ export class Engine {
       work: regions.work.address,
     };
     this.programs = STEP_ROWS.map((rows) => backend.prepare(program.steps(rows, bases)));
-    this.logitStride = paddedCols(program.spec.output.head.rows);
+    const outputs = OUTPUT_KINDS.map(
+      (kind) => [kind, backend.prepare(program.outputSteps(kind, bases))] as const,
+    );
+    this.outputs = Object.fromEntries(outputs) as Record<OutputKind, Program>;
   }
 
   get vocabularySize(): number {
@@ -90,33 +92,95 @@ export class Engine {
    * `AbortedError` once the engine is disposed, since its memory is gone.
    */
   async step(rows: readonly Row[], signal?: AbortSignal): Promise<Float32Array[]> {
-    this.checkAlive();
-    const { limits } = this.program;
     const wanted = rows.flatMap((row, i) => (row.output ? [i] : []));
-    assert(rows.length > 0 && rows.length <= limits.maxRows, `${rows.length} rows in a step`);
-    assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
-    const positions = this.place(rows);
-    this.writeRows(rows, positions, wanted);
-    await this.run(rows.length, signal);
-    this.checkAlive();
-    this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
-    rows.forEach(({ sequence }) => {
-      sequence.length++;
-    });
+    assert(wanted.length <= this.program.limits.maxOutputs, `${wanted.length} outputs in a step`);
+    await this.pass(rows, wanted, signal);
+    this.append(rows);
     return wanted.map((_, i) => this.logits(i));
   }
 
-  private async run(rows: number, signal: AbortSignal | undefined): Promise<void> {
+  /**
+   * As `step`, but returns how likely the targets of the rows that have one are, in order. Any number of them: logits
+   * are made for some rows at a time, and stay where they are.
+   */
+  async score(rows: readonly ScoredRow[], signal?: AbortSignal): Promise<TokenScore[]> {
+    await this.pass(rows, [], signal);
+    const scores: TokenScore[] = [];
+    for (const part of targetParts(rows, this.program.limits.maxOutputs)) {
+      await this.output("scores", part, signal);
+      scores.push(...part.map((_, i) => tokenScore(this.floats("scores"), i)));
+    }
+    this.append(rows);
+    return scores;
+  }
+
+  /** As `score`, on a sequence of another engine too, whose predictions are compared. Both have the same vocabulary. */
+  async compare(
+    rows: readonly ScoredRow[],
+    base: { readonly engine: Engine; readonly sequence: Sequence },
+    signal?: AbortSignal,
+  ): Promise<ComparedScore[]> {
+    const { engine, sequence } = base;
+    assert(engine.vocabularySize === this.vocabularySize, "engines of different vocabularies");
+    const baseRows = rows.map((row) => ({ ...row, sequence }));
+    await engine.pass(baseRows, [], signal);
+    await this.pass(rows, [], signal);
+    const { comparedRows } = this.program;
+    const scores: ComparedScore[] = [];
+    for (const part of targetParts(rows, Math.min(comparedRows, engine.program.limits.maxOutputs))) {
+      await engine.output("logits", part, signal);
+      this.logitRows(comparedRows, part.length).set(engine.logitRows(0, part.length));
+      await this.output("comparison", part, signal);
+      scores.push(...part.map((_, i) => comparedScore(this.floats("scores"), i)));
+    }
+    this.append(rows);
+    engine.append(baseRows);
+    return scores;
+  }
+
+  /** A forward pass, up to the logits of the rows that are wanted. */
+  private async pass(
+    rows: readonly Placed[],
+    wanted: readonly number[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    this.checkAlive();
+    const { maxRows } = this.program.limits;
+    assert(rows.length > 0 && rows.length <= maxRows, `${rows.length} rows in a step`);
+    this.writeRows(rows, this.place(rows), wanted);
+    await this.run(at(this.programs, stepClass(rows.length)), signal);
+    this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
+  }
+
+  /** Goes on from the last pass to the logits of some rows, and what is wanted of them. */
+  private async output(
+    kind: OutputKind,
+    part: readonly Target[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    this.checkAlive();
+    this.integers("counts")[COUNTS.outputs / 4] = part.length;
+    this.integers("outputList").set(part.map(({ row }) => row));
+    this.integers("targets").set(part.map(({ token }) => token));
+    await this.run(this.outputs[kind], signal);
+  }
+
+  private append(rows: readonly Placed[]): void {
+    for (const { sequence } of rows) sequence.length++;
+  }
+
+  private async run(program: Program, signal: AbortSignal | undefined): Promise<void> {
     this.running = true;
     try {
-      await this.backend.run(at(this.programs, stepClass(rows)), signal);
+      await this.backend.run(program, signal);
     } finally {
       this.running = false;
     }
+    this.checkAlive();
   }
 
   /** Positions of the rows, with pages reserved for them. */
-  private place(rows: readonly Row[]): number[] {
+  private place(rows: readonly Placed[]): number[] {
     const next = new Map<Sequence, number>();
     const positions = rows.map(({ sequence }) => {
       const position = next.get(sequence) ?? sequence.length;
@@ -136,7 +200,12 @@ export class Engine {
     return new Int32Array(view.buffer, view.byteOffset, bytes / 4);
   }
 
-  private writeRows(rows: readonly Row[], positions: readonly number[], wanted: readonly number[]): void {
+  private floats(part: string): Float32Array {
+    const { buffer, byteOffset, length } = this.integers(part);
+    return new Float32Array(buffer, byteOffset, length);
+  }
+
+  private writeRows(rows: readonly Placed[], positions: readonly number[], wanted: readonly number[]): void {
     const { kv, pagesPerSequence, ropes } = this.program;
     const counts = this.integers("counts");
     counts[COUNTS.rows / 4] = rows.length;
@@ -148,7 +217,7 @@ export class Engine {
     this.integers("positions").set(positions);
     this.integers("tokens").set(rows.map((row) => row.token));
     this.integers("tableOf").set(rows.map((row) => row.sequence.slot * pagesPerSequence));
-    const page = (row: Row, i: number) =>
+    const page = (row: Placed, i: number) =>
       row.sequence.pages[Math.floor((positions[i] as number) / kv.pageTokens)] as number;
     this.integers("pageOf").set(rows.map(page));
     const tables = this.integers("tables");
@@ -172,9 +241,14 @@ export class Engine {
   }
 
   private logits(output: number): Float32Array {
-    const { offset } = this.program.work.part("logits");
-    const view = this.regions.work.view(offset + 4 * output * this.logitStride, 4 * this.vocabularySize);
-    return new Float32Array(view.buffer, view.byteOffset, this.vocabularySize).slice();
+    const { buffer, byteOffset } = this.logitRows(output, 1);
+    return new Float32Array(buffer, byteOffset, this.vocabularySize).slice();
+  }
+
+  /** The bytes of some rows of logits, with their padding. */
+  private logitRows(first: number, rows: number): Uint8Array {
+    const start = this.program.logitsAt(first);
+    return this.regions.work.view(start, this.program.logitsAt(first + rows) - start);
   }
 
   private checkAlive(): void {
@@ -207,15 +281,4 @@ export class Engine {
     await this.settled;
     await this.backend.dispose();
   }
-}
-
-/** Runs of at most `most` rows of one sequence, as [first row, number of rows]. */
-function rowBlocks(rows: readonly Row[], most: number): [number, number][] {
-  const blocks: [number, number][] = [];
-  rows.forEach(({ sequence }, i) => {
-    const open = blocks.at(-1);
-    if (open !== undefined && rows[open[0]]?.sequence === sequence && open[1] < most) open[1]++;
-    else blocks.push([i, 1]);
-  });
-  return blocks;
 }

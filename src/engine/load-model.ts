@@ -71,6 +71,8 @@ export interface OpenModel extends ModelFiles {
 export const MAX_ROWS: Readonly<Record<BackendKind, number>> = { native: 256, wasm: 64, interpreter: 256 };
 /** Memory for logits of one step. */
 const LOGIT_BYTES = 16 * 2 ** 20;
+/** A row and the one that it is compared with. */
+const LEAST_OUTPUTS = 2;
 const DEFAULT_CONTEXT = 4096;
 /** Step tables of weight packing: one small program per part. */
 const PACK_TABLE_BYTES = 4 * 2 ** 20;
@@ -248,7 +250,7 @@ export function compileModel(
   const outputs = Math.floor(LOGIT_BYTES / (4 * config.vocabularySize));
   return new ModelProgram(spec, matrices, kv, isa, threads, {
     maxRows: MAX_ROWS[kind],
-    maxOutputs: Math.max(1, Math.min(MAX_ROWS[kind], outputs)),
+    maxOutputs: Math.max(LEAST_OUTPUTS, Math.min(MAX_ROWS[kind], outputs)),
     contextLength: contextLengthOf(spec, options),
     sequences: 1,
   });

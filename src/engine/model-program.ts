@@ -7,6 +7,7 @@ import { appendScratchBytes } from "../kernels/kv-append.ts";
 import { type KvLayout, kvStrides } from "../kernels/kv-cache.ts";
 import { KernelRecipes } from "../kernels/recipe.ts";
 import { ropeTableCols } from "../kernels/rope.ts";
+import { SCORE } from "../kernels/score.ts";
 import { scratchBytes } from "../kernels/weight-source.ts";
 import {
   type Attention,
@@ -44,6 +45,10 @@ export interface Bases {
   readonly work: number;
 }
 
+/** What becomes of the rows of a forward pass: logits, their scores, or how they compare with a base's logits. */
+export const OUTPUT_KINDS = ["logits", "scores", "comparison"] as const;
+export type OutputKind = (typeof OUTPUT_KINDS)[number];
+
 /** Byte offsets of the counters in the part `counts`, on cache lines of their own. */
 export const COUNTS = { rows: 0, outputs: 64, blocks: 128, bytes: 192 } as const;
 
@@ -60,7 +65,7 @@ export class ModelProgram {
   readonly pages: number;
   /** Every distinct rotation, each with a table of its own: `ropeTable0`, … */
   readonly ropes: readonly RopeConfig[];
-  /** Bytes of the step tables for all of `STEP_ROWS`. */
+  /** Bytes of the step tables for all of `STEP_ROWS` and `OUTPUT_KINDS`. */
   readonly tableBytes: number;
   private readonly scratches = new Map<string, number>();
 
@@ -78,7 +83,11 @@ export class ModelProgram {
     this.layOutWeights();
     this.layOutWork();
     const dry = { weights: 0, cache: 0, work: 0 };
-    this.tableBytes = STEP_ROWS.reduce((sum, rows) => sum + stepTableBytes(this.steps(rows, dry)), 0);
+    const tables = [
+      ...STEP_ROWS.map((rows) => this.steps(rows, dry)),
+      ...OUTPUT_KINDS.map((kind) => this.outputSteps(kind, dry)),
+    ];
+    this.tableBytes = tables.reduce((sum, steps) => sum + stepTableBytes(steps), 0);
   }
 
   /** Rows and heads that share a pass over K and V, in a step of so many rows. */
@@ -155,7 +164,8 @@ export class ModelProgram {
     work.add("counts", COUNTS.bytes);
     for (const list of ["tokens", "positions", "pageOf", "tableOf"]) work.add(list, 4 * limits.maxRows);
     work.add("blocks", ROW_BLOCK_BYTES * limits.maxRows);
-    work.add("outputList", 4 * limits.maxOutputs);
+    for (const list of ["outputList", "targets"]) work.add(list, 4 * limits.maxOutputs);
+    work.add("scores", 4 * SCORE.values * limits.maxOutputs);
     work.add("tables", 4 * this.pages);
     this.ropes.forEach(({ rotated }, i) =>
       work.add(`ropeTable${i}`, 4 * limits.maxRows * ropeTableCols(rotated)),
@@ -186,6 +196,21 @@ export class ModelProgram {
   /** The step table of a forward pass of so many rows, and of all others of their `stepClass`. */
   steps(rows: number, bases: Bases): Step[] {
     return new StepWriter(this, rows, bases).forward();
+  }
+
+  /** The step table that goes on from the rows of a forward pass to their logits, and to what is wanted of them. */
+  outputSteps(kind: OutputKind, bases: Bases): Step[] {
+    return new StepWriter(this, this.limits.maxOutputs, bases).scores(kind);
+  }
+
+  /** Rows that are compared at a time: the base's logits lie behind their own. */
+  get comparedRows(): number {
+    return Math.floor(this.limits.maxOutputs / 2);
+  }
+
+  /** Where the logits of an output row lie in the work region. */
+  logitsAt(output: number): number {
+    return this.work.offset("logits") + 4 * output * paddedCols(this.spec.output.head.rows);
   }
 
   /** Where prepared activations of this layout go; several variants differ in the order of the inputs. */

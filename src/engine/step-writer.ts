@@ -13,6 +13,7 @@ import { type NormSpec, norm, normName } from "../kernels/norm.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
 import { type RopeSpec, rope, ropeName } from "../kernels/rope.ts";
+import { score, scoreName } from "../kernels/score.ts";
 import {
   type Attention,
   type Block,
@@ -24,7 +25,7 @@ import {
 } from "../models/model.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram, orderOf } from "./model-program.ts";
+import { type Bases, COUNTS, type ModelProgram, type OutputKind, orderOf } from "./model-program.ts";
 
 /** A projection into a buffer; `accumulate` adds to what is there. */
 interface Target {
@@ -75,6 +76,22 @@ export class StepWriter {
     });
     this.output();
     return this.out;
+  }
+
+  /** x, as a forward pass left it → logits of the rows whose output is wanted → what is wanted of them. */
+  scores(kind: OutputKind): Step[] {
+    this.output();
+    if (kind !== "logits") this.score(kind === "comparison");
+    return this.out;
+  }
+
+  private score(compared: boolean): void {
+    const { isa, kernels, spec, comparedRows } = this.program;
+    const scoreSpec = { cols: spec.output.head.rows, compared };
+    const name = kernels.add(scoreName(scoreSpec), scoreSpec, () => score(scoreSpec, isa));
+    const base = compared ? [this.bases.work + this.program.logitsAt(comparedRows)] : [];
+    const results = [this.work("targets"), this.work("scores"), this.count("outputs")];
+    this.add(name, [this.work("logits"), ...base, ...results]);
   }
 
   /** Tokens → x. */

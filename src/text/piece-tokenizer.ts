@@ -57,22 +57,40 @@ export class PieceTokenizer implements Tokenizer {
 
   encode(text: string, options: EncodeOptions = {}): number[] {
     const ids: number[] = [];
-    for (const step of this.steps(text, options)) append(ids, step);
+    for (const part of this.encodeParts(text, options)) append(ids, part);
     return ids;
   }
 
   async encodeLong(text: string, options: EncodeLongOptions = {}): Promise<number[]> {
     const ids: number[] = [];
     let resumed = performance.now();
-    for (const step of this.steps(text, options)) {
+    for (const part of this.encodeParts(text, options)) {
       if (options.signal?.aborted) throw new AbortedError();
-      append(ids, step);
+      append(ids, part);
       if (performance.now() - resumed < BUSY) continue;
       await new Promise((resolve) => setTimeout(resolve, 0));
       resumed = performance.now();
     }
     if (options.signal?.aborted) throw new AbortedError();
     return ids;
+  }
+
+  *encodeParts(text: string, options: EncodeOptions = {}): Generator<readonly number[]> {
+    const { addedTokens, encoder } = this.parts;
+    if (options.addBos ?? this.addsBos) yield [required(this.bosId, "addBos")];
+    let first = true;
+    const parseSpecial = options.parseSpecial ?? false;
+    for (const section of addedTokens.split(text.replace(LONE_SURROGATE, "\ufffd"), parseSpecial)) {
+      if (section.token !== undefined) {
+        yield [section.token];
+      } else {
+        const plain = parseSpecial ? withoutMarks(section.text) : section.text;
+        const normalized = this.withPrefix(encoder.normalize(plain), first);
+        for (const slice of this.slices.of(normalized)) yield* encoder.ids(slice);
+      }
+      first = false;
+    }
+    if (options.addEos) yield [required(this.eosId, "addEos")];
   }
 
   literal(text: string): string {
@@ -103,25 +121,6 @@ export class PieceTokenizer implements Tokenizer {
   isSpecial(id: number): boolean {
     const kind = this.parts.vocabulary.kind(id);
     return kind === "control" || kind === "unused";
-  }
-
-  /** The ids of `text`, in steps of some milliseconds. */
-  private *steps(text: string, options: EncodeOptions): Generator<readonly number[]> {
-    const { addedTokens, encoder } = this.parts;
-    if (options.addBos ?? this.addsBos) yield [required(this.bosId, "addBos")];
-    let first = true;
-    const parseSpecial = options.parseSpecial ?? false;
-    for (const section of addedTokens.split(text.replace(LONE_SURROGATE, "\ufffd"), parseSpecial)) {
-      if (section.token !== undefined) {
-        yield [section.token];
-      } else {
-        const plain = parseSpecial ? withoutMarks(section.text) : section.text;
-        const normalized = this.withPrefix(encoder.normalize(plain), first);
-        for (const slice of this.slices.of(normalized)) yield* encoder.ids(slice);
-      }
-      first = false;
-    }
-    if (options.addEos) yield [required(this.eosId, "addEos")];
   }
 
   private withPrefix(normalized: string, first: boolean): string {

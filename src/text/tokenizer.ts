@@ -39,6 +39,9 @@ export interface Tokenizer {
   /** Throws `UsageError` if `addBos` or `addEos` is asked of a vocabulary without that token. */
   encode(text: string, options?: EncodeOptions): number[];
 
+  /** `encode` bit by bit: the same ids, in parts that each take some milliseconds. */
+  encodeParts(text: string, options?: EncodeOptions): Iterable<readonly number[]>;
+
   /**
    * `encode` for texts of any length: the same ids, but the event loop gets its turn every few thousand tokens.
    * Only a run of text without any place to divide it (a megabyte of one letter) is worked on in one go.

@@ -1,6 +1,13 @@
 import { join } from "node:path";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
-import { AbortedError, type BackendKind, loadModel, type Model, UsageError } from "../../src/api/index.ts";
+import {
+  AbortedError,
+  type BackendKind,
+  loadModel,
+  type Model,
+  parseTask,
+  UsageError,
+} from "../../src/api/index.ts";
 import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
 import { saveGguf, temporaryFolder, tinyLlama } from "../cli/harness.ts";
 
@@ -28,11 +35,15 @@ async function write(model: Model, maxTokens = 5): Promise<string> {
   return text;
 }
 
+const TASK = parseTask("task", '{"text":"bada gigi"}');
+
 /** Calls that need the model, each up to its first result. */
 const CALLS: readonly (readonly [string, (model: Model) => Promise<unknown>])[] = [
   ["generate", (model) => model.generate("bada").next()],
   ["chat", (model) => model.chat([{ role: "user", content: "bada" }]).next()],
   ["evaluate", (model) => model.evaluate([1, 5])],
+  ["perplexity", (model) => model.perplexity("bada ".repeat(60))],
+  ["runTask", (model) => model.runTask(TASK)],
   ["evaluate", (model) => model.evaluate([1, 5], { stream: true })[Symbol.asyncIterator]().next()],
 ];
 

@@ -12,8 +12,9 @@ import { PassThrough } from "node:stream";
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { loadModel } from "../../src/api/index.ts";
-import { durationText, pullProgressOn } from "../../src/cli/hub-model.ts";
+import { pullProgressOn } from "../../src/cli/hub-model.ts";
 import { Interrupts } from "../../src/cli/io.ts";
+import { durationText } from "../../src/cli/pace.ts";
 import { Status } from "../../src/cli/status.ts";
 import { dropAfter, FakeHub, stallAfter } from "../hub/hub-server.ts";
 import {

@@ -19,6 +19,8 @@ const COMMANDS = [
   "doctor",
   "tune",
   "bench",
+  "perplexity",
+  "eval",
 ];
 
 describe("help", () => {
@@ -65,6 +67,9 @@ describe("wrong usage has exit code 2 and one line", () => {
     ["explain a.gguf --format Q4_0", /a file has its own formats/],
     ["bench --synthetic llama-2-8b", /no model shape "llama-2-8b"; known: tinyllama-1.1b, llama-2-7b, /],
     ["bench --synthetic llama-2-7b --placement mapped", /synthetic weights are in no file/],
+    ["perplexity a.gguf", /required option '-t, --text <file>'/],
+    ["perplexity a.gguf --text t --protocol best", /Allowed choices are llama.cpp, gptq/],
+    ["eval a.gguf", /required option '--task <file>'/],
     ["generate --format Q4_0 --cols 32", /required option '--rows <n>'/],
     ["generate --format Q4_0 --rows 0 --cols 32", /rows must be a whole number from 1/],
     ["generate --format Q4_0 --rows 32 --cols 32 --isa mmx", /no instruction set "mmx"/],

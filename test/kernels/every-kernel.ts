@@ -10,6 +10,7 @@ import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { projection } from "../../src/kernels/projection.ts";
 import { rope } from "../../src/kernels/rope.ts";
+import { score } from "../../src/kernels/score.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { packing } from "../../src/quant/packing.ts";
 import { kvLayout } from "./kv-pages.ts";
@@ -65,6 +66,8 @@ export function everyKernel(isa: Isa): Kernel[] {
     gate({ cols: COLS, activation: "gelu", gated: true }, isa),
     gate({ cols: COLS, activation: "relu", gated: false }, isa),
     softcapRows({ cols: COLS, cap: 30 }, isa),
+    score({ cols: COLS, compared: false }, isa),
+    score({ cols: COLS, compared: true }, isa),
     rope({ heads: 4, kv, rotated: 10, pairing: "halves" }, isa),
     rope({ heads: 4, kv, rotated: 6, pairing: "interleaved" }, isa),
     attention({ heads: 6, kv, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),

@@ -1,0 +1,104 @@
+import type { PerplexityComparison } from "../evaluation/comparison.ts";
+import type { PerplexityResult } from "../evaluation/perplexity.ts";
+import type { Estimate } from "../evaluation/statistics.ts";
+import type { Protocol } from "../evaluation/windows.ts";
+import { digits, secondsText } from "../plan/text.ts";
+import { columns, formatCount } from "./format.ts";
+
+/** A model and the precision of what it computes with. */
+interface Ran {
+  readonly model: string;
+  readonly activations: string;
+  readonly kv: string;
+}
+
+export interface PerplexitySettings extends Ran {
+  readonly quantize?: string;
+  readonly base?: Ran;
+  readonly text: string;
+  readonly backend: string;
+  readonly isa: string;
+  readonly threads: number;
+}
+
+/** "25.58 ± 0.34": as many places as the error has to two digits, at least two. */
+export function estimateText({ value, error }: Estimate): string {
+  if (!(error > 0 && Number.isFinite(error))) return value.toFixed(4);
+  const places = Math.min(8, Math.max(2, 1 - Math.floor(Math.log10(error))));
+  return `${value.toFixed(places)} ± ${error.toFixed(places)}`;
+}
+
+/** What `qigen perplexity` prints for people. */
+export function perplexityText(settings: PerplexitySettings, result: PerplexityResult): string {
+  const { protocol, windows, tokens, scored, perplexity, seconds, tokensPerSecond, comparison } = result;
+  const { quantize, base } = settings;
+  const rows = [
+    ["model", ranText(settings, quantize)],
+    ...(base === undefined ? [] : [["base", ranText(base)]]),
+    ["text", settings.text],
+    ["protocol", protocolText(protocol)],
+    ["windows", `${formatCount(windows)} of ${formatCount(tokens / windows)} tokens`],
+    ["scored", `${formatCount(scored)} tokens`],
+    ["speed", `${digits(tokensPerSecond)} tokens/s, ${secondsText(seconds)}`],
+    ["perplexity", estimateText(perplexity)],
+  ];
+  return columns(rows) + (comparison === undefined ? "" : comparisonText(comparison));
+}
+
+function ranText({ model, activations, kv }: Ran, quantize?: string): string {
+  const as = quantize === undefined ? "" : ` as ${quantize}`;
+  return `${model}${as}, ${activations} activations, ${kv} KV cache`;
+}
+
+function protocolText({ name, context, stride, bos }: Protocol): string {
+  const where = {
+    text: "start token before the text",
+    window:
+      name === "gptq" ? "start token before every window" : "start token in place of every window's first",
+    none: "no start token",
+  }[bos];
+  const side = stride === context || (bos === "window" && stride === context - 1);
+  const step = side ? "" : ` every ${stride} tokens`;
+  const half = name === "llama.cpp" && side;
+  const scored = half
+    ? "second half of each scored"
+    : side
+      ? "all but the first of each scored"
+      : "only new ones scored";
+  const all = name === "gptq" && bos === "window" && side ? "every token of text scored" : scored;
+  return `${name}: context ${context}${step}, ${all}, ${where}`;
+}
+
+function comparisonText(comparison: PerplexityComparison): string {
+  const { perplexity, ratio, divergence, sameTop, probability } = comparison;
+  const percent = (value: number) => `${(100 * value).toFixed(3)} %`;
+  const percentEstimate = ({ value, error }: Estimate) =>
+    `${estimateText({ value: 100 * value, error: 100 * error })} %`;
+  const rows = [
+    ["base's", estimateText(perplexity)],
+    ["ratio", estimateText(ratio)],
+    ["same top token", percentEstimate(sameTop)],
+  ];
+  const names = ["", "mean", "min", "1 %", "5 %", "median", "95 %", "99 %", "max"];
+  const spread = [
+    "min",
+    "percentile1",
+    "percentile5",
+    "median",
+    "percentile95",
+    "percentile99",
+    "max",
+  ] as const;
+  const table = [
+    names,
+    ["KL, nats", estimateText(divergence), ...spread.map((key) => digitsOf(divergence[key]))],
+    ["Δp", percentEstimate(probability), ...spread.map((key) => percent(probability[key]))],
+  ];
+  const rms = `root mean square of Δp: ${percent(probability.rootMeanSquare)}\n`;
+  return `${columns(rows)}\n${columns(table, [1, 2, 3, 4, 5, 6, 7, 8])}${rms}`;
+}
+
+/** Three significant digits of what may be tiny. */
+function digitsOf(value: number): string {
+  return value === 0 || value >= 1e-4 ? digits(value) : value.toExponential(1);
+}
