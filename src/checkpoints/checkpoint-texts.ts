@@ -2,7 +2,8 @@ import { FileFormatError } from "../base/errors.ts";
 import type { FileFolder } from "../files/folder.ts";
 import { readJson } from "../files/json.ts";
 import { type ChatTemplate, chatTemplateFromHuggingFace } from "../text/chat.ts";
-import { tokenizerFromHuggingFace } from "../text/hf-tokenizer.ts";
+import { withOlderFiles } from "../text/hf-legacy.ts";
+import { type HuggingFaceTokenizerFiles, tokenizerFromHuggingFace } from "../text/hf-tokenizer.ts";
 import { JsonView } from "../text/json-view.ts";
 import { resolveSampling, type SamplingOptions } from "../text/sampling-options.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -10,15 +11,16 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 /** Bytes of files about text, at most: some times what the largest published ones have. */
 const LIMITS = { tokenizer: 64 << 20, config: 16 << 20, template: 4 << 20 } as const;
 
+/** The files that a tokenizer is read from. */
+type TokenizerFiles = Omit<HuggingFaceTokenizerFiles, "eosIds">;
+
 /** A token id that is believed. */
 const MAX_TOKEN = 2 ** 24;
 
 /** What a Hugging Face folder says of text: how it is tokenized, how a conversation is written, how tokens are chosen. */
 export class CheckpointTexts {
   private constructor(
-    private readonly folder: string,
-    private readonly tokenizerJson: unknown,
-    private readonly tokenizerConfig: unknown,
+    private readonly files: TokenizerFiles,
     private readonly generation: JsonView,
     private readonly config: JsonView,
     private readonly jinja: string | undefined,
@@ -26,37 +28,25 @@ export class CheckpointTexts {
 
   /** Throws `FileFormatError` for files that are no JSON or too large, and what the folder throws. */
   static async read(folder: FileFolder): Promise<CheckpointTexts> {
-    const json = async (name: string, limit: number) =>
-      folder.files.includes(name) ? readJson(await folder.open(name), limit) : undefined;
     const view = async (name: string) =>
-      new JsonView(`${folder.name}/${name}`, (await json(name, LIMITS.config)) ?? {});
+      new JsonView(`${folder.name}/${name}`, (await readIf(folder, name, LIMITS.config)) ?? {});
     return new CheckpointTexts(
-      folder.name,
-      await json("tokenizer.json", LIMITS.tokenizer),
-      await json("tokenizer_config.json", LIMITS.config),
+      await readTokenizerFiles(folder),
       await view("generation_config.json"),
       await view("config.json"),
-      await readTemplate(folder),
+      decoded(await readBytes(folder, "chat_template.jinja", LIMITS.template)),
     );
   }
 
   /** Throws `FileFormatError` and `UnsupportedError`. */
   tokenizer(): Tokenizer {
-    const { folder, tokenizerJson, tokenizerConfig } = this;
-    if (tokenizerJson === undefined) {
-      throw new FileFormatError(
-        folder,
-        "tokenizer.json",
-        "is missing: without it, the model has no tokenizer",
-      );
-    }
     const eosIds = [...tokenIds(this.generation, "eos_token_id"), ...tokenIds(this.config, "eos_token_id")];
-    return tokenizerFromHuggingFace({ folder, tokenizer: tokenizerJson, config: tokenizerConfig, eosIds });
+    return tokenizerFromHuggingFace({ ...this.files, eosIds });
   }
 
   /** Throws `FileFormatError`. */
   chatTemplate(): ChatTemplate | undefined {
-    return chatTemplateFromHuggingFace(this.folder, this.tokenizerConfig, this.jinja);
+    return chatTemplateFromHuggingFace(this.files.folder, this.files.config, this.jinja);
   }
 
   /** How the model's makers would choose tokens. Throws `FileFormatError` for values out of range. */
@@ -79,18 +69,45 @@ export class CheckpointTexts {
   }
 }
 
-async function readTemplate(folder: FileFolder): Promise<string | undefined> {
-  const name = "chat_template.jinja";
+/** `tokenizer.json`; in folders that have none, what its makers had before there was one. */
+async function readTokenizerFiles(folder: FileFolder): Promise<TokenizerFiles> {
+  const { name } = folder;
+  const tokenizer = await readIf(folder, "tokenizer.json", LIMITS.tokenizer);
+  const config = await readIf(folder, "tokenizer_config.json", LIMITS.config);
+  if (tokenizer !== undefined) return { folder: name, tokenizer, config };
+  const view = async (file: string) =>
+    new JsonView(`${name}/${file}`, (await readIf(folder, file, LIMITS.config)) ?? {});
+  const vocab = await readIf(folder, "vocab.json", LIMITS.tokenizer);
+  const merges = decoded(await readBytes(folder, "merges.txt", LIMITS.tokenizer));
+  return {
+    folder: name,
+    tokenizer,
+    config: withOlderFiles(
+      new JsonView(`${name}/tokenizer_config.json`, config ?? {}),
+      await view("added_tokens.json"),
+      await view("special_tokens_map.json"),
+    ),
+    gpt2: vocab === undefined || merges === undefined ? undefined : { vocab, merges },
+    sentencePiece: await readBytes(folder, "tokenizer.model", LIMITS.tokenizer),
+  };
+}
+
+/** The JSON in a file, if there is one. */
+async function readIf(folder: FileFolder, name: string, limit: number): Promise<unknown> {
+  return folder.files.includes(name) ? readJson(await folder.open(name), limit) : undefined;
+}
+
+async function readBytes(folder: FileFolder, name: string, limit: number): Promise<Uint8Array | undefined> {
   if (!folder.files.includes(name)) return undefined;
   const source = await folder.open(name);
-  if (source.size > LIMITS.template) {
-    throw new FileFormatError(
-      source.name,
-      "size",
-      `${source.size} bytes, above the limit of ${LIMITS.template}`,
-    );
+  if (source.size > limit) {
+    throw new FileFormatError(source.name, "size", `${source.size} bytes, above the limit of ${limit}`);
   }
-  return new TextDecoder().decode(await source.read(0, source.size));
+  return source.read(0, source.size);
+}
+
+function decoded(bytes: Uint8Array | undefined): string | undefined {
+  return bytes && new TextDecoder().decode(bytes);
 }
 
 /** One id or several. */

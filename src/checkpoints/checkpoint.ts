@@ -8,10 +8,12 @@ import { quoted } from "../files/quoted.ts";
 import type { SafeTensor } from "../files/safetensors.ts";
 import { memorySource } from "../files/source.ts";
 import { JsonView } from "../text/json-view.ts";
-import { type Family, patternOf } from "./families/family.ts";
+import { StackedTensor } from "./changed-tensors.ts";
+import { type Module, patternOf, type Translation } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
-import type { Parameters, Warn } from "./quantized/code-matrix.ts";
-import { CodeTensor, LoadedMatrix } from "./quantized/code-tensor.ts";
+import { Latest } from "./latest.ts";
+import type { LoadedCodes, Parameters, Warn } from "./quantized/code-matrix.ts";
+import { CodeTensor } from "./quantized/code-tensor.ts";
 import { type Method, methodOf } from "./quantized/method.ts";
 import { readWeights } from "./weight-files.ts";
 
@@ -35,27 +37,37 @@ export async function readCheckpoint(folder: FileFolder, warn: Warn, weights?: s
   }
   const source = await folder.open(CONFIG);
   const config = new JsonView(source.name, await readJson(source, CONFIG_BYTES));
-  const family = familyOf(config);
+  const translation = familyOf(config)(config);
   const metadata = new Map<string, GgufValue>([
-    ...family.metadata(config),
+    ...translation.metadata,
     ["general.name", { type: "string", value: folder.name.split(/[/\\]/).at(-1) ?? "" }],
   ]);
-  const tensors = new Map<string, StoredTensor>();
   const said = new Set<string>();
-  const reader = new ModuleReader(await quantizationOf(folder, config), (line) => {
+  const say: Warn = (line) => {
     if (!said.has(line)) warn(`${folder.name}: ${line}`);
     said.add(line);
-  });
-  for (const tensor of await tensorsOf(family, await readWeights(folder, weights), reader)) {
-    tensors.set(tensor.name, tensor);
+  };
+  const stored = new Map<string, SafeTensor>();
+  for (const [name, tensor] of await readWeights(folder, weights)) {
+    if (translation.others?.some((start) => name.startsWith(start))) {
+      say("the model has parts for other than text, which are left out");
+    } else stored.set(withoutPrefix(name, translation), tensor);
   }
-  tieOutput(config, tensors);
-  for (const [name, values] of family.vectors(config)) {
+  const reader = new ModuleReader(await quantizationOf(folder, config), say);
+  const found = await tensorsOf(translation, stored, reader);
+  const tensors = new Map(found.map((tensor) => [tensor.name, tensor]));
+  tieOutput(config, translation, tensors);
+  for (const [name, values] of translation.vectors ?? []) {
     const bytes = new Uint8Array(values.buffer);
     const memory = memorySource(source.name, bytes);
     tensors.set(name, new PlainTensor(name, "F32", [values.length], memory, 0, bytes.length));
   }
   return { metadata: new GgufMetadata(source.name, metadata), tensors };
+}
+
+function withoutPrefix(name: string, { prefixes }: Translation): string {
+  const prefix = prefixes.find((start) => name.startsWith(start)) ?? "";
+  return name.slice(prefix.length);
 }
 
 /** How matrices are quantized; in config.json, or in a file of its own. */
@@ -69,34 +81,61 @@ async function quantizationOf(folder: FileFolder, config: JsonView): Promise<Met
 }
 
 /** A checkpoint may have an output head that its configuration says is the embedding. */
-function tieOutput(config: JsonView, tensors: Map<string, StoredTensor>): void {
-  const key = "tie_word_embeddings";
-  if (config.bool(key)) tensors.delete("output.weight");
+function tieOutput(config: JsonView, { tied }: Translation, tensors: Map<string, StoredTensor>): void {
+  if (tied) tensors.delete("output.weight");
   else if (!tensors.has("output.weight")) {
-    throw config.error(key, "is not true, but there are no weights of lm_head");
+    throw config.error("tie_word_embeddings", "is not true, but there are no weights of lm_head");
   }
 }
 
 async function tensorsOf(
-  family: Family,
+  { modules, derived = [] }: Translation,
   weights: ReadonlyMap<string, SafeTensor>,
   reader: ModuleReader,
 ): Promise<readonly StoredTensor[]> {
   const tensors: StoredTensor[] = [];
-  for (const [module, parameters] of modulesOf(weights)) {
-    const { pattern, layer } = patternOf(module);
-    const name = Object.hasOwn(family.modules, pattern) ? family.modules[pattern] : undefined;
-    if (name !== undefined) {
-      tensors.push(...(await reader.tensors(name.replace("*", layer), parameters)));
+  const stacks = new Stacks();
+  for (const [name, parameters] of modulesOf(weights)) {
+    const { pattern, layer, part } = patternOf(name);
+    const module = Object.hasOwn(modules, pattern) ? modules[pattern] : undefined;
+    if (module !== undefined) {
+      const found = await reader.tensors(module, layer, parameters);
+      if (part === undefined) tensors.push(...found);
+      else for (const tensor of found) stacks.add(tensor, part);
       continue;
     }
     // Tensors without a place keep their names, for the model to say so.
-    for (const tensor of parameters.values()) {
-      const derived = family.derived.includes(patternOf(tensor.name).pattern);
-      if (!derived) tensors.push(plainTensor(tensor.name, tensor));
+    for (const [parameter, tensor] of parameters) {
+      const isDerived = derived.includes(patternOf(`${name}.${parameter}`).pattern);
+      if (!isDerived) tensors.push(plainTensor(tensor.name, tensor));
     }
   }
-  return tensors;
+  return [...tensors, ...stacks.tensors()];
+}
+
+/** Vectors of several modules that are rows of one tensor. */
+class Stacks {
+  private readonly stacks = new Map<string, Map<number, StoredTensor>>();
+
+  add(row: StoredTensor, part: number): void {
+    const rows = this.stacks.get(row.name) ?? new Map<number, StoredTensor>();
+    this.stacks.set(row.name, rows.set(part, row));
+  }
+
+  tensors(): StoredTensor[] {
+    return [...this.stacks].map(([name, rows]) => {
+      const sorted = Array.from({ length: rows.size }, (_, part) => rows.get(part));
+      const [first] = [...rows.values()] as [StoredTensor];
+      const isWhole = (row: StoredTensor | undefined): row is StoredTensor =>
+        row?.type === first.type && row.shape.length === 1 && row.shape[0] === first.shape[0];
+      if (sorted.every(isWhole)) return new StackedTensor(name, sorted);
+      throw new FileFormatError(
+        first.file,
+        `tensors of ${name}`,
+        "are not vectors of one length, one after the other",
+      );
+    });
+  }
 }
 
 function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string, Parameters> {
@@ -112,15 +151,22 @@ function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string
 
 /** Makes tensors of the parameters of modules. */
 class ModuleReader {
-  private readonly loaded = new LoadedMatrix();
+  private readonly loaded = new Latest<LoadedCodes>();
 
   constructor(
     private readonly method: Method | undefined,
     private readonly warn: Warn,
   ) {}
 
+  async tensors(module: Module, layer: string, parameters: Parameters): Promise<readonly StoredTensor[]> {
+    const isChanged = typeof module !== "string";
+    const name = (isChanged ? module.name : module).replace("*", layer);
+    const tensors = await this.unchanged(name, parameters);
+    return isChanged ? tensors.map(module.change) : tensors;
+  }
+
   /** @param name GGUF's, without `weight` or `bias` */
-  async tensors(name: string, parameters: Parameters): Promise<readonly StoredTensor[]> {
+  private async unchanged(name: string, parameters: Parameters): Promise<readonly StoredTensor[]> {
     const { method } = this;
     const tensors: StoredTensor[] = [];
     const isQuantized = method !== undefined && parameters.has(method.marker);

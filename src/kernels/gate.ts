@@ -1,19 +1,29 @@
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { paddedCols, ROW_PADDING } from "./activations.ts";
-import { gelu, relu, silu, softcap } from "./math.ts";
+import { gelu, geluErf, relu, silu, softcap } from "./math.ts";
 import { forEachItem, nameOfNumber } from "./work.ts";
 
 /** Between the matrices of a feed-forward block; `gelu` is the approximation with tanh. All leave 0 as it is. */
-export type Activation = "silu" | "gelu" | "relu";
+export type Activation = "silu" | "gelu" | "gelu_erf" | "relu";
 
 const ACTIVATIONS: Readonly<Record<Activation, (b: KernelBuilder, x: Value<"vf32">) => Value<"vf32">>> = {
   silu,
   gelu,
+  gelu_erf: geluErf,
   relu,
 };
 /** Names of gated activations (Shazeer 2020). */
-const GATED: Readonly<Record<Activation, string>> = { silu: "swiglu", gelu: "geglu", relu: "reglu" };
+const GATED: Readonly<Record<Activation, string>> = {
+  silu: "swiglu",
+  gelu: "geglu",
+  gelu_erf: "geglu_erf",
+  relu: "reglu",
+};
+
+export function isActivation(name: string): name is Activation {
+  return Object.hasOwn(ACTIVATIONS, name);
+}
 
 export interface GateSpec {
   readonly cols: number;

@@ -1,5 +1,6 @@
 import type { Activation } from "../kernels/gate.ts";
 import type { NormKind } from "../kernels/norm.ts";
+import { readActivation, statedWindow } from "./config.ts";
 import type {
   Attention,
   Embedding,
@@ -52,6 +53,7 @@ export class Blocks {
       v,
       o: this.reader.linear(name("attn_output"), hiddenSize, heads * headDim),
       scale: 1 / Math.sqrt(headDim),
+      ...statedWindow(this.reader, layer),
       ...(rope === undefined ? {} : { rope }),
     };
   }
@@ -95,7 +97,7 @@ export class Blocks {
     const name = (part: string) => `blk.${layer}.${part}`;
     return {
       ...(hasNorm ? { inputNorm: this.norm(name("ffn_norm")) } : {}),
-      activation,
+      activation: readActivation(this.reader, activation),
       gate: this.reader.linear(name("ffn_gate"), intermediateSize, hiddenSize),
       up: this.reader.linear(name("ffn_up"), intermediateSize, hiddenSize),
       down: this.down(layer),
@@ -108,7 +110,8 @@ export class Blocks {
     const inputNorm = this.norm(`blk.${layer}.ffn_norm`);
     const both = this.reader.linear(`blk.${layer}.ffn_up`, 2 * size, hiddenSize);
     const [gate, up] = splitRows(both, [size, size]) as [Linear, Linear];
-    return { inputNorm, activation, gate, up, down: this.down(layer) };
+    const own = readActivation(this.reader, activation);
+    return { inputNorm, activation: own, gate, up, down: this.down(layer) };
   }
 
   /** down(activation(up)), likewise. */
@@ -117,7 +120,7 @@ export class Blocks {
     const name = (part: string) => `blk.${layer}.${part}`;
     return {
       ...(hasNorm ? { inputNorm: this.norm(name("ffn_norm")) } : {}),
-      activation,
+      activation: readActivation(this.reader, activation),
       up: this.reader.linear(name("ffn_up"), intermediateSize, hiddenSize),
       down: this.down(layer),
     };

@@ -1,5 +1,6 @@
 import { UnsupportedError } from "../base/errors.ts";
 import { quoted } from "../files/quoted.ts";
+import { type Activation, isActivation } from "../kernels/gate.ts";
 import type { NormKind } from "../kernels/norm.ts";
 import type { RopePairing } from "../kernels/rope.ts";
 import type { ModelConfig, RopeConfig, RopeScaling } from "./model.ts";
@@ -120,14 +121,32 @@ function readScaling(reader: ModelReader, rotated: number, contextLength: number
   };
 }
 
+/** The function of feed-forward blocks: the usual one of the architecture, unless the file names another. */
+export function readActivation(reader: ModelReader, usual: Activation): Activation {
+  const name = "feed_forward.activation";
+  const activation = reader.metadata.stringOr(reader.key(name), usual);
+  if (isActivation(activation)) return activation;
+  throw new UnsupportedError(
+    `${reader.metadata.file}: ${reader.key(name)} ${quoted(activation)} is not supported`,
+  );
+}
+
+/** The window of a layer, where the file says layer by layer which ones have it. */
+export function statedWindow(reader: ModelReader, layer: number): { readonly window?: number } {
+  const isStated = reader.metadata.entries.get(reader.key(WINDOW_PATTERN))?.type === "array";
+  if (!isStated || !windowedLayers(reader, 1)(layer)) return {};
+  return { window: reader.size("attention.sliding_window") };
+}
+
+const WINDOW_PATTERN = "attention.sliding_window_pattern";
+
 /** Which layers see a window only: all but every `period`th, unless the file says which. */
 export function windowedLayers(reader: ModelReader, period: number): (layer: number) => boolean {
-  const name = "attention.sliding_window_pattern";
   const { metadata } = reader;
-  if (metadata.entries.get(reader.key(name))?.type === "array") {
-    const pattern = metadata.numbers(reader.key(name));
+  if (metadata.entries.get(reader.key(WINDOW_PATTERN))?.type === "array") {
+    const pattern = metadata.numbers(reader.key(WINDOW_PATTERN));
     return (layer) => (pattern[layer] ?? 0) !== 0;
   }
-  const every = metadata.integerOr(reader.key(name), 1, MAX_DIMENSION, period);
+  const every = metadata.integerOr(reader.key(WINDOW_PATTERN), 1, MAX_DIMENSION, period);
   return (layer) => layer % every < every - 1;
 }

@@ -29,7 +29,7 @@ export function gemma2(reader: ModelReader): ModelSpec {
   const layers = blocks.layers((n) => ({
     attention: {
       ...normedAttention(blocks, n),
-      scale: scoreScale(config, GEMMA2_WIDE),
+      scale: scoreScale(reader, config, GEMMA2_WIDE),
       softcap,
       ...(isLocal(n) ? { window } : {}),
     },
@@ -57,7 +57,7 @@ export function gemma3(reader: ModelReader): ModelSpec {
     attention: {
       ...normedAttention(blocks, n),
       ...blocks.headNorms(n),
-      scale: scoreScale(config, GEMMA3_WIDE),
+      scale: scoreScale(reader, config, GEMMA3_WIDE),
       ...(isLocal(n) ? local : {}),
     },
     feedForward: normedFeedForward(blocks, n),
@@ -79,8 +79,11 @@ function normedFeedForward(blocks: Blocks, layer: number): FeedForward {
   return { ...blocks.gated(layer, "gelu"), outputNorm: blocks.norm(`blk.${layer}.post_ffw_norm`) };
 }
 
-function scoreScale({ layers, hiddenSize, heads, headDim }: ModelConfig, wide: number): number {
-  return 1 / Math.sqrt(layers === wide ? Math.floor(hiddenSize / heads) : headDim);
+/** What a file says; GGUF files do not, and then the size of the model tells. */
+function scoreScale(reader: ModelReader, config: ModelConfig, wide: number): number {
+  const { layers, hiddenSize, heads, headDim } = config;
+  const usual = 1 / Math.sqrt(layers === wide ? Math.floor(hiddenSize / heads) : headDim);
+  return reader.positiveOr("attention.scale", usual);
 }
 
 /** The rotation of layers with a window: another base, nothing scaled. */

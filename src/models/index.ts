@@ -8,6 +8,7 @@ import { gpt2 } from "./gpt2.ts";
 import { gptneox } from "./gptneox.ts";
 import { llama } from "./llama.ts";
 import type { ModelSpec } from "./model.ts";
+import { opt } from "./opt.ts";
 import { phi2 } from "./phi2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
@@ -34,6 +35,7 @@ const ARCHITECTURES: Readonly<Record<string, (reader: ModelReader) => ModelSpec>
   gpt2,
   gptneox,
   falcon,
+  opt,
 };
 
 /** Names of the architectures that are known. */

@@ -1,7 +1,7 @@
 import { Blocks } from "./blocks.ts";
-import { readConfig } from "./config.ts";
+import { readConfig, windowedLayers } from "./config.ts";
 import type { ModelSpec } from "./model.ts";
-import type { ModelReader } from "./reader.ts";
+import { MAX_DIMENSION, type ModelReader } from "./reader.ts";
 
 /**
  * Llama 1, 2, 3 and what shares their structure (SmolLM, Mistral with its sliding window): pre-norm RMSNorm, rotary
@@ -11,9 +11,10 @@ export function llama(reader: ModelReader): ModelSpec {
   const config = readConfig(reader, "rms", "interleaved");
   const blocks = new Blocks(reader, config, "rms");
   const window = reader.sizeUnlessZero("attention.sliding_window", undefined);
+  const isLocal = windowedLayers(reader, MAX_DIMENSION);
   const embedding = blocks.embedding();
   const layers = blocks.layers((n) => ({
-    attention: { ...blocks.attention(n), ...(window === undefined ? {} : { window }) },
+    attention: { ...blocks.attention(n), ...(window !== undefined && isLocal(n) ? { window } : {}) },
     feedForward: blocks.gated(n, "silu"),
   }));
   return { config, embedding, layers, output: blocks.output(embedding) };

@@ -5,7 +5,12 @@ import { type FeedForward, type LayerMatrix, layerMatrices, type ModelSpec } fro
 const SCORE_GAIN = Math.SQRT2;
 
 /** Root mean square of activation(g) for a standard normal g; times a standard normal it is the same. */
-const ACTIVATION_RMS: Readonly<Record<Activation, number>> = { silu: 0.596, gelu: 0.652, relu: Math.SQRT1_2 };
+const ACTIVATION_RMS: Readonly<Record<Activation, number>> = {
+  silu: 0.596,
+  gelu: 0.652,
+  gelu_erf: 0.652,
+  relu: Math.SQRT1_2,
+};
 
 /**
  * Standard deviations of random weights, by tensor, that keep the residual stream at its size through any number of

@@ -1,5 +1,6 @@
 import { FileFormatError } from "../base/errors.ts";
-import type { JsonView } from "./json-view.ts";
+import { ID_LIMIT } from "./hf-vocabulary.ts";
+import { JsonView } from "./json-view.ts";
 import type { JsonObject } from "./text-splitter.ts";
 
 const NAMED_TOKENS = ["bos_token", "eos_token", "unk_token", "pad_token"];
@@ -42,6 +43,38 @@ export function addedTokens(config: JsonView): JsonObject[] {
     }
     return { ...token.json, id: Number(id) };
   });
+}
+
+/**
+ * What `tokenizer_config.json` holds, and what older folders have in files of their own.
+ *
+ * @param added `added_tokens.json`: tokens and their ids
+ * @param special `special_tokens_map.json`: which tokens begin and end a text, and which others are no text
+ * Throws `FileFormatError`.
+ */
+export function withOlderFiles(config: JsonView, added: JsonView, special: JsonView): JsonObject {
+  const named = NAMED_TOKENS.filter((key) => config.get(key) === undefined && special.get(key) !== undefined);
+  const names = Object.fromEntries(named.map((key) => [key, nameOf(special, key)]));
+  const others = special.list("additional_special_tokens").map((token) => contentOf(special, token));
+  const specials = new Set([...NAMED_TOKENS.map((key) => nameOf(config, key) ?? names[key]), ...others]);
+  const known = config.object("added_tokens_decoder")?.json ?? {};
+  const tokens = Object.keys(added.json).map((content) => {
+    const id = added.integer(content, 0, ID_LIMIT - 1);
+    if (id === undefined) throw added.error(content, "has no id");
+    return [id, { content, special: specials.has(content) }] as const;
+  });
+  return {
+    ...config.json,
+    ...names,
+    added_tokens_decoder: { ...Object.fromEntries(tokens), ...known },
+  };
+}
+
+function contentOf(view: JsonView, token: unknown): string {
+  if (typeof token === "string") return token;
+  const content = new JsonView(view.file, token, "additional_special_tokens").string("content");
+  if (content === undefined) throw view.error("additional_special_tokens", "holds what is no token");
+  return content;
 }
 
 /** The token that the config names, as a string or as an added token. */

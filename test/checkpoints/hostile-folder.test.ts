@@ -70,8 +70,8 @@ async function withConfig(more: object): Promise<QigenError> {
 
 describe("config.json", () => {
   test.each([
-    [{ architectures: undefined }, "config.json: architectures: does not name the architecture"],
-    [{ architectures: "LlamaForCausalLM" }, "config.json: architectures: is not an array"],
+    [{ model_type: undefined }, "config.json: model_type: is missing"],
+    [{ model_type: ["llama"] }, "config.json: model_type: is not a string"],
     [{ hidden_size: undefined }, "config.json: hidden_size: is missing"],
     [{ hidden_size: "128" }, "config.json: hidden_size: is not a whole number"],
     [{ hidden_size: -1 }, "config.json: hidden_size: is -1, not from 1 to"],
@@ -100,11 +100,9 @@ describe("config.json", () => {
   });
 
   test.each([
-    [
-      { architectures: ["GPTNeoForCausalLM"] },
-      'architecture "GPTNeoForCausalLM" is not supported; known: Llama',
-    ],
-    [{ hidden_act: "gelu" }, 'hidden_act "gelu" is not supported in a Llama'],
+    [{ model_type: "gpt_neo" }, 'model_type "gpt_neo" is not supported; known: llama, mistral, qwen2'],
+    [{ model_type: "__proto__" }, 'model_type "__proto__" is not supported; known: llama'],
+    [{ hidden_act: "mish" }, 'hidden_act "mish" is not supported; known: silu'],
     [
       { rope_scaling: { type: "dynamic", factor: 2 } },
       'rope scaling "dynamic" is not supported; known: default',

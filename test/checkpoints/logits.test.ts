@@ -50,8 +50,8 @@ function gptq(choice: Choice, format: "gptq" | "gptq_v2", config: object = {}): 
 
 const CHECKPOINTS: Readonly<Record<string, [Pack, object]>> = {
   F32: [floats("F32"), {}],
-  BF16: [floats("BF16"), { architectures: ["MistralForCausalLM"], sliding_window: 64 }],
-  "BF16, a window": [floats("BF16"), { architectures: ["MistralForCausalLM"], sliding_window: WINDOW }],
+  BF16: [floats("BF16"), { model_type: "mistral", sliding_window: 64 }],
+  "BF16, a window": [floats("BF16"), { model_type: "mistral", sliding_window: WINDOW }],
   "GPTQ 4 bits, own order of every matrix": gptq(
     { bits: 4, group: 32, symmetric: false, ordered: true },
     "gptq",

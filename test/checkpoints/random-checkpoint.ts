@@ -146,7 +146,7 @@ export function json(value: unknown): Uint8Array {
 }
 
 /** A token for every byte, and a start and an end token. */
-function byteTokenizer(): object {
+export function byteTokenizer(): object {
   const vocab = Object.fromEntries(CHAR_OF_BYTE.map((char, byte) => [char, byte]));
   const special = (id: number, content: string) => ({ id, content, special: true });
   return {

@@ -64,6 +64,7 @@ export function everyKernel(isa: Isa): Kernel[] {
     headNorm({ kind: "layer", heads: 4, headDim: 10, epsilon: 1e-5, ownWeights: true }, isa),
     gate({ cols: COLS, activation: "silu", gated: true }, isa),
     gate({ cols: COLS, activation: "gelu", gated: true }, isa),
+    gate({ cols: COLS, activation: "gelu_erf", gated: false }, isa),
     gate({ cols: COLS, activation: "relu", gated: false }, isa),
     softcapRows({ cols: COLS, cap: 30 }, isa),
     score({ cols: COLS, compared: false }, isa),

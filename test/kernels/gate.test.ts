@@ -4,12 +4,14 @@ import type { Isa } from "../../src/isa/isa.ts";
 import { paddedCols } from "../../src/kernels/activations.ts";
 import { type Activation, gate, softcapRows } from "../../src/kernels/gate.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
+import { normalDistribution } from "./normal-distribution.ts";
 import { normals, paddedRows } from "./rows.ts";
 
 /** In f64. */
 const FUNCTIONS: Readonly<Record<Activation, (x: number) => number>> = {
   silu: (x) => x / (1 + Math.exp(-x)),
   gelu: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  gelu_erf: (x) => x * normalDistribution(x),
   relu: (x) => Math.max(x, 0),
 };
 
@@ -23,6 +25,8 @@ const CHOICES: readonly Choice[] = [
   ["silu", true, 320, 5, 3],
   ["gelu", true, 127, 3, 3],
   ["gelu", false, 320, 2, 1],
+  ["gelu_erf", true, 127, 3, 3],
+  ["gelu_erf", false, 320, 2, 1],
   ["relu", true, 33, 2, 1],
   ["relu", false, 129, 3, 3],
   ["silu", false, 7, 1, 1],
@@ -53,7 +57,7 @@ function gateWork(isa: Isa, [activation, gated, cols, rows]: Choice): Work {
         const expected = FUNCTIONS[activation](g) * (gated ? ups[i]! : 1);
         const error = Math.abs(actual[i]! - expected);
         // Where GELU is next to nothing its exponent is large, and so is what rounding does to it.
-        const tolerance = 2 ** -20 * Math.abs(expected) + (activation === "gelu" ? 1e-9 : 0);
+        const tolerance = 2 ** -20 * Math.abs(expected) + (activation.startsWith("gelu") ? 1e-9 : 0);
         if (!(error <= tolerance)) expect.fail(`${i}: ${error} off ${expected}`);
       });
     },

@@ -4,9 +4,10 @@ import { Rng } from "../../src/base/rng.ts";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import type { Kernel, Value } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
-import { exp, gelu, halfToFloat, silu } from "../../src/kernels/math.ts";
+import { exp, gelu, geluErf, halfToFloat, silu } from "../../src/kernels/math.ts";
 import { forEachItem } from "../../src/kernels/work.ts";
 import { describeKernels, floatsOf, input, type KernelCase, output, type Work } from "./bench.ts";
+import { normalDistribution } from "./normal-distribution.ts";
 
 /** out[i] = f(x[i]), a register at a time. */
 function mapKernel(isa: Isa, name: string, f: (b: KernelBuilder, x: Value<"vf32">) => Value<"vf32">): Kernel {
@@ -86,6 +87,13 @@ function geluProblem(x: number, y: number): string | undefined {
   return error <= 2 ** -20 * Math.abs(expected) + 1e-7 ? undefined : `off by ${error}`;
 }
 
+function geluErfProblem(x: number, y: number): string | undefined {
+  const expected = x * normalDistribution(x);
+  const error = Math.abs(y - expected);
+  const tolerance = 2 ** -21 * (1 + (x * x) / 16) * Math.abs(expected) + 2 ** -120;
+  return error <= tolerance ? undefined : `off by ${error}`;
+}
+
 /** Every finite binary16. */
 function halfWork(isa: Isa): Work {
   const bits = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((h) => (h & 0x7c00) !== 0x7c00);
@@ -113,6 +121,13 @@ describeKernels("functions", (isa) => [
     gelu,
     samples().map((x) => Math.max(-1e30, Math.min(x, 1e30))),
     geluProblem,
+  ),
+  mapCase(
+    isa,
+    "gelu_erf",
+    geluErf,
+    samples().map((x) => Math.max(-1e30, Math.min(x, 1e30))),
+    geluErfProblem,
   ),
   { name: "every finite binary16 as f32", make: () => halfWork(isa) },
 ]);

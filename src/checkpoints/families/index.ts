@@ -1,22 +1,47 @@
 import { UnsupportedError } from "../../base/errors.ts";
 import { quoted } from "../../files/quoted.ts";
 import type { JsonView } from "../../text/json-view.ts";
+import { falcon } from "./falcon.ts";
 import type { Family } from "./family.ts";
-import { llama } from "./llama.ts";
+import { gemma, gemma2, gemma3, gemma3Text } from "./gemma.ts";
+import { gpt2 } from "./gpt2.ts";
+import { gptneox } from "./gptneox.ts";
+import { llama, mistral, qwen2, qwen3, smollm3 } from "./llama.ts";
+import { opt } from "./opt.ts";
+import { phi, phi3 } from "./phi.ts";
+import { stablelm } from "./stablelm.ts";
+import { starcoder2 } from "./starcoder2.ts";
 
-/** Families by the name that `architectures` in a config.json has. */
+/** Families by `model_type` of config.json. */
 const FAMILIES: Readonly<Record<string, Family>> = {
-  LlamaForCausalLM: llama,
-  MistralForCausalLM: llama,
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  gemma3_text: gemma3Text,
+  phi,
+  phi3,
+  smollm3,
+  stablelm,
+  starcoder2,
+  gpt2,
+  gpt_neox: gptneox,
+  falcon,
+  opt,
 };
+
+/** Names of the families that are known. */
+export const MODEL_TYPES: readonly string[] = Object.keys(FAMILIES);
 
 /** The family of a checkpoint. Throws `UnsupportedError` for one that is not known, listing those that are. */
 export function familyOf(config: JsonView): Family {
-  const [architecture] = config.list("architectures");
-  if (typeof architecture !== "string") throw config.error("architectures", "does not name the architecture");
-  if (Object.hasOwn(FAMILIES, architecture)) return FAMILIES[architecture] as Family;
-  const known = Object.keys(FAMILIES).join(", ");
+  const type = config.string("model_type");
+  if (type === undefined) throw config.error("model_type", "is missing");
+  if (Object.hasOwn(FAMILIES, type)) return FAMILIES[type] as Family;
   throw new UnsupportedError(
-    `${config.file}: architecture ${quoted(architecture)} is not supported; known: ${known}`,
+    `${config.file}: model_type ${quoted(type)} is not supported; known: ${MODEL_TYPES.join(", ")}`,
   );
 }

@@ -1,84 +1,102 @@
 import { UnsupportedError } from "../../base/errors.ts";
-import type { GgufValue } from "../../files/gguf-values.ts";
-import { quoted } from "../../files/quoted.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { type Family, MAX_DIMENSION, positive, sizes } from "./family.ts";
-import { llama3Factors, ropeMetadata, ropeSettings } from "./rope.ts";
+import { type Decoder, type DecoderKeys, readDecoder } from "./decoder.ts";
+import type { Family, Module, Translation } from "./family.ts";
+import { MAX_DIMENSION } from "./settings.ts";
 
-const SIZES = {
-  vocab_size: "llama.vocab_size",
-  hidden_size: "llama.embedding_length",
-  intermediate_size: "llama.feed_forward_length",
-  num_hidden_layers: "llama.block_count",
-  num_attention_heads: "llama.attention.head_count",
-} as const;
-
-/** Llama and Mistral, of which some see a window. */
-export const llama: Family = {
-  metadata(config) {
-    const activation = config.string("hidden_act") ?? "silu";
-    if (activation !== "silu") {
-      throw new UnsupportedError(
-        `${config.file}: hidden_act ${quoted(activation)} is not supported in a Llama`,
-      );
-    }
-    const heads = config.integer("num_attention_heads", 1, MAX_DIMENSION) ?? 1;
-    const kvHeads = config.integer("num_key_value_heads", 1, heads) ?? heads;
-    const window = config.integer("sliding_window", 1, MAX_DIMENSION);
-    const headDim = config.integer("head_dim", 1, MAX_DIMENSION);
-    const u32 = (value: number): GgufValue => ({ type: "u32", value });
-    return new Map<string, GgufValue>([
-      ["general.architecture", { type: "string", value: "llama" }],
-      ...sizes(config, SIZES),
-      ["llama.context_length", u32(contextLength(config))],
-      ...(window === undefined ? [] : [["llama.attention.sliding_window", u32(window)] as const]),
-      ["llama.attention.head_count_kv", u32(kvHeads)],
-      ...(headDim === undefined
-        ? []
-        : ([
-            ["llama.attention.key_length", u32(headDim)],
-            ["llama.attention.value_length", u32(headDim)],
-            ["llama.rope.dimension_count", u32(headDim)],
-          ] as const)),
-      [
-        "llama.attention.layer_norm_rms_epsilon",
-        { type: "f32", value: positive(config, "rms_norm_eps", 1e-6) },
-      ],
-      // GGUF's converters permute the rows of q and k instead.
-      ["llama.rope.pairing", { type: "string", value: "halves" }],
-      ...ropeMetadata("llama", ropeSettings(config)),
-    ]);
-  },
-
-  modules: {
-    "model.embed_tokens": "token_embd",
-    "model.layers.*.input_layernorm": "blk.*.attn_norm",
-    "model.layers.*.self_attn.q_proj": "blk.*.attn_q",
-    "model.layers.*.self_attn.k_proj": "blk.*.attn_k",
-    "model.layers.*.self_attn.v_proj": "blk.*.attn_v",
-    "model.layers.*.self_attn.o_proj": "blk.*.attn_output",
-    "model.layers.*.post_attention_layernorm": "blk.*.ffn_norm",
-    "model.layers.*.mlp.gate_proj": "blk.*.ffn_gate",
-    "model.layers.*.mlp.up_proj": "blk.*.ffn_up",
-    "model.layers.*.mlp.down_proj": "blk.*.ffn_down",
-    "model.norm": "output_norm",
-    lm_head: "output",
-  },
-
-  derived: ["model.layers.*.self_attn.rotary_emb.inv_freq"],
-
-  vectors(config) {
-    const heads = config.integer("num_attention_heads", 1, MAX_DIMENSION) ?? 1;
-    const hiddenSize = config.integer("hidden_size", 1, MAX_DIMENSION) ?? heads;
-    const rotated = config.integer("head_dim", 1, MAX_DIMENSION) ?? Math.floor(hiddenSize / heads);
-    const factors = llama3Factors(ropeSettings(config), rotated);
-    return new Map(factors === undefined ? [] : [["rope_freqs.weight", factors]]);
-  },
+const LLAMA: DecoderKeys = {
+  architecture: "llama",
+  norm: "rms",
+  epsilon: { key: "rms_norm_eps", fallback: 1e-6 },
+  activation: { key: "hidden_act", fallback: "silu" },
+  rope: {},
+  tied: false,
 };
 
-/** Positions as trained. */
-function contextLength(config: JsonView): number {
-  const context = config.integer("max_position_embeddings", 1, MAX_DIMENSION);
-  if (context === undefined) throw config.error("max_position_embeddings", "is missing");
-  return context;
+/** Modules of attention with a projection for each of queries, keys and values. */
+export const ATTENTION: Readonly<Record<string, Module>> = {
+  "layers.*.self_attn.q_proj": "blk.*.attn_q",
+  "layers.*.self_attn.k_proj": "blk.*.attn_k",
+  "layers.*.self_attn.v_proj": "blk.*.attn_v",
+  "layers.*.self_attn.o_proj": "blk.*.attn_output",
+};
+
+/** Modules of a feed-forward block with a gate. */
+export const GATED: Readonly<Record<string, Module>> = {
+  "layers.*.mlp.gate_proj": "blk.*.ffn_gate",
+  "layers.*.mlp.up_proj": "blk.*.ffn_up",
+  "layers.*.mlp.down_proj": "blk.*.ffn_down",
+};
+
+/** Norms before both blocks and after the last layer. */
+export const NORMS: Readonly<Record<string, Module>> = {
+  "layers.*.input_layernorm": "blk.*.attn_norm",
+  "layers.*.post_attention_layernorm": "blk.*.ffn_norm",
+  norm: "output_norm",
+};
+
+/** What goes in and comes out. */
+export const ENDS: Readonly<Record<string, Module>> = { embed_tokens: "token_embd", lm_head: "output" };
+
+const MODULES = { ...ENDS, ...NORMS, ...ATTENTION, ...GATED };
+
+/** The rest of a translation that is like Llama's. */
+export function likeLlama(
+  { keys, vectors, tied }: Decoder,
+  modules: Translation["modules"] = MODULES,
+): Translation {
+  // Tables of frequencies are in old files.
+  const derived = ["layers.*.self_attn.rotary_emb.inv_freq"];
+  return { metadata: keys.entries, prefixes: ["model."], modules, derived, vectors, tied };
 }
+
+/** Llama 1 to 3. */
+export const llama: Family = (config) => likeLlama(readDecoder(config, LLAMA));
+
+/** Mistral: a Llama of which all layers may see a window. */
+export const mistral: Family = (config) =>
+  likeLlama(readDecoder(config, { ...LLAMA, hasWindow: () => true }));
+
+/** Of Qwen, from layer `max_window_layers` on, if at all. */
+const qwenWindow = (config: JsonView, layer: number) =>
+  config.bool("use_sliding_window") === true &&
+  layer >= (config.integer("max_window_layers", 0, MAX_DIMENSION) ?? 0);
+
+/** Qwen2 and Qwen2.5. */
+export const qwen2: Family = (config) =>
+  likeLlama(readDecoder(config, { ...LLAMA, architecture: "qwen2", hasWindow: qwenWindow }));
+
+/** Qwen3. */
+export const qwen3: Family = (config) => {
+  const keys = { ...LLAMA, architecture: "qwen3", headDim: 128, hasWindow: qwenWindow };
+  return likeLlama(readDecoder(config, keys), {
+    ...MODULES,
+    "layers.*.self_attn.q_norm": "blk.*.attn_q_norm",
+    "layers.*.self_attn.k_norm": "blk.*.attn_k_norm",
+  });
+};
+
+/** Of SmolLM3's layers, every so many one does not rotate; files of other steps are not known. */
+const NO_ROPE_STEP = 4;
+
+/** SmolLM3. */
+export const smollm3: Family = (config) => {
+  const isStill = (layer: number) => (layer + 1) % NO_ROPE_STEP === 0;
+  const decoder = readDecoder(config, {
+    ...LLAMA,
+    architecture: "smollm3",
+    rope: { base: { key: "rope_theta", fallback: 2_000_000 } },
+    hasWindow: (view, layer) => view.bool("use_sliding_window") === true && isStill(layer),
+    tied: true,
+  });
+  const step = config.integer("no_rope_layer_interval", 1, MAX_DIMENSION) ?? NO_ROPE_STEP;
+  const listed = config.list("no_rope_layers").slice(0, decoder.layers);
+  const usual =
+    listed.length > 0
+      ? listed.every((rotates, n) => rotates === (isStill(n) ? 0 : 1))
+      : step === NO_ROPE_STEP;
+  if (usual) return likeLlama(decoder);
+  throw new UnsupportedError(
+    `${config.file}: no_rope_layers other than every fourth layer are not supported`,
+  );
+};

@@ -2,26 +2,13 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { StoredTensor } from "../../files/model-file.ts";
 import { type Block, blockOf, rowBytes } from "../../quant/blocks.ts";
 import { CHUNK, chunkCount, familyFormat, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
+import type { Latest } from "../latest.ts";
 import { ChunkPacker } from "./chunk-packer.ts";
 import type { CodeMatrix, LoadedCodes, Parameters } from "./code-matrix.ts";
 import { type Grouping, groupingOf } from "./grouping.ts";
 
 /** Rows that are unpacked together: a cache line of the words of checkpoints that have outputs side by side. */
 const BLOCK_ROWS = 16;
-
-/** Keeps the matrix that is being read in memory, one at a time, as they are read in order. */
-export class LoadedMatrix {
-  private matrix: CodeMatrix | undefined;
-  private codes: Promise<LoadedCodes> | undefined;
-
-  load(matrix: CodeMatrix): Promise<LoadedCodes> {
-    if (this.matrix !== matrix || this.codes === undefined) {
-      this.matrix = matrix;
-      this.codes = matrix.load();
-    }
-    return this.codes;
-  }
-}
 
 /** A quantized matrix of a checkpoint as a tensor in a format of the family, which has the same codes. */
 export class CodeTensor implements StoredTensor {
@@ -39,7 +26,7 @@ export class CodeTensor implements StoredTensor {
     readonly name: string,
     private readonly matrix: CodeMatrix,
     parameters: Parameters,
-    private readonly loaded: LoadedMatrix,
+    private readonly loaded: Latest<LoadedCodes>,
   ) {
     const { tensor, rows, cols, bits, symmetric, groups } = matrix;
     const grouping = groupingOf(groups);
@@ -63,7 +50,7 @@ export class CodeTensor implements StoredTensor {
   }
 
   async readRows(first: number, target: Uint8Array): Promise<void> {
-    const loaded = await this.loaded.load(this.matrix);
+    const loaded = await this.loaded.get(this.matrix, () => this.matrix.load());
     const { cols } = this.matrix;
     const { order } = this.grouping;
     const stride = rowBytes(this.format, cols);

@@ -1,0 +1,170 @@
+/** Tensors that a checkpoint has in another form than GGUF. */
+
+import { at } from "../base/assert.ts";
+import type { PlainTensor, StoredTensor } from "../files/model-file.ts";
+import { rowBytes } from "../quant/blocks.ts";
+import { formatNamed } from "../quant/formats.ts";
+import { dequantizeRows } from "../quant/reference.ts";
+import type { Latest } from "./latest.ts";
+
+/** Rows that lie together. */
+export interface Run {
+  readonly first: number;
+  readonly count: number;
+}
+
+/** A matrix whose rows, or a vector whose elements, are those of another in another order: one run after the other. */
+export class RearrangedTensor implements StoredTensor {
+  constructor(
+    private readonly from: StoredTensor,
+    private readonly runs: () => Iterable<Run>,
+  ) {}
+
+  get name(): string {
+    return this.from.name;
+  }
+
+  get type(): string {
+    return this.from.type;
+  }
+
+  get shape(): readonly number[] {
+    return this.from.shape;
+  }
+
+  get file(): string {
+    return this.from.file;
+  }
+
+  get byteLength(): number {
+    return this.from.byteLength;
+  }
+
+  get order(): Uint32Array | undefined {
+    return this.from.order;
+  }
+
+  async readRows(first: number, target: Uint8Array): Promise<void> {
+    const [cols = 1, ...others] = this.shape;
+    const format = formatNamed(this.type);
+    if (others.length > 0) {
+      const stride = rowBytes(format, cols);
+      for (const { source, to } of this.piecesOf(first, target, stride)) await this.from.readRows(source, to);
+      return;
+    }
+    const whole = new Uint8Array(rowBytes(format, cols));
+    await this.from.readRows(0, whole);
+    const stride = whole.length / cols;
+    for (const { source, to } of this.piecesOf(0, target, stride)) {
+      to.set(whole.subarray(source * stride, source * stride + to.length));
+    }
+  }
+
+  /** Which rows of the other tensor fill which part of the target, that is to have rows from `first` on. */
+  private *piecesOf(first: number, target: Uint8Array, stride: number) {
+    const end = first + target.length / stride;
+    let start = 0;
+    for (const run of this.runs()) {
+      const [from, to] = [Math.max(first, start), Math.min(end, start + run.count)];
+      if (from < to) {
+        const bytes = target.subarray((from - first) * stride, (to - first) * stride);
+        yield { source: run.first + from - start, to: bytes };
+      }
+      start += run.count;
+    }
+  }
+}
+
+/** A matrix that stands in its file with inputs as rows. */
+export class TransposedTensor implements StoredTensor {
+  readonly name: string;
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly file: string;
+  readonly byteLength: number;
+
+  /** @param held keeps the elements as they stand in the file */
+  constructor(
+    private readonly from: PlainTensor,
+    private readonly held: Latest<Elements>,
+  ) {
+    this.name = from.name;
+    this.type = from.type;
+    this.shape = [...from.shape].reverse();
+    this.file = from.file;
+    this.byteLength = from.byteLength;
+  }
+
+  async readRows(first: number, target: Uint8Array): Promise<void> {
+    const [cols = 1, rows = 1] = this.shape;
+    const elements = await this.held.get(this, () => this.elements());
+    const count = target.length / (cols * elements.BYTES_PER_ELEMENT);
+    const transposed = elements.slice(0, count * cols);
+    for (let col = 0; col < cols; col++) {
+      const from = col * rows + first;
+      for (let row = 0, to = col; row < count; row++, to += cols) transposed[to] = elements[from + row]!;
+    }
+    target.set(new Uint8Array(transposed.buffer));
+  }
+
+  private async elements(): Promise<Elements> {
+    const { source, offset, byteLength, shape } = this.from;
+    const { buffer } = (await source.read(offset, byteLength)).slice();
+    const size = byteLength / shape.reduce((product, extent) => product * extent, 1);
+    return size === 4 ? new Uint32Array(buffer) : new Uint16Array(buffer);
+  }
+}
+
+/** The bits of floats. */
+export type Elements = Uint32Array | Uint16Array;
+
+/** A vector w that stands for 1 + w, in f32. */
+export class IncreasedVector implements StoredTensor {
+  readonly name: string;
+  readonly type = "F32";
+  readonly shape: readonly number[];
+  readonly file: string;
+  readonly byteLength: number;
+
+  constructor(private readonly from: StoredTensor) {
+    this.name = from.name;
+    this.shape = from.shape;
+    this.file = from.file;
+    this.byteLength = from.byteLength;
+  }
+
+  async readRows(_first: number, target: Uint8Array): Promise<void> {
+    const format = formatNamed(this.from.type);
+    const length = at(this.shape, 0);
+    const bytes = new Uint8Array(rowBytes(format, length));
+    await this.from.readRows(0, bytes);
+    const sums = dequantizeRows(format, bytes, 1, length).map((weight) => weight + 1);
+    target.set(new Uint8Array(sums.buffer, sums.byteOffset, sums.byteLength));
+  }
+}
+
+/** Vectors of the same length and type as the rows of a matrix. */
+export class StackedTensor implements StoredTensor {
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly file: string;
+  readonly byteLength: number;
+
+  constructor(
+    readonly name: string,
+    private readonly rows: readonly StoredTensor[],
+  ) {
+    const { type, shape, file } = at(rows, 0);
+    this.type = type;
+    this.shape = [...shape, rows.length];
+    this.file = file;
+    this.byteLength = rows.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+
+  async readRows(first: number, target: Uint8Array): Promise<void> {
+    const stride = this.byteLength / this.rows.length;
+    for (let row = first, to = 0; to < target.length; row++, to += stride) {
+      await at(this.rows, row).readRows(0, target.subarray(to, to + stride));
+    }
+  }
+}

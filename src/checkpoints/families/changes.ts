@@ -1,0 +1,52 @@
+/** What becomes of tensors of a module that GGUF has in another form. */
+
+import { PlainTensor, type StoredTensor } from "../../files/model-file.ts";
+import {
+  type Elements,
+  IncreasedVector,
+  RearrangedTensor,
+  type Run,
+  TransposedTensor,
+} from "../changed-tensors.ts";
+import { Latest } from "../latest.ts";
+import type { Module } from "./family.ts";
+
+const FLOATS = ["F32", "F16", "BF16"];
+
+/** A norm whose weights w stand for 1 + w. */
+export function increased(name: string): Module {
+  return {
+    name,
+    change: (tensor) => (FLOATS.includes(tensor.type) ? new IncreasedVector(tensor) : tensor),
+  };
+}
+
+/** Modules of the same names whose float matrices have inputs as rows; quantizers transpose them. */
+export function transposed(names: readonly string[]): readonly Module[] {
+  const held = new Latest<Elements>();
+  const change = (tensor: StoredTensor) =>
+    tensor instanceof PlainTensor && tensor.shape.length === 2 ? new TransposedTensor(tensor, held) : tensor;
+  return names.map((name) => ({ name, change }));
+}
+
+/**
+ * Queries, keys and values in one matrix, where a key-value head follows on the queries that it serves: `groups` times
+ * `perGroup` heads of queries, one of keys, one of values. GGUF has all queries first, then all keys, all values.
+ */
+export function groupedHeads(name: string, groups: number, perGroup: number, headDim: number): Module {
+  const runs = () => groupedRuns(groups, perGroup, headDim);
+  return { name, change: (tensor) => new RearrangedTensor(tensor, runs) };
+}
+
+function* groupedRuns(groups: number, perGroup: number, headDim: number): Generator<Run> {
+  for (const [first, heads] of [
+    [0, perGroup],
+    [perGroup, 1],
+    [perGroup + 1, 1],
+  ] as const) {
+    for (let group = 0; group < groups; group++) {
+      const head = group * (perGroup + 2) + first;
+      yield { first: head * headDim, count: heads * headDim };
+    }
+  }
+}
