@@ -81,12 +81,14 @@ function storedTensor({ tensor }: Linear, file: ModelFile): StoredTensor {
   return found;
 }
 
+/** Types in which ggml has activations while it multiplies: no program writes them to a file. */
+const ACTIVATION_TYPES = ["Q8_1", "Q8_K"];
+
 function sourceFormat({ file, name, type }: StoredTensor): Format {
   const format = FORMATS.get(type);
-  if (format === undefined) {
-    throw new UnsupportedError(
-      `${file}: tensor ${name} has type ${type}, for which there are no kernels yet; known: ${[...FORMATS.keys()].join(", ")}`,
-    );
-  }
-  return format;
+  if (format !== undefined) return format;
+  const why = ACTIVATION_TYPES.includes(type)
+    ? "which is for activations while they are multiplied, not for weights in a file: convert the model again"
+    : `for which there are no kernels; known: ${[...FORMATS.keys()].join(", ")}`;
+  throw new UnsupportedError(`${file}: tensor ${name} has type ${type}, ${why}`);
 }

@@ -4,8 +4,9 @@ import { GgufMetadata } from "./gguf-metadata.ts";
 import { type GgmlType, ggmlTypeOf, measureTensor, unknownTypeName } from "./gguf-types.ts";
 import { GgufValueReader } from "./gguf-value-reader.ts";
 import { GGUF_DEFAULT_ALIGNMENT, GGUF_LIMITS, type GgufValue } from "./gguf-values.ts";
-import { type ModelFile, PlainTensor } from "./model-file.ts";
+import type { ModelFile, PlainTensor } from "./model-file.ts";
 import { quoted } from "./quoted.ts";
+import { ggufTensor } from "./repacked-tensor.ts";
 import { describeStart } from "./sniff.ts";
 import type { ByteSource } from "./source.ts";
 import { WindowReader } from "./window.ts";
@@ -176,7 +177,7 @@ function placeTensors(
   return new Map(
     infos.map(({ name, type, shape, offset, byteLength }) => [
       name,
-      new PlainTensor(name, type, shape, source, dataOffset + offset, byteLength),
+      ggufTensor(name, type, shape, source, dataOffset + offset, byteLength),
     ]),
   );
 }

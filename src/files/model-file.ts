@@ -27,7 +27,7 @@ export interface ModelFile {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
-/** A tensor whose rows stand in a file as they are read. */
+/** A tensor that is a stretch of a file, with its rows as they are read. */
 export class PlainTensor<T extends string = string> implements StoredTensor {
   /**
    * @param offset in the file, of the data (bytes)

@@ -216,8 +216,11 @@ function scaleOf(at: GroupOfRow): Value<"f32"> {
       return op.fmul(op.bitstof(op.ishl(byteOf(at, pack.scaleAt, at.group), b.i(23))), b.f(0.5));
     case "minifloat":
       return op.fmul(op.bitstof(op.ishl(byteOf(at, pack.scaleAt, at.group), b.i(20))), b.f(MINIFLOAT_FACTOR));
-    case "product":
-      return op.fmul(halfOf(at, 0, b.i(0)), groupInteger(at, pack.scaleAt, scale.codes));
+    case "product": {
+      const shared = halfOf(at, 0, b.i(0));
+      const scaled = scale.unit === undefined ? shared : op.fmul(shared, b.f(scale.unit));
+      return op.fmul(scaled, groupInteger(at, pack.scaleAt, scale.codes));
+    }
   }
 }
 
@@ -241,7 +244,7 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
   const { b, pack, format, group } = at;
   const { op } = b;
   const groups = groupsOfBlock(format, pack.cols);
-  let [low, before] = [0, 0];
+  let [low, before] = [codes.step - 1, 0];
   const parts = codes.widths.map((width) => {
     const perByte = 8 / width;
     const byte = byteOf(at, offset + before * pack.tileRows, op.idiv(group, b.i(perByte)));

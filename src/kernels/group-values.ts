@@ -33,8 +33,11 @@ export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number)
       const bits = op.vishl(bytes(w, heads.scales, g, u), { count: 20 });
       return op.vfmul(op.vbitstof(bits), op.vfconst({ value: MINIFLOAT_FACTOR }));
     }
-    case "product":
-      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), halves(w, heads.record, 0, u));
+    case "product": {
+      const shared = halves(w, heads.record, 0, u);
+      const scaled = scale.unit === undefined ? shared : op.vfmul(shared, op.vfconst({ value: scale.unit }));
+      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), scaled);
+    }
   }
 }
 
@@ -101,13 +104,14 @@ function integers(
     const sign = op.viconst({ value: 128 });
     return op.vitof(op.visub(op.vixor(bytes(w, streams, g, u), sign), sign));
   }
-  let low = 0;
+  // A number that counts in twos stands one bit higher.
+  let low = codes.step - 1;
   const parts = codes.widths.map((width, n) => {
     const value = bytes(w, streams.slice(n), Math.floor((g * width) / 8), u);
     const left = low - ((g * width) % 8);
     const mask = (2 ** width - 1) << low;
     low += width;
-    if (width === 8) return value;
+    if (width === 8 && left === 0) return value;
     return op.viand(shifted(w.b, value, left), op.viconst({ value: mask }));
   });
   const code = parts.reduce((a, c) => op.vior(a, c));

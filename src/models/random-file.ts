@@ -1,9 +1,10 @@
 import { assert, at } from "../base/assert.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
-import { type ModelFile, PlainTensor } from "../files/model-file.ts";
+import type { ModelFile } from "../files/model-file.ts";
+import { ggufTensor } from "../files/repacked-tensor.ts";
 import { type ByteSource, checkRange } from "../files/source.ts";
-import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
+import { fileRowBytes } from "../quant/repacking.ts";
 import type { RandomModel, RandomTensor } from "./random-model.ts";
 
 /** A random model as if it were a file, in formats that files may lack. */
@@ -23,14 +24,14 @@ export function randomFile(name: string, { metadata, tensors }: RandomModel<stri
   let size = 0;
   for (const { type, shape } of tensors) {
     const [cols = 1, rows = 1] = shape;
-    const byteLength = rows * rowBytes(formatNamed(type), cols);
+    const byteLength = rows * fileRowBytes(formatNamed(type), cols);
     places.push({ offset: size, byteLength });
     size += byteLength;
   }
   const source = randomSource(name, size, new RandomBytes(tensors, places));
   const stored = tensors.map(({ name, type, shape }, i) => {
     const { offset, byteLength } = at(places, i);
-    return new PlainTensor(name, type, shape, source, offset, byteLength);
+    return ggufTensor(name, type, shape, source, offset, byteLength);
   });
   return {
     file: {

@@ -61,7 +61,33 @@ const sixBits =
       ? [field(at + 4 * low + g, 0, 6)]
       : [field(at + 8 + (g - 4), 4 * low, 4), field(at + 4 * low + (g - 4), 6, 2)];
 
-/** The blocks of GGUF's types by name (ggml-common.h, `block_*`), but for those that are like the project's own. */
+/** IQ2 and IQ1_M as they are re-packed: codes of two bits, and behind them the third bits of all. */
+const signed = (groups: number): Block => {
+  const codesAt = 2 + groups / 2;
+  return {
+    weights: 256,
+    bytes: codesAt + 64 + 32,
+    halfScale: 0,
+    scale: (g) => [dense(2, 4)(g)],
+    code: (k) => [dense(codesAt, 2)(k), dense(codesAt + 64, 1)(k)],
+  };
+};
+
+/** IQ3 as it is re-packed. */
+const signedNibbles: Block = {
+  weights: 256,
+  bytes: 2 + 4 + 128,
+  halfScale: 0,
+  scale: (g) => [dense(2, 4)(g)],
+  code: (k) => [nibbles(6 + 16 * (k >> 5), 32)(k & 31)],
+};
+
+const TERNARY: Block = { weights: 256, bytes: 66, scale: () => half(64), code: (k) => [quarters(0)(k)] };
+
+/**
+ * The blocks of GGUF's types by name (ggml-common.h, `block_*`), but for those that are like the project's own; of types
+ * that are re-packed while they are read (`quant/repacking.ts`), what they become.
+ */
 export const GGUF_BLOCKS = {
   Q1_0: { weights: 128, bytes: 18, scale: () => half(0), code: (k) => [dense(2, 1)(k)] },
   Q2_0: { weights: 64, bytes: 18, scale: () => half(0), code: (k) => [dense(2, 2)(k)] },
@@ -127,7 +153,22 @@ export const GGUF_BLOCKS = {
     scale: (g) => [dense(4, 4)(g), dense(2, 2)(g)],
     code: (k) => [nibbles(8 + 16 * (k >> 5), 32)(k & 31)],
   },
-  TQ2_0: { weights: 256, bytes: 66, scale: () => half(64), code: (k) => [quarters(0)(k)] },
+  IQ1_S: {
+    weights: 256,
+    bytes: 78,
+    halfScale: 0,
+    scale: (g) => [dense(2, 4)(g)],
+    zero: (g) => [whole(6 + g)],
+    code: (k) => [dense(14, 2)(k)],
+  },
+  IQ1_M: signed(16),
+  IQ2_XXS: signed(8),
+  IQ2_XS: signed(16),
+  IQ2_S: signed(16),
+  IQ3_XXS: signedNibbles,
+  IQ3_S: signedNibbles,
+  TQ1_0: TERNARY,
+  TQ2_0: TERNARY,
   MXFP4: { weights: 32, bytes: 17, scale: () => [whole(0)], code: (k) => [nibbles(1, 32)(k)] },
   NVFP4: {
     weights: 64,

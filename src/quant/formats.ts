@@ -15,6 +15,8 @@ export interface FloatFormat {
  */
 export interface GroupCodes {
   readonly widths: readonly (2 | 4 | 8)[];
+  /** What the stored integer counts in: 1, or 2 where all are odd. */
+  readonly step: 1 | 2;
   /** Subtracted. */
   readonly offset: number;
   /** 8 bits in two's complement. */
@@ -22,13 +24,13 @@ export interface GroupCodes {
 }
 
 /**
- * The scale s of a group. `half`: an f16. `product`: an f16 of the block times an integer of the group. `exponent`: a byte
- * e for 2^(e − 128), 0 for 0 (E8M0, halved; 255 is not finite). `minifloat`: a byte with 4 bits of exponent and 3 of
- * mantissa, no sign (UE4M3, halved).
+ * The scale s of a group. `half`: an f16. `product`: an f16 of the block times an integer of the group, and times `unit`, a
+ * power of two, if there is one. `exponent`: a byte e for 2^(e − 128), 0 for 0 (E8M0, halved; 255 is not finite).
+ * `minifloat`: a byte with 4 bits of exponent and 3 of mantissa, no sign (UE4M3, halved).
  */
 export type Scale =
   | { readonly kind: "half" | "exponent" | "minifloat" }
-  | { readonly kind: "product"; readonly codes: GroupCodes };
+  | { readonly kind: "product"; readonly codes: GroupCodes; readonly unit?: number };
 
 /**
  * How a value q becomes a weight, with the group's scale s:
@@ -88,8 +90,13 @@ const constant = (value: number): Zero => ({ kind: "constant", value });
 
 const product = (
   widths: GroupCodes["widths"],
-  { offset = 0, signed = false }: Partial<GroupCodes> = {},
-): Scale & Zero => ({ kind: "product", codes: { widths, offset, signed } });
+  { step = 1, offset = 0, signed = false }: Partial<GroupCodes> = {},
+): Scale & Zero => ({ kind: "product", codes: { widths, step, offset, signed } });
+
+/** An odd number, 1 to 31. */
+const ODD = product([4], { step: 2, offset: -1 });
+const EIGHTHS = { scale: { ...ODD, unit: 1 / 8 } } as const;
+const HALVES = { scale: { ...ODD, unit: 1 / 2 } } as const;
 
 /** What a block of 256 weights has in common. */
 const SUPER = { block: 256 } as const;
@@ -105,7 +112,17 @@ const tabled = (values: readonly number[], zero: number) => ({
   zero: constant(zero),
 });
 
-/** The formats of GGUF files that have kernels; names are GGUF's. `quant/blocks.ts` has how they are stored. */
+/** A table of values and, in its second half, their negatives: the top bit of a code is a sign. */
+const withSigns = (values: readonly number[]) =>
+  tabled([...values, ...values.map((value) => -value)], Math.max(...values));
+
+/** The values of IQ2's grids; code 3 is not used. */
+const IQ2 = withSigns([8, 25, 43, 0]);
+
+/**
+ * The formats of GGUF files that have kernels; names are GGUF's. `quant/blocks.ts` has how they are stored, and
+ * `quant/repacking.ts` what becomes of codebook types, whose weights have codes of their own here.
+ */
 const GGUF_FORMATS: readonly Format[] = [
   float("F32", "f32", 4),
   float("F16", "f16", 2),
@@ -142,6 +159,41 @@ const GGUF_FORMATS: readonly Format[] = [
     scale: product([8], { offset: 32 }),
     ...tabled(NONLINEAR, 128),
   }),
+  // −1, 0 or 1 and ⅛ more or less: IQ1_S says which for a group, IQ1_M for 8 weights.
+  quantized("IQ1_S", {
+    bits: 2,
+    group: 32,
+    ...SUPER,
+    ...EIGHTHS,
+    table: [0, 8, 16, 8],
+    zero: { kind: "code" },
+  }),
+  quantized("IQ1_M", {
+    bits: 3,
+    group: 16,
+    ...SUPER,
+    ...EIGHTHS,
+    ...tabled([-7, 1, 9, 0, -9, -1, 7, 0], 9),
+  }),
+  quantized("IQ2_XXS", { bits: 3, group: 32, ...SUPER, ...EIGHTHS, ...IQ2 }),
+  quantized("IQ2_XS", { bits: 3, group: 16, ...SUPER, ...EIGHTHS, ...IQ2 }),
+  quantized("IQ2_S", { bits: 3, group: 16, ...SUPER, ...EIGHTHS, ...IQ2 }),
+  // Half the values of its grid.
+  quantized("IQ3_XXS", {
+    bits: 4,
+    group: 32,
+    ...SUPER,
+    ...HALVES,
+    ...withSigns([2, 6, 10, 14, 18, 22, 26, 31]),
+  }),
+  quantized("IQ3_S", {
+    bits: 4,
+    group: 32,
+    ...SUPER,
+    scale: ODD,
+    ...withSigns([1, 3, 5, 7, 9, 11, 13, 15]),
+  }),
+  quantized("TQ1_0", { bits: 2, group: 256, zero: constant(1) }),
   quantized("TQ2_0", { bits: 2, group: 256, zero: constant(1) }),
   quantized("MXFP4", { bits: 4, group: 32, scale: { kind: "exponent" }, ...tabled(E2M1, 12) }),
   quantized("NVFP4", { bits: 4, group: 16, block: 64, scale: { kind: "minifloat" }, ...tabled(E2M1, 12) }),

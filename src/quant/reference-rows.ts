@@ -73,7 +73,7 @@ function scaleOf(scale: Scale, block: Block, row: Uint8Array, at: number, g: num
     case "minifloat":
       return minifloatValue(code);
     case "product":
-      return halfOf(row, at, block.halfScale) * groupValue(scale, code);
+      return halfOf(row, at, block.halfScale) * (scale.unit ?? 1) * groupValue(scale, code);
   }
 }
 
@@ -84,8 +84,8 @@ function halfOf(row: Uint8Array, at: number, offset = 0): number {
 /** The integer of a group that is stored as `code`. */
 function groupValue(part: Scale | Zero, code: number): number {
   assert(part.kind === "product", "one value a group");
-  const { signed, offset } = part.codes;
-  return (signed ? (code << 24) >> 24 : code) - offset;
+  const { signed, step, offset } = part.codes;
+  return (signed ? (code << 24) >> 24 : code) * step - offset;
 }
 
 /** E8M0, halved: 2^(e − 128); 0 for 0, and not finite for 255. */

@@ -65,7 +65,8 @@ function convertedTensor(tensor: GgufTensor, source: ByteSource, type: GgmlType)
   const data = async function* () {
     for (let row = 0; row < rows; row += rowsAtOnce) {
       const count = Math.min(rowsAtOnce, rows - row);
-      const bytes = await source.read(tensor.offset + row * stride, count * stride);
+      const bytes = new Uint8Array(count * stride);
+      await tensor.readRows(row, bytes);
       yield quantizeRows(to, dequantizeRows(from, bytes, count, cols), count, cols);
     }
   };

@@ -11,6 +11,7 @@ import {
   type QuantizedFormat,
   valueBits,
 } from "../../src/quant/formats.ts";
+import { fileRowBytes } from "../../src/quant/repacking.ts";
 import { wholeBlocks } from "../kernels/matrices.ts";
 
 const quantized = [...FORMATS.values()].filter((f): f is QuantizedFormat => f.kind === "quantized");
@@ -29,6 +30,14 @@ describe("the format table", () => {
     ["2bit-g32-sym", 2.5],
     ["8bit-row-sym", 8 + 16 / 4096],
     ["2bit-row", 2 + 24 / 4096],
+    ["IQ1_S", 2.4375],
+    ["IQ1_M", 3.3125],
+    ["IQ2_XXS", 3.1875],
+    ["IQ2_XS", 3.3125],
+    ["IQ2_S", 3.3125],
+    ["IQ3_XXS", 4.1875],
+    ["IQ3_S", 4.1875],
+    ["TQ1_0", 2.0625],
   ])("%s has %d bits per weight", (name, bits) => {
     expect(bitsPerWeight(formatNamed(name), 4096)).toBe(bits);
   });
@@ -74,7 +83,7 @@ describe("the format table", () => {
 
   it.each(quantized)("$name has the size of GGUF's type of that name", (format) => {
     const type = (GGML_TYPES as Readonly<Record<string, { weights: number; bytes: number }>>)[format.name];
-    if (type !== undefined) expect(rowBytes(format, 4 * type.weights)).toBe(4 * type.bytes);
+    if (type !== undefined) expect(fileRowBytes(format, 4 * type.weights)).toBe(4 * type.bytes);
   });
 
   it("finds formats by name in any case, and names the known ones", () => {

@@ -1,4 +1,5 @@
 import { f16ToF32 } from "../../src/base/float16.ts";
+import { CODEBOOK_DECODERS } from "./codebook-decoders.ts";
 
 /*
  * What the blocks of GGUF's types mean, written down type by type from ggml's definitions and apart from the tables that
@@ -47,6 +48,7 @@ function ue4m3(byte: number): number {
 }
 
 export const DECODERS: Readonly<Record<string, Decoder>> = {
+  ...CODEBOOK_DECODERS,
   Q1_0: (b) =>
     range(128).map((j) => (((b[2 + (j >> 3)] as number) >> (j & 7)) & 1 ? half(b, 0) : -half(b, 0))),
   Q2_0: (b) =>
