@@ -10,9 +10,14 @@ const NAMES: Readonly<Record<LayerMatrix, string>> = {
   k: "attention key",
   v: "attention value",
   o: "attention output",
+  router: "router",
   gate: "feed-forward gate",
   up: "feed-forward up",
   down: "feed-forward down",
+  sharedGate: "shared gate",
+  sharedUp: "shared up",
+  sharedDown: "shared down",
+  sharedAmount: "shared amount",
 };
 
 /** A model's matrices as the planner wants them. */
