@@ -5,7 +5,7 @@ import { rowBytes } from "../quant/blocks.ts";
 
 /** What a model has to do, whoever does it: bytes as the formats define them, without padding. */
 
-/** The matrices that every token of a prompt passes. */
+/** The matrices that every token of a prompt passes, or some matrices of. */
 function passed({ spec: { embedding, layers } }: ModelProgram): Linear[] {
   const ofLayers = layers.flatMap((layer) => layerMatrices(layer).map(([, linear]) => linear));
   return embedding.projection === undefined ? ofLayers : [embedding.projection, ...ofLayers];
@@ -16,13 +16,18 @@ function ofOutput({ spec: { output } }: ModelProgram): Linear[] {
   return output.projection === undefined ? [output.head] : [output.projection, output.head];
 }
 
-/** Bytes of weights that one token reads: all but those rows of the embedding that other tokens have. */
+/** Rows of a matrix that a token meets: of a stack, those of its experts. */
+function rowsMet({ rows, experts }: Linear): number {
+  return rows * (experts?.used ?? 1);
+}
+
+/** Bytes of weights that one token reads: all but other tokens' rows of the embedding, and experts it does not pass. */
 export function weightBytes(program: ModelProgram): number {
   const { table, positions } = program.spec.embedding;
   const row = (linear: Linear) => rowBytes(program.matrix(linear).packing.format, linear.cols);
   const looked = row(table) + (positions === undefined ? 0 : row(positions));
   const matrices = [...passed(program), ...ofOutput(program)];
-  return matrices.reduce((sum, linear) => sum + linear.rows * row(linear), looked);
+  return matrices.reduce((sum, linear) => sum + rowsMet(linear) * row(linear), looked);
 }
 
 /** Bytes of keys and values of `positions` positions. */
@@ -32,7 +37,7 @@ export function cacheBytes({ kv, spec }: ModelProgram, positions: number): numbe
 
 /** Operations of the matrix products of a prompt, whose last token alone meets the output head; a multiply-add is two. */
 export function promptOperations(program: ModelProgram, tokens: number): number {
-  const size = ({ rows, cols }: Linear) => 2 * rows * cols;
+  const size = (linear: Linear) => 2 * rowsMet(linear) * linear.cols;
   const all = (linears: readonly Linear[]) => linears.reduce((sum, linear) => sum + size(linear), 0);
   return tokens * all(passed(program)) + all(ofOutput(program));
 }

@@ -10,9 +10,14 @@ const NAMES: Readonly<Record<LayerMatrix, string>> = {
   k: "attention key",
   v: "attention value",
   o: "attention output",
+  router: "router",
   gate: "feed-forward gate",
   up: "feed-forward up",
   down: "feed-forward down",
+  sharedGate: "shared gate",
+  sharedUp: "shared up",
+  sharedDown: "shared down",
+  sharedAmount: "shared amount",
 };
 
 /** A model's matrices as the planner wants them. */
@@ -21,11 +26,15 @@ export function modelShapes(spec: ModelSpec, matrices: ReadonlyMap<string, Matri
   const add = (name: string, linear: Linear, lastTokenOnly: boolean) => {
     const plan = matrices.get(nameOf(linear));
     assert(plan !== undefined, `no plan for ${nameOf(linear)}`);
-    const { rows, cols } = linear;
+    const { rows, cols, experts } = linear;
     const shape = { format: plan.packing.format, rows, cols, activations: plan.activations };
     const key = `${name} ${shapeKey(shape)}`;
     const count = (projections.get(key)?.count ?? 0) + 1;
-    projections.set(key, { name, shape, count, ...(lastTokenOnly ? { lastTokenOnly } : {}) });
+    const more = {
+      ...(experts === undefined ? {} : { experts }),
+      ...(lastTokenOnly ? { lastTokenOnly } : {}),
+    };
+    projections.set(key, { name, shape, count, ...more });
   };
   const { embedding, layers, output } = spec;
   if (embedding.projection !== undefined) add("embedding projection", embedding.projection, false);

@@ -59,6 +59,7 @@ export async function measurePlan(plan: ModelPlan, options: MeasurePlanOptions):
       shapes: plan.shapes.map(measured),
       ...stepTimes(
         plan.shapes,
+        { decode: plan.decode.tokens, prefill: plan.prefill.tokens },
         (s) => ({ seconds: measured(s).decode.seconds, bytes: bytes(s) }),
         (s) => ({ seconds: measured(s).prefill?.seconds ?? 0, bytes: bytes(s) }),
       ),

@@ -7,15 +7,20 @@ import { appendScratchBytes } from "../kernels/kv-append.ts";
 import { type KvLayout, kvStrides } from "../kernels/kv-cache.ts";
 import { KernelRecipes } from "../kernels/recipe.ts";
 import { ropeTableCols } from "../kernels/rope.ts";
+import { choiceStride, EXPERT_BYTES, ROUTE_COUNTS } from "../kernels/route.ts";
 import { SCORE } from "../kernels/score.ts";
 import { scratchBytes } from "../kernels/weight-source.ts";
 import {
   type Attention,
+  type ExpertCounts,
+  type FeedForward,
   type Layer,
   type Linear,
   type ModelSpec,
+  matrixCount,
   nameOf,
   type RopeConfig,
+  type Routing,
   ropes,
   vectors,
 } from "../models/model.ts";
@@ -115,7 +120,7 @@ export class ModelProgram {
 
   private layOutWeights(): void {
     for (const [name, plan] of this.matrices) {
-      this.weights.add(name, plan.packing.totalBytes);
+      this.weights.add(name, matrixCount(plan.linear) * plan.packing.totalBytes);
       if (plan.order !== undefined) this.weights.add(orderOf(name), 4 * paddedCols(plan.order.length));
     }
     for (const vector of vectors(this.spec)) this.weights.add(nameOf(vector), 4 * paddedCols(vector.length));
@@ -128,13 +133,18 @@ export class ModelProgram {
     return stepParts(this.threads);
   }
 
+  /** Parts of a projection in a step of so many rows. */
+  projectionParts(linear: Linear, rows: number): number {
+    return projectionParts(this.matrix(linear).packing, rows, this.threads, linear.experts);
+  }
+
   /** Bytes of scratch of a projection, all parts. */
   scratchOf(linear: Linear): number {
     let bytes = this.scratches.get(nameOf(linear));
     if (bytes === undefined) {
       const { packing, blocking } = this.matrix(linear);
       const { format, cols } = packing;
-      const parts = projectionParts(packing, this.limits.maxRows, this.threads);
+      const parts = this.projectionParts(linear, this.limits.maxRows);
       bytes = parts * scratchBytes({ format, cols, blocking }, this.isa);
       this.scratches.set(nameOf(linear), bytes);
     }
@@ -144,12 +154,11 @@ export class ModelProgram {
   /** Scratch of the projections that run at the same time, as there is no barrier between them. */
   private get scratch(): number {
     const { embedding, layers, output } = this.spec;
-    const together = layers.flatMap(({ attention: { q, k, v, o }, feedForward: { gate, up, down } }) => [
-      [q, k, v],
-      [o],
-      gate === undefined ? [up] : [gate, up],
-      [down],
-    ]);
+    const together = layers.flatMap(({ attention: { q, k, v, o }, feedForward }) => {
+      const { gate, up, down, routing } = feedForward;
+      const routed = routing === undefined ? [] : [[routing.router], ...sharedGroups(routing)];
+      return [[q, k, v], [o], gate === undefined ? [up] : [gate, up], [down], ...routed];
+    });
     const alone = [embedding.projection, output.projection, output.head].filter(
       (linear) => linear !== undefined,
     );
@@ -180,9 +189,7 @@ export class ModelProgram {
     row("k", config.kvHeads * config.headDim);
     row("v", config.kvHeads * config.headDim);
     row("mixed", config.heads * config.headDim);
-    if (this.spec.layers.some(({ feedForward }) => feedForward.gate !== undefined))
-      row("gate", config.intermediateSize);
-    row("up", config.intermediateSize);
+    for (const { feedForward } of this.spec.layers) this.layOutFeedForward(feedForward);
     work.add("kvScratch", limits.maxRows * config.kvHeads * appendScratchBytes(this.kv));
     const scratch = this.spec.layers.flatMap(({ attention }) =>
       STEP_ROWS.map((rows) => attentionScratchBytes(this.attention(attention, rows))),
@@ -191,6 +198,29 @@ export class ModelProgram {
     work.add("scratch", this.scratch);
     if (output.projection !== undefined) row("projected", output.projection.rows);
     work.add("logits", 4 * limits.maxOutputs * paddedCols(output.head.rows));
+  }
+
+  /** What lies between the matrices of a feed-forward block. Padding must stay zero: every width has its own rows. */
+  private layOutFeedForward({ gate, up, down, routing }: FeedForward): void {
+    const { work } = this;
+    const { maxRows } = this.limits;
+    const slots = slotsOf(routing, maxRows);
+    const rows = (name: string, count: number, cols: number) => work.add(name, 4 * count * paddedCols(cols));
+    if (gate !== undefined) rows(innerRows("gate", up), slots, up.rows);
+    rows(innerRows("up", up), slots, up.rows);
+    if (routing === undefined) return;
+    const { count, used, shared } = routing;
+    rows("scores", maxRows, count);
+    for (const list of ["slots", "slotWeights"]) work.add(list, choiceStride(used) * maxRows);
+    work.add("slotTokens", 4 * slots);
+    work.add("slotExperts", EXPERT_BYTES * count);
+    work.add("nextSlots", 4 * count);
+    work.add("slotCounts", ROUTE_COUNTS.bytes);
+    rows("slotOutputs", slots, down.rows);
+    if (shared === undefined) return;
+    for (const part of ["gate", "up"] as const) rows(innerRows(part, shared.up), maxRows, shared.up.rows);
+    rows("shared", maxRows, shared.down.rows);
+    rows("amounts", maxRows, shared.amount.rows);
   }
 
   /** The step table of a forward pass of so many rows, and of all others of their `stepClass`. */
@@ -213,10 +243,13 @@ export class ModelProgram {
     return this.work.offset("logits") + 4 * output * paddedCols(this.spec.output.head.rows);
   }
 
-  /** Where prepared activations of this layout go; several variants differ in the order of the inputs. */
-  prepared(layout: ActivationLayout, variant: number): string {
-    const name = `prepared_${activationKey(layout)}_${variant}`;
-    this.work.add(name, this.limits.maxRows * layout.rowBytes);
+  /**
+   * Where prepared activations of this layout go: rows, or their slots. Several variants differ in the order of the
+   * inputs.
+   */
+  prepared(layout: ActivationLayout, variant: number, routing?: ExpertCounts): string {
+    const name = `prepared_${activationKey(layout)}_${variant}${routing === undefined ? "" : "_slots"}`;
+    this.work.add(name, slotsOf(routing, this.limits.maxRows) * layout.rowBytes);
     return name;
   }
 }
@@ -229,6 +262,21 @@ export function orderOf(name: string): string {
 /** Whether the two blocks of a layer norm the same input, each its own way. */
 function hasSecondNorm({ parallel, feedForward }: Layer): boolean {
   return parallel === true && feedForward.inputNorm !== undefined;
+}
+
+/** Name of the rows that the gate or the other matrix of a feed-forward block gives, or those of its experts. */
+export function innerRows(part: "gate" | "up", { rows, experts }: Linear): string {
+  return `${part} ${rows}${experts === undefined ? "" : " of experts"}`;
+}
+
+/** Slots of so many rows; without routing, the rows themselves. */
+export function slotsOf(routing: ExpertCounts | undefined, rows: number): number {
+  return rows * (routing?.used ?? 1);
+}
+
+/** Matrices of a shared expert that have an input in common. */
+function sharedGroups({ shared }: Routing): Linear[][] {
+  return shared === undefined ? [] : [[shared.gate, shared.up, shared.amount], [shared.down]];
 }
 
 function hasOutputNorm({ attention, feedForward }: Layer): boolean {

@@ -3,8 +3,9 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { type Linear, linears, type ModelSpec, nameOf } from "../models/model.ts";
+import { isRouting, type Linear, layerMatrices, linears, type ModelSpec, nameOf } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
+import { expertLoad } from "../plan/expert-load.ts";
 import type { Machine } from "../plan/machine.ts";
 import { chooseBlocking } from "../plan/projection-plan.ts";
 import { type ProjectionShape, shapeKey } from "../plan/shape.ts";
@@ -36,6 +37,7 @@ export function planMatrices(
   const { threads, prefillTokens, remembered } = choices;
   const blockings = new Map<string, Blocking>();
   const { table, positions } = spec.embedding;
+  const routing = routingMatrices(spec);
   const isTable = (linear: Linear) => linear === table || linear === positions;
   const plan = (linear: Linear): MatrixPlan => {
     const tensor = storedTensor(linear, file);
@@ -45,14 +47,16 @@ export function planMatrices(
         `${tensor.file}: tensor ${tensor.name}: an embedding with reordered columns`,
       );
     }
-    const format = choices.quantize !== undefined && source.kind === "float" ? choices.quantize : source;
+    const format = source.kind === "float" && !routing.has(linear) ? (choices.quantize ?? source) : source;
     const { rows, cols } = linear;
+    const { tokens } = expertLoad(linear.experts, prefillTokens);
     const activations =
       choices.activations === "f32" ? ({ kind: "f32" } as const) : defaultActivations(format, cols);
     const shape: ProjectionShape = { format, rows, cols, activations };
-    const key = shapeKey(shape);
+    const key = `${shapeKey(shape)} ${tokens}`;
     const blocking =
-      blockings.get(key) ?? chooseBlocking(machine, isa, shape, { prefillTokens, threads }, remembered);
+      blockings.get(key) ??
+      chooseBlocking(machine, isa, shape, { prefillTokens: tokens, threads }, remembered);
     blockings.set(key, blocking);
     return {
       linear,
@@ -64,6 +68,12 @@ export function planMatrices(
     };
   };
   return new Map(linears(spec).map((linear) => [nameOf(linear), plan(linear)]));
+}
+
+/** The matrices that choose experts and weight them. */
+function routingMatrices({ layers }: ModelSpec): ReadonlySet<Linear> {
+  const all = layers.flatMap(layerMatrices).filter(([matrix]) => isRouting(matrix));
+  return new Set(all.map(([, linear]) => linear));
 }
 
 /** The blockings of the matrices, for who plans the same again. */

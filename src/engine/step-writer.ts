@@ -6,13 +6,16 @@ import {
   paddedCols,
 } from "../kernels/activations.ts";
 import { attention, attentionName } from "../kernels/attention.ts";
+import { combine, combineName } from "../kernels/combine.ts";
 import { type EmbedChange, embed, embedName } from "../kernels/embed.ts";
-import { gate, gateName, softcapName, softcapRows } from "../kernels/gate.ts";
+import { type Activation, gate, gateName, softcapName, softcapRows } from "../kernels/gate.ts";
+import { groupSlots, groupSlotsName } from "../kernels/group-slots.ts";
 import { headNorm, headNormName } from "../kernels/head-norm.ts";
 import { type NormSpec, norm, normName } from "../kernels/norm.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
 import { type RopeSpec, rope, ropeName } from "../kernels/rope.ts";
+import { ROUTE_COUNTS, route, routeName } from "../kernels/route.ts";
 import { score, scoreName } from "../kernels/score.ts";
 import {
   type Attention,
@@ -21,11 +24,21 @@ import {
   type Linear,
   type Norm,
   nameOf,
+  type Routing,
+  type SharedExpert,
   type Vector,
 } from "../models/model.ts";
-import { projectionParts, rowParts } from "../plan/parts.ts";
+import { rowParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram, type OutputKind, orderOf } from "./model-program.ts";
+import {
+  type Bases,
+  COUNTS,
+  innerRows,
+  type ModelProgram,
+  type OutputKind,
+  orderOf,
+  slotsOf,
+} from "./model-program.ts";
 
 /** A projection into a buffer; `accumulate` adds to what is there. */
 interface Target {
@@ -33,6 +46,9 @@ interface Target {
   readonly to: string;
   readonly accumulate?: boolean;
 }
+
+/** What there is a number of in memory: rows of the step, those whose output is wanted, slots of a mixture. */
+type Counted = "rows" | "outputs" | "slots";
 
 /** How a norm is applied. */
 interface NormUse {
@@ -126,12 +142,15 @@ export class StepWriter {
     return to;
   }
 
-  /** x ← x + linear(input), with the norms that the block has around that. */
-  private addToStream({ outputNorm, streamNorm }: Block, input: string, linear: Linear): void {
+  /** x ← x + what `write` writes, with the norms that the block has around that. */
+  private addToStream(
+    { outputNorm, streamNorm }: Block,
+    write: (to: string, accumulate: boolean) => void,
+  ): void {
     if (outputNorm === undefined) {
-      this.project(input, [{ linear, to: "x", accumulate: true }]);
+      write("x", true);
     } else {
-      this.project(input, [{ linear, to: "added" }]);
+      write("added", false);
       this.norm(outputNorm, { from: "added", to: "x", accumulate: true });
     }
     if (streamNorm !== undefined) this.norm(streamNorm, { to: "x" });
@@ -149,20 +168,71 @@ export class StepWriter {
     if (kNorm !== undefined) this.headNorm(kNorm, "k", kvHeads, true);
     this.append(block, layer);
     this.mix(block, layer);
-    this.addToStream(block, "mixed", o);
+    this.addToStream(block, (to, accumulate) => this.project("mixed", [{ linear: o, to, accumulate }]));
   }
 
   private feedForward(block: FeedForward, input: string): void {
-    const { activation, gate: gateMatrix, up, down } = block;
+    const { down, routing } = block;
+    if (routing === undefined) {
+      const inner = this.inner(block, input);
+      this.addToStream(block, (to, accumulate) => this.project(inner, [{ linear: down, to, accumulate }]));
+      return;
+    }
+    this.route(routing, input);
+    const inner = this.inner(block, input, routing);
+    this.project(inner, [{ linear: down, to: "slotOutputs" }], "slots", routing);
+    if (routing.shared !== undefined) this.share(routing.shared, block.activation, input);
+    this.addToStream(block, (to, accumulate) => this.combine(routing, down, to, accumulate));
+  }
+
+  /** activation(gate(input)) · up(input), of the rows or of the slots of a mixture; returns where it is. */
+  private inner(
+    { activation, gate: gateMatrix, up }: Pick<FeedForward, "activation" | "gate" | "up">,
+    input: string,
+    routing?: Routing,
+  ): string {
     const { isa, kernels } = this.program;
     const gated = gateMatrix !== undefined;
-    const targets = [{ linear: up, to: "up" }];
-    this.project(input, gated ? [{ linear: gateMatrix, to: "gate" }, ...targets] : targets);
+    const [gates, ups] = [innerRows("gate", up), innerRows("up", up)];
+    const targets = [{ linear: up, to: ups }];
+    this.project(input, gated ? [{ linear: gateMatrix, to: gates }, ...targets] : targets);
     const spec = { cols: up.rows, activation, gated };
     const name = kernels.add(gateName(spec), spec, () => gate(spec, isa));
-    const inner = gated ? "gate" : "up";
-    this.add(name, [...(gated ? [this.work("gate")] : []), this.work("up"), this.count("rows")]);
-    this.addToStream(block, inner, down);
+    const count = this.count(routing === undefined ? "rows" : "slots");
+    const args = [...(gated ? [this.work(gates)] : []), this.work(ups), count];
+    this.add(name, args, true, this.rowParts(routing));
+    return gated ? gates : ups;
+  }
+
+  /** Chooses the experts of every row, and lists the slots of each. */
+  private route({ router, count: experts, used, softmaxOver }: Routing, input: string): void {
+    const { isa, kernels } = this.program;
+    this.project(input, [{ linear: router, to: "scores" }]);
+    const spec = { experts, used, softmaxOver };
+    const rows = this.count("rows");
+    const [scores, slots] = [this.work("scores"), this.work("slots")];
+    const name = kernels.add(routeName(spec), spec, () => route(spec, isa));
+    this.add(name, [scores, slots, this.work("slotWeights"), rows]);
+    const group = kernels.add(groupSlotsName(spec), { experts, used }, () => groupSlots(spec, isa));
+    const lists = ["slotExperts", "slotTokens", "nextSlots", "slotCounts"].map((list) => this.work(list));
+    this.add(group, [slots, ...lists, rows], true, 1);
+  }
+
+  /** What all rows pass besides their experts, and how much of it they take. */
+  private share({ gate, up, down, amount }: SharedExpert, activation: Activation, input: string): void {
+    this.project(input, [{ linear: amount, to: "amounts" }]);
+    const inner = this.inner({ activation, gate, up }, input);
+    this.project(inner, [{ linear: down, to: "shared" }]);
+  }
+
+  /** Outputs of slots → rows. */
+  private combine({ used, shared }: Routing, { rows: cols }: Linear, to: string, accumulate: boolean): void {
+    const { isa, kernels } = this.program;
+    const spec = { cols, used, shared: shared !== undefined, accumulate };
+    const name = kernels.add(combineName(spec), spec, () => combine(spec, isa));
+    const from = ["slotOutputs", "slots", "slotWeights", to].map((part) => this.work(part));
+    const common = spec.shared ? [this.work("shared"), this.work("amounts")] : [];
+    this.add(name, [...from, this.count("rows"), ...common]);
   }
 
   /** x → logits of the rows whose output is wanted. */
@@ -179,12 +249,13 @@ export class StepWriter {
     this.add(name, [this.work("logits"), this.count("outputs")]);
   }
 
-  private add(kernel: string, args: number[], barrier = true, parts = this.rowParts): void {
+  private add(kernel: string, args: number[], barrier = true, parts = this.rowParts()): void {
     this.out.push({ kernel, arguments: args, barrier, parts });
   }
 
-  private get rowParts(): number {
-    return rowParts(this.rows, this.program.threads);
+  /** Parts of what is done row by row, or slot by slot. */
+  private rowParts(routing?: Routing): number {
+    return rowParts(slotsOf(routing, this.rows), this.program.threads);
   }
 
   private work(name: string): number {
@@ -199,7 +270,8 @@ export class StepWriter {
     return this.bases.weights + this.program.weights.offset(weights);
   }
 
-  private count(of: "rows" | "outputs" | "blocks"): number {
+  private count(of: Counted | "blocks" | "experts"): number {
+    if (of === "slots" || of === "experts") return this.work("slotCounts") + ROUTE_COUNTS[of];
     return this.work("counts") + COUNTS[of];
   }
 
@@ -227,9 +299,17 @@ export class StepWriter {
   }
 
   /** Projections of one input: prepares the activations once per layout they need, then multiplies. */
-  private project(input: string, targets: readonly Target[], rows: "rows" | "outputs" = "rows"): void {
-    const inputs = this.inputsOf(targets.map(({ linear }) => linear));
-    this.prepare(input, [...new Set(inputs)], rows);
+  private project(
+    input: string,
+    targets: readonly Target[],
+    rows: Counted = "rows",
+    routing?: Routing,
+  ): void {
+    const inputs = this.inputsOf(
+      targets.map(({ linear }) => linear),
+      routing,
+    );
+    this.prepare(input, [...new Set(inputs)], rows, this.rowParts(routing));
     let scratch = this.work("scratch");
     targets.forEach((target, i) => {
       const prepared = (inputs[i] as PreparedInput).to;
@@ -241,13 +321,14 @@ export class StepWriter {
   private multiply(
     { linear, to, accumulate = false }: Target,
     prepared: string,
-    rows: "rows" | "outputs",
+    rows: Counted,
     scratch: number,
     barrier: boolean,
   ): void {
-    const { isa, threads } = this.program;
+    const { isa } = this.program;
     const { packing, activations, blocking } = this.program.matrix(linear);
     const { bias, cols } = linear;
+    const experts = linear.experts && (rows === "slots" ? "of slots" : "of tokens");
     const spec: ProjectionSpec = {
       format: packing.format,
       cols,
@@ -255,6 +336,7 @@ export class StepWriter {
       blocking,
       accumulate,
       ...(bias === undefined ? {} : { bias: true }),
+      ...(experts === undefined ? {} : { experts }),
     };
     const name = this.program.kernels.add(projectionName(spec), spec, () => projection(spec, isa));
     this.add(
@@ -265,16 +347,18 @@ export class StepWriter {
         this.work(to),
         4 * paddedCols(linear.rows),
         packing.tiles,
-        this.count(rows),
+        this.count(experts === undefined ? rows : "experts"),
         ...(blocking.expand ? [scratch] : []),
         ...(bias === undefined ? [] : [this.weight(bias)]),
+        ...(experts === undefined ? [] : [this.work("slotExperts")]),
+        ...(experts === "of tokens" ? [this.work("slotTokens")] : []),
       ],
       barrier,
-      projectionParts(packing, this.rows, threads),
+      this.program.projectionParts(linear, this.rows),
     );
   }
 
-  private prepare(input: string, distinct: readonly PreparedInput[], rows: "rows" | "outputs"): void {
+  private prepare(input: string, distinct: readonly PreparedInput[], rows: Counted, parts: number): void {
     const { isa, kernels } = this.program;
     distinct.forEach(({ layout, order, to }, i) => {
       const ordered = order !== undefined;
@@ -282,12 +366,13 @@ export class StepWriter {
         prepare(layout, isa, ordered),
       );
       const list = ordered ? [this.offsetOf(orderOf(order))] : [];
-      this.add(name, [this.work(input), this.work(to), this.count(rows), ...list], i === distinct.length - 1);
+      const args = [this.work(input), this.work(to), this.count(rows), ...list];
+      this.add(name, args, i === distinct.length - 1, parts);
     });
   }
 
   /** What each matrix of one input reads; the same object for those that read the same. */
-  private inputsOf(linears: readonly Linear[]): PreparedInput[] {
+  private inputsOf(linears: readonly Linear[], routing?: Routing): PreparedInput[] {
     const found: { readonly input: PreparedInput; readonly order: Uint32Array | undefined }[] = [];
     return linears.map((linear) => {
       const { activations, packing, order } = this.program.matrix(linear);
@@ -295,7 +380,7 @@ export class StepWriter {
       const alike = found.filter(({ input }) => activationKey(input.layout) === activationKey(layout));
       const same = alike.find((one) => equalOrders(one.order, order));
       if (same !== undefined) return same.input;
-      const to = this.program.prepared(layout, alike.length);
+      const to = this.program.prepared(layout, alike.length, routing);
       const input = { layout, order: order && nameOf(linear), to };
       found.push({ input, order });
       return input;

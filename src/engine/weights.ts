@@ -1,11 +1,11 @@
-import { assert } from "../base/assert.ts";
+import { assert, at } from "../base/assert.ts";
 import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
-import { nameOf, type Vector, vectors } from "../models/model.ts";
+import { matrixCount, nameOf, type Vector, vectors } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
@@ -58,7 +58,7 @@ export async function loadWeights(
   const matrices = [...program.matrices.values()];
   const size = bufferBytes(matrices);
   const staging = [backend.allocate(size, "working"), backend.allocate(size, "working")] as const;
-  const total = matrices.reduce((sum, m) => sum + m.linear.rows * rowBytes(m.source, m.linear.cols), 0);
+  const total = matrices.reduce((sum, m) => sum + matrixCount(m.linear) * bytesOf(m, m.linear.rows), 0);
   let done = 0;
   let packing: Promise<void> = Promise.resolve();
   try {
@@ -67,10 +67,15 @@ export async function loadWeights(
       const buffer = staging[i % 2] as Region;
       await readPart(part, buffer, file);
       await packing;
-      packing = packPart(backend, part, buffer, weights.address + partOffset(program, part));
+      packing = packPart(
+        backend,
+        part,
+        buffer,
+        weights.address + program.weights.offset(nameOf(part.matrix.linear)),
+      );
       // It is awaited when the next part is read: until then a failure must not count as unhandled.
       packing.catch(() => undefined);
-      done += part.rows * rowBytes(part.matrix.source, part.matrix.linear.cols);
+      done += part.blocks.reduce((sum, block) => sum + bytesOf(part.matrix, block.rows), 0);
       options.onProgress?.(done, total);
     }
   } finally {
@@ -79,9 +84,20 @@ export async function loadWeights(
   }
 }
 
-/** Consecutive whole tiles of a matrix. */
+/** Bytes of so many rows of the tensor. */
+function bytesOf({ source, linear }: MatrixPlan, rows: number): number {
+  return rows * rowBytes(source, linear.cols);
+}
+
+/** Consecutive rows of a tensor that are read and packed together: a block of one matrix, or of each of some matrices. */
 interface Part {
   readonly matrix: MatrixPlan;
+  readonly blocks: readonly Block[];
+}
+
+/** Consecutive whole tiles of one matrix of a stack. */
+interface Block {
+  readonly expert: number;
   readonly firstTile: number;
   readonly tiles: number;
   readonly rows: number;
@@ -91,22 +107,29 @@ function partsOf(matrices: readonly MatrixPlan[], stagingSize: number): Part[] {
   return matrices.flatMap((matrix) => splitMatrix(matrix, stagingSize - PACK_SLACK));
 }
 
-/** Where a part lies in the packed weights. */
-function partOffset(program: ModelProgram, { matrix, firstTile }: Part): number {
-  return program.weights.offset(nameOf(matrix.linear)) + firstTile * matrix.packing.tileBytes;
-}
-
 function splitMatrix(matrix: MatrixPlan, bytes: number): Part[] {
   const { packing, source, linear } = matrix;
   const perRow = Math.max(rowBytes(packing.format, linear.cols), rowBytes(source, linear.cols));
   const tilesAtOnce = Math.max(1, Math.floor(bytes / (perRow * packing.tileRows)));
-  const parts: Part[] = [];
+  const matricesAtOnce = Math.max(1, Math.floor(tilesAtOnce / packing.tiles));
+  const blocks = Array.from({ length: matrixCount(linear) }, (_, expert) =>
+    splitRows(matrix, expert, tilesAtOnce),
+  ).flat();
+  // A matrix that is larger than the buffer has several blocks, each a part of its own.
+  return Array.from({ length: Math.ceil(blocks.length / matricesAtOnce) }, (_, i) => ({
+    matrix,
+    blocks: blocks.slice(i * matricesAtOnce, (i + 1) * matricesAtOnce),
+  }));
+}
+
+function splitRows({ packing, linear }: MatrixPlan, expert: number, tilesAtOnce: number): Block[] {
+  const blocks: Block[] = [];
   for (let firstTile = 0; firstTile < packing.tiles; firstTile += tilesAtOnce) {
     const tiles = Math.min(tilesAtOnce, packing.tiles - firstTile);
     const rows = Math.min(tiles * packing.tileRows, linear.rows - firstTile * packing.tileRows);
-    parts.push({ matrix, firstTile, tiles, rows });
+    blocks.push({ expert, firstTile, tiles, rows });
   }
-  return parts;
+  return blocks;
 }
 
 /** Reads that are under way at once: one core copies from the system's file cache at half the memory bandwidth or less. */
@@ -132,21 +155,27 @@ async function readPart(part: Part, buffer: Region, file: ModelFile): Promise<vo
   const tensor = file.tensors.get(linear.tensor);
   assert(tensor !== undefined, `no tensor ${linear.tensor}`);
   const stride = rowBytes(from, linear.cols);
-  const first = (linear.firstRow ?? 0) + part.firstTile * packing.tileRows;
+  const { expert, firstTile } = at(part.blocks, 0);
+  const first = (linear.firstRow ?? 0) + expert * linear.rows + firstTile * packing.tileRows;
+  const rows = part.blocks.reduce((sum, block) => sum + block.rows, 0);
   if (from === packing.format) {
-    await readRows(tensor, first, stride, buffer.view(0, part.rows * stride));
+    await readRows(tensor, first, stride, buffer.view(0, rows * stride));
     return;
   }
-  const bytes = new Uint8Array(part.rows * stride);
+  const bytes = new Uint8Array(rows * stride);
   await readRows(tensor, first, stride, bytes);
-  const values = dequantizeRows(from, bytes, part.rows, linear.cols);
-  const quantized = quantizePart(part, values, tensor);
+  const values = dequantizeRows(from, bytes, rows, linear.cols);
+  const quantized = quantizePart(part.matrix, values, rows, tensor);
   buffer.view(0, quantized.length).set(quantized);
 }
 
 /** What the quantizer refuses, weights that are not finite or too large, is a fault of the file. */
-function quantizePart({ matrix, rows }: Part, values: Float32Array, { file }: StoredTensor): Uint8Array {
-  const { linear, packing } = matrix;
+function quantizePart(
+  { linear, packing }: MatrixPlan,
+  values: Float32Array,
+  rows: number,
+  { file }: StoredTensor,
+): Uint8Array {
   try {
     return quantizeRows(packing.format, values, rows, linear.cols);
   } catch (error) {
@@ -155,10 +184,22 @@ function quantizePart({ matrix, rows }: Part, values: Float32Array, { file }: St
   }
 }
 
-async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {
-  const kernel = packName(part.matrix.packing);
-  const args = [buffer.address, to, part.tiles, part.rows];
-  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
+/** Packs the rows in a buffer to where their matrix lies. */
+async function packPart(
+  backend: Backend,
+  { matrix: { packing }, blocks }: Part,
+  buffer: Region,
+  matrix: number,
+): Promise<void> {
+  const kernel = packName(packing);
+  let from = buffer.address;
+  const steps = blocks.map(({ expert, firstTile, tiles, rows }, i) => {
+    const to = matrix + expert * packing.totalBytes + firstTile * packing.tileBytes;
+    const args = [from, to, tiles, rows];
+    from += rows * rowBytes(packing.format, packing.cols);
+    return { kernel, arguments: args, barrier: i === blocks.length - 1, parts: tiles };
+  });
+  await backend.run(backend.prepare(steps));
 }
 
 /** Norm weights and biases as f32; what follows them in their part of the region stays zero. */

@@ -34,6 +34,13 @@ export function silu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
   return op.vfdiv(x, op.vfadd(op.vfconst({ value: 1 }), exp(b, negated)));
 }
 
+/** 1 / (1 + e^−x) per lane. */
+export function sigmoid(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  const { op } = b;
+  const negated = op.vfsub(op.vfconst({ value: 0 }), x);
+  return op.vfdiv(op.vfconst({ value: 1 }), op.vfadd(op.vfconst({ value: 1 }), exp(b, negated)));
+}
+
 /** sqrt(2/π), and what the cube is weighted with, in GELU's approximation with tanh. */
 const GELU_SLOPE = Math.sqrt(2 / Math.PI);
 const GELU_CUBIC = 0.044715;

@@ -7,6 +7,7 @@ import { type Blocking, EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
 import { floatInputs } from "./float-inputs.ts";
 import { type InputBlock, quantizedInputs } from "./groups.ts";
+import { EXPERT_BYTES } from "./route.ts";
 import {
   expandedSource,
   packedSource,
@@ -25,6 +26,11 @@ export interface ProjectionSpec extends WeightSpec {
   readonly accumulate: boolean;
   /** Adds a vector to the output. */
   readonly bias?: boolean;
+  /**
+   * Multiplies the slots of every expert (`kernels/route.ts`) with its own matrix of a stack: inputs are rows of tokens,
+   * which slots share, or rows of slots.
+   */
+  readonly experts?: "of tokens" | "of slots";
 }
 
 /** Name of the generated function; equal specs have equal names. */
@@ -35,10 +41,12 @@ export function projectionName({
   blocking: p,
   accumulate,
   bias,
+  experts,
 }: ProjectionSpec): string {
   const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
   const name = format.name.toLowerCase().replaceAll("-", "_");
-  return `project_${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
+  const stack = experts === undefined ? "" : `experts_${experts.replace(" ", "_")}_`;
+  return `project_${stack}${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
 }
 
 /**
@@ -59,29 +67,107 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     ? b.parameter("scratch", "ptr", `expanded weights, ${bytes} bytes per part of the step`)
     : undefined;
   const bias = spec.bias ? b.parameter("bias", "ptr", "f32 of all rows, zero-padded") : undefined;
-  const tokens = b.named("tokens", b.op.iload(counts, { offset: 0 }));
+  const routed = spec.experts && {
+    list: b.parameter("experts", "ptr", "i32 expert, first slot, slots, 0; as many as counted"),
+    ...(spec.experts === "of tokens" ? { tokens: b.parameter("slot_tokens", "ptr", "i32") } : {}),
+  };
+  const count = b.op.iload(counts, { offset: 0 });
   const mine = scratch && b.named("block", b.op.addr(scratch, b.thread, { stride: bytes, offset: 0 }));
+  const all = { weights, x, y, yStride, bias };
+  if (routed === undefined) {
+    const tokens = b.named("tokens", count);
+    splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, first, last, mine));
+  } else {
+    eachExpert(b, spec, tiles, count, { ...routed, ...all }, (operands, first, last) =>
+      project(b, spec, operands, first, last, mine),
+    );
+  }
+  return b.build(projectionName(spec), header(spec, target));
+}
+
+/** A matrix, the tokens that it is multiplied with, and where the results go. */
+interface Operands extends Rows {
+  readonly weights: Value<"ptr">;
+  readonly tokens: Value<"i32">;
+}
+
+/** Row tiles `first` … `last` − 1 of a matrix, for all tokens; `mine` is where they may be expanded. */
+function project(
+  b: KernelBuilder,
+  spec: ProjectionSpec,
+  { weights, tokens, ...rows }: Operands,
+  first: Value<"i32">,
+  last: Value<"i32">,
+  mine: Value<"ptr"> | undefined,
+): void {
+  const { blocking } = spec;
   const packed = packedSource(b, spec, weights);
-  splitWork(b, tiles, (first, last) => {
-    const outputs = { x, y, yStride, bias };
-    rowBlocks(b, blocking, first, last, (from, to) => {
-      inputBlocks(b, spec, (inputs) => {
-        const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
-          b.loop("tile", from, to, 1, (index) => {
-            microGemv(b, spec, source, { ...outputs, token, index }, nu, inputs);
-          });
-        const done = mine
-          ? expandedTokens(b, blocking.nu, tokens, (all) => {
-              const source = expandedSource(b, spec, mine, from);
-              b.loop("expand", from, to, 1, (index) => expand(b, packed, source, index, inputs));
-              b.loop("token", 0, all, blocking.nu, (token) => step(source, blocking.nu, token));
-            })
-          : b.i(0);
-        tokenBlocks(b, packedSizes(blocking), done, tokens, (token, nu) => step(packed, nu, token));
-      });
+  rowBlocks(b, blocking, first, last, (from, to) => {
+    inputBlocks(b, spec, (inputs) => {
+      const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
+        b.loop("tile", from, to, 1, (index) => {
+          microGemv(b, spec, source, { ...rows, token, index }, nu, inputs);
+        });
+      const done = mine
+        ? expandedTokens(b, blocking.nu, tokens, (all) => {
+            const source = expandedSource(b, spec, mine, from);
+            b.loop("expand", from, to, 1, (index) => expand(b, packed, source, index, inputs));
+            b.loop("token", 0, all, blocking.nu, (token) => step(source, blocking.nu, token));
+          })
+        : b.i(0);
+      tokenBlocks(b, packedSizes(blocking), done, tokens, (token, nu) => step(packed, nu, token));
     });
   });
-  return b.build(projectionName(spec), header(spec, target));
+}
+
+/** What the experts' projections have in common: the stack, rows of all slots, the list of experts. */
+interface Stack extends Rows {
+  readonly weights: Value<"ptr">;
+  readonly list: Value<"ptr">;
+  /** Token of every slot, where inputs are rows of tokens. */
+  readonly tokens?: Value<"ptr">;
+}
+
+/**
+ * The tiles of all experts that have slots are one row of work, of which every part gets as many. Calls `body` with the
+ * matrix and the slots of every expert in the part, and which of its tiles.
+ */
+function eachExpert(
+  b: KernelBuilder,
+  spec: ProjectionSpec,
+  tiles: Value<"i32">,
+  count: Value<"i32">,
+  { weights, list, tokens, x, y, yStride, bias }: Stack,
+  body: (operands: Operands, first: Value<"i32">, last: Value<"i32">) => void,
+): void {
+  const { op } = b;
+  const { tileBytes, tileRows } = packingOf(spec, b.target);
+  const { rowBytes } = activationLayout(spec.activations, spec.format, spec.cols);
+  splitWork(b, op.imul(count, tiles), (first, last) => {
+    const end = b.named("end", op.idiv(op.iadd(last, op.isub(tiles, b.i(1))), tiles));
+    b.loop("n", op.idiv(first, tiles), end, 1, (n) => {
+      const entry = b.named("entry", op.addr(list, n, { stride: EXPERT_BYTES, offset: 0 }));
+      const slot = b.named("slot", op.iload(entry, { offset: 4 }));
+      const tile = b.named("first_tile", op.imul(op.iload(entry, { offset: 0 }), tiles));
+      const before = op.imul(n, tiles);
+      const inputs =
+        tokens === undefined
+          ? { x: b.named("x_slots", op.addr(x, slot, { stride: rowBytes, offset: 0 })) }
+          : { x, list: b.named("x_list", op.addr(tokens, slot, { stride: 4, offset: 0 })) };
+      body(
+        {
+          ...inputs,
+          weights: b.named("w", op.addr(weights, tile, { stride: tileBytes, offset: 0 })),
+          tokens: b.named("tokens", op.iload(entry, { offset: 8 })),
+          y: b.named("y_slots", op.addrv(y, slot, yStride)),
+          yStride,
+          bias: bias && b.named("bias_of", op.addr(bias, tile, { stride: 4 * tileRows, offset: 0 })),
+        },
+        b.named("from", op.imax(op.isub(first, before), b.i(0))),
+        b.named("to", op.imin(op.isub(last, before), tiles)),
+      );
+    });
+  });
 }
 
 /** Copies a tile's weights of a block of inputs from one source to the other, expanded. */
@@ -154,7 +240,7 @@ function namedParameters(b: KernelBuilder) {
 }
 
 function header(spec: ProjectionSpec, target: Target): string[] {
-  const { format, cols, activations, blocking, accumulate, bias } = spec;
+  const { format, cols, activations, blocking, accumulate, bias, experts } = spec;
   const pack = packingOf(spec, target);
   const zero =
     format.kind === "float"
@@ -166,6 +252,7 @@ function header(spec: ProjectionSpec, target: Target): string[] {
   return [
     `y[t][r] ${accumulate ? "+=" : "="} ${bias ? "bias[r] + " : ""}sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]`,
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
+    ...(experts === undefined ? [] : [`experts  each with its own weights and slots; inputs ${experts}`]),
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,
     `mini     mb ${blocking.mb} inputs x tb ${blocking.tb} outputs`,
     ...(blocking.expand
@@ -231,14 +318,20 @@ function tokenBlocks(
   }
 }
 
-/** Operands of the kernel, and the token and row tile that a micro-GEMV starts at. */
-interface Tile {
+/** Rows of inputs and outputs, and what is added to the latter. */
+interface Rows {
   readonly x: Value<"ptr">;
+  /** Row of x of every token, where that is not its number. */
+  readonly list?: Value<"ptr">;
   readonly y: Value<"ptr">;
   readonly yStride: Value<"i32">;
+  readonly bias: Value<"ptr"> | undefined;
+}
+
+/** The token and the row tile that a micro-GEMV starts at. */
+interface Tile extends Rows {
   readonly token: Value<"i32">;
   readonly index: Value<"i32">;
-  readonly bias: Value<"ptr"> | undefined;
 }
 
 /** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
@@ -253,8 +346,12 @@ function microGemv(
   const layout = activationLayout(activations, format, cols);
   const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
   const w = b.named("w_tile", tileAt(at.index));
+  const inputRow = (token: Value<"i32">) =>
+    at.list === undefined
+      ? token
+      : b.op.iload(b.op.addr(at.list, token, { stride: 4, offset: 0 }), { offset: 0 });
   const xs = tokens.map((t, n) =>
-    b.named(`x${n}`, b.op.addr(at.x, t, { stride: layout.rowBytes, offset: 0 })),
+    b.named(`x${n}`, b.op.addr(at.x, inputRow(t), { stride: layout.rowBytes, offset: 0 })),
   );
   const ys = tokens.map((t, n) =>
     b.named(

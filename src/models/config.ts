@@ -7,6 +7,8 @@ import type { ModelConfig, RopeConfig, RopeScaling } from "./model.ts";
 import { MAX_DIMENSION, type ModelReader } from "./reader.ts";
 
 const MAX_LAYERS = 4096;
+/** Experts of a layer: published models have 512 at most. */
+const MAX_EXPERTS = 4096;
 
 /** Keys of the ε of norms. */
 const EPSILON: Readonly<Record<NormKind, string>> = {
@@ -16,12 +18,24 @@ const EPSILON: Readonly<Record<NormKind, string>> = {
 
 /** The dimensions of a model, its norms and its rotation, all layers alike; without `pairing` nothing rotates. */
 export function readConfig(reader: ModelReader, norm: NormKind, pairing?: RopePairing): ModelConfig {
+  if (reader.metadata.u32Or(reader.key("expert_count"), 0) === 0)
+    return readDimensions(reader, norm, pairing);
+  throw new UnsupportedError(
+    `${reader.metadata.file}: mixture of experts (${reader.key("expert_count")} > 0) is not supported in this architecture`,
+  );
+}
+
+/** Like `readConfig`, of a model with experts or without. */
+export function readMixtureConfig(reader: ModelReader, norm: NormKind, pairing: RopePairing): ModelConfig {
+  const config = readDimensions(reader, norm, pairing);
+  const count = reader.metadata.integerOr(reader.key("expert_count"), 0, MAX_EXPERTS, 0);
+  if (count === 0) return config;
+  const used = reader.metadata.integer(reader.key("expert_used_count"), 1, count);
+  return { ...config, experts: { count, used } };
+}
+
+function readDimensions(reader: ModelReader, norm: NormKind, pairing?: RopePairing): ModelConfig {
   const { metadata } = reader;
-  if (metadata.u32Or(reader.key("expert_count"), 0) > 0) {
-    throw new UnsupportedError(
-      `${metadata.file}: mixture of experts (${reader.key("expert_count")} > 0) is not supported yet`,
-    );
-  }
   const hiddenSize = reader.size("embedding_length");
   const heads = reader.size("attention.head_count");
   const contextLength = reader.size("context_length");

@@ -12,7 +12,9 @@ import { opt } from "./opt.ts";
 import { phi2 } from "./phi2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2 } from "./qwen2.ts";
+import { qwen2moe } from "./qwen2moe.ts";
 import { qwen3 } from "./qwen3.ts";
+import { qwen3moe } from "./qwen3moe.ts";
 import { ModelReader } from "./reader.ts";
 import { smollm3 } from "./smollm3.ts";
 import { stablelm } from "./stablelm.ts";
@@ -24,6 +26,8 @@ const ARCHITECTURES: Readonly<Record<string, (reader: ModelReader) => ModelSpec>
   llama,
   qwen2,
   qwen3,
+  qwen2moe,
+  qwen3moe,
   gemma,
   gemma2,
   gemma3,

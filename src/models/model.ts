@@ -15,6 +15,8 @@ export interface Linear {
   readonly rows: number;
   readonly cols: number;
   readonly firstRow?: number;
+  /** Makes it a stack: the tensor has such a matrix for every expert, one behind the other. */
+  readonly experts?: ExpertCounts;
   /** Added to the outputs. */
   readonly bias?: Vector;
 }
@@ -62,6 +64,12 @@ export type RopeScaling =
       readonly long: Vector;
     };
 
+/** Experts of a layer, and those of them that a token passes. */
+export interface ExpertCounts {
+  readonly count: number;
+  readonly used: number;
+}
+
 /** The dimensions of a decoder-only transformer. */
 export interface ModelConfig {
   readonly architecture: string;
@@ -69,7 +77,7 @@ export interface ModelConfig {
   readonly vocabularySize: number;
   /** Width of the residual stream. */
   readonly hiddenSize: number;
-  /** Inner width of the feed-forward block. */
+  /** Inner width of the feed-forward block, or of an expert. */
   readonly intermediateSize: number;
   readonly layers: number;
   readonly heads: number;
@@ -78,6 +86,8 @@ export interface ModelConfig {
   /** Positions the model was trained for. */
   readonly contextLength: number;
   readonly normEpsilon: number;
+  /** Of a mixture of experts. */
+  readonly experts?: ExpertCounts;
   /** That of most layers; none where positions are learned. */
   readonly rope?: RopeConfig;
 }
@@ -116,6 +126,26 @@ export interface FeedForward extends Block {
   readonly gate?: Linear;
   readonly up: Linear;
   readonly down: Linear;
+  /** Makes it a mixture of experts: all three matrices are stacks, and a token passes some matrices of them. */
+  readonly routing?: Routing;
+}
+
+/** The experts that a token passes: those with the highest scores. Their outputs are weighted and added up. */
+export interface Routing extends ExpertCounts {
+  /** From x to the scores of all experts. */
+  readonly router: Linear;
+  /** Weights are the softmax over these scores. */
+  readonly softmaxOver: "all" | "chosen";
+  readonly shared?: SharedExpert;
+}
+
+/** An expert that every token passes: sigmoid(amount(x)) · down(activation(gate(x)) · up(x)). */
+export interface SharedExpert {
+  readonly gate: Linear;
+  readonly up: Linear;
+  readonly down: Linear;
+  /** One output. */
+  readonly amount: Linear;
 }
 
 export interface Layer {
@@ -159,7 +189,29 @@ export interface ModelSpec {
 }
 
 /** What a matrix is in a layer. */
-export type LayerMatrix = "q" | "k" | "v" | "o" | "gate" | "up" | "down";
+export type LayerMatrix =
+  | "q"
+  | "k"
+  | "v"
+  | "o"
+  | "router"
+  | "gate"
+  | "up"
+  | "down"
+  | "sharedGate"
+  | "sharedUp"
+  | "sharedDown"
+  | "sharedAmount";
+
+/** Matrices that lie one behind the other. */
+export function matrixCount({ experts }: Linear): number {
+  return experts?.count ?? 1;
+}
+
+/** Whether a matrix chooses experts or weights them: small, and not worth rounding. */
+export function isRouting(matrix: LayerMatrix): boolean {
+  return matrix === "router" || matrix === "sharedAmount";
+}
 
 /** The matrices of a layer in the order in which they are used. */
 export function layerMatrices({
@@ -167,15 +219,25 @@ export function layerMatrices({
   feedForward,
 }: Layer): readonly (readonly [LayerMatrix, Linear])[] {
   const { q, k, v, o } = attention;
-  const { gate, up, down } = feedForward;
+  const { gate, up, down, routing } = feedForward;
+  const shared = routing?.shared;
   return [
     ["q", q],
     ["k", k],
     ["v", v],
     ["o", o],
+    ...(routing === undefined ? [] : [["router", routing.router] as const]),
     ...(gate === undefined ? [] : [["gate", gate] as const]),
     ["up", up],
     ["down", down],
+    ...(shared === undefined
+      ? []
+      : ([
+          ["sharedGate", shared.gate],
+          ["sharedUp", shared.up],
+          ["sharedDown", shared.down],
+          ["sharedAmount", shared.amount],
+        ] as const)),
   ];
 }
 

@@ -23,7 +23,8 @@ export function randomFile(name: string, { metadata, tensors }: RandomModel<stri
   const places: Place[] = [];
   let size = 0;
   for (const { type, shape } of tensors) {
-    const [cols = 1, rows = 1] = shape;
+    const [cols = 1, ...others] = shape;
+    const rows = others.reduce((product, extent) => product * extent, 1);
     const byteLength = rows * fileRowBytes(formatNamed(type), cols);
     places.push({ offset: size, byteLength });
     size += byteLength;

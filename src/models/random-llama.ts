@@ -1,9 +1,12 @@
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
+import type { ExpertCounts } from "./model.ts";
 import { type ModelDimensions, type RandomModel, type RandomWeights, randomModel } from "./random-model.ts";
 
-/** The dimensions of a Llama. */
-export type LlamaShape = Omit<ModelDimensions, "headDim">;
+/** The dimensions of a Llama; with experts, of a Mixtral. */
+export interface LlamaShape extends Omit<ModelDimensions, "headDim"> {
+  readonly experts?: ExpertCounts;
+}
 
 /** Shapes of published models, for timing. */
 export const LLAMA_SHAPES = {
@@ -52,6 +55,16 @@ export const LLAMA_SHAPES = {
     vocabularySize: 32000,
     contextLength: 2048,
   },
+  "mixtral-8x7b": {
+    layers: 32,
+    hiddenSize: 4096,
+    intermediateSize: 14336,
+    heads: 32,
+    kvHeads: 8,
+    vocabularySize: 32000,
+    contextLength: 32768,
+    experts: { count: 8, used: 2 },
+  },
 } as const satisfies Record<string, LlamaShape>;
 
 /** `F` are names of formats that have kernels: for a file, tensor types of GGUF. */
@@ -69,14 +82,18 @@ export interface RandomLlama<F extends string = GgmlType> extends LlamaShape, Ra
 
 /** A random Llama, see `randomModel`. */
 export function randomLlama<F extends string = GgmlType>(options: RandomLlama<F>): RandomModel<F | "F32"> {
-  const { tied = false, ropeFactors } = options;
+  const { tied = false, ropeFactors, experts } = options;
   return randomModel({
     ...options,
     architecture: "llama",
-    keys: ropeKeys(options),
+    keys: { ...ropeKeys(options), ...(experts === undefined ? {} : expertKeys(experts)) },
     optional: (tensor) => tensor === "output.weight" && !tied,
     ...(ropeFactors === undefined ? {} : { vectors: { "rope_freqs.weight": ropeFactors } }),
   });
+}
+
+function expertKeys({ count, used }: ExpertCounts): Record<string, GgufValue> {
+  return { expert_count: { type: "u32", value: count }, expert_used_count: { type: "u32", value: used } };
 }
 
 function ropeKeys({ ropeBase, ropeScaling }: RandomLlama<string>): Record<string, GgufValue> {

@@ -6,7 +6,7 @@ import type { GgufValue } from "../files/gguf-values.ts";
 import { blockOf } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { specOf } from "./index.ts";
-import { type LayerMatrix, layerMatrices, type ModelSpec, norms } from "./model.ts";
+import { isRouting, type LayerMatrix, layerMatrices, type ModelSpec, norms } from "./model.ts";
 import { LEAST_VOCABULARY, randomVocabulary } from "./random-vocabulary.ts";
 import { randomMatrixBytes, type WeightSource } from "./random-weights.ts";
 import type { TensorList } from "./tensor-list.ts";
@@ -158,7 +158,7 @@ class WantedTensors implements TensorList {
 /** Makes tensors by what they are in the model. */
 class RandomTensors<F extends string> {
   private readonly sizes: ReadonlyMap<string, number>;
-  private readonly formats: ReadonlyMap<string, F>;
+  private readonly formats: ReadonlyMap<string, F | "F32">;
   private readonly normWeights: ReadonlySet<string>;
 
   constructor(
@@ -179,9 +179,10 @@ class RandomTensors<F extends string> {
     });
   }
 
-  private matrix(name: string, shape: readonly number[], std: number, seed: number): RandomTensor<F> {
-    const type = this.formats.get(name) as F;
-    const [cols = 1, rows = 1] = shape;
+  private matrix(name: string, shape: readonly number[], std: number, seed: number): RandomTensor<F | "F32"> {
+    const type = this.formats.get(name) as F | "F32";
+    const [cols = 1, ...others] = shape;
+    const rows = others.reduce((product, extent) => product * extent, 1);
     checkBlocks(type, cols);
     const source = this.options.weights ?? "gaussian";
     const random = { format: formatNamed(type), rows, cols, std, seed, source };
@@ -225,19 +226,21 @@ function checkBlocks(name: string, cols: number): void {
   );
 }
 
-/** Formats by tensor. */
-function matrixFormats<F extends string>(spec: ModelSpec, weights: RandomWeights<F>): Map<string, F> {
+/** Formats by tensor; converters keep f32 where experts are chosen and weighted. */
+function matrixFormats<F extends string>(spec: ModelSpec, weights: RandomWeights<F>): Map<string, F | "F32"> {
   const { format, outputFormat } = weights;
   const formatOf = (matrix: ModelMatrix, layer: number) =>
     typeof format === "function" ? format(matrix, layer) : format;
   const { table, positions, projection } = spec.embedding;
   const { head, projection: headProjection } = spec.output;
-  const formats = new Map<string, F>();
+  const formats = new Map<string, F | "F32">();
   for (const linear of [table, positions, projection]) {
     if (linear !== undefined) formats.set(linear.tensor, formatOf("embedding", -1));
   }
   spec.layers.forEach((layer, n) => {
-    for (const [matrix, { tensor }] of layerMatrices(layer)) formats.set(tensor, formatOf(matrix, n));
+    for (const [matrix, { tensor }] of layerMatrices(layer)) {
+      formats.set(tensor, isRouting(matrix) ? "F32" : formatOf(matrix, n));
+    }
   });
   if (headProjection !== undefined) formats.set(headProjection.tensor, formatOf("output", -1));
   const untied = head.tensor === table.tensor ? formatOf("embedding", -1) : formatOf("output", -1);

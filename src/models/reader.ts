@@ -1,7 +1,7 @@
 import type { FileFormatError } from "../base/errors.ts";
 import type { GgufMetadata } from "../files/gguf-metadata.ts";
 import type { NormKind } from "../kernels/norm.ts";
-import type { Linear, Norm, Vector } from "./model.ts";
+import type { ExpertCounts, Linear, Norm, Vector } from "./model.ts";
 import type { TensorList } from "./tensor-list.ts";
 
 /** Largest value of any dimension that is believed: keeps every product of two of them below 2^53. */
@@ -62,6 +62,23 @@ export class ModelReader {
     const bias = `${name}.bias`;
     const weights = this.table(name, rows, cols);
     return this.tensors.has(bias) ? { ...weights, bias: this.vector(bias, rows) } : weights;
+  }
+
+  /** The matrices `name`.weight, one for every expert. Throws `FileFormatError` for more rows than are believed. */
+  stack(name: string, rows: number, cols: number, experts: ExpertCounts): Linear {
+    const tensor = `${name}.weight`;
+    if (rows * experts.count > MAX_DIMENSION) {
+      throw this.metadata.error(`tensor ${tensor}`, `${experts.count} experts of ${rows} rows are too many`);
+    }
+    this.tensors.expect(tensor, [cols, rows, experts.count]);
+    return { tensor, rows, cols, experts };
+  }
+
+  /** A matrix of one output, which files have as a vector. */
+  rowVector(name: string, cols: number): Linear {
+    const tensor = `${name}.weight`;
+    this.tensors.expect(tensor, [cols]);
+    return { tensor, rows: 1, cols };
   }
 
   vector(tensor: string, length: number, shape: readonly number[] = [length]): Vector {

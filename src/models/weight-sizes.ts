@@ -40,8 +40,8 @@ export function matrixSizes(spec: ModelSpec, logitStd: number): Map<string, numb
   return sizes;
 }
 
-/** What a matrix makes of inputs of size 1. */
-function gain(matrix: LayerMatrix, { activation }: FeedForward, addedStd: number): number {
+/** What a matrix makes of inputs of size 1. Of experts, weights of about the same size are independent. */
+function gain(matrix: LayerMatrix, { activation, routing }: FeedForward, addedStd: number): number {
   switch (matrix) {
     case "q":
     case "k":
@@ -49,10 +49,16 @@ function gain(matrix: LayerMatrix, { activation }: FeedForward, addedStd: number
     case "o":
       return addedStd;
     case "down":
+      return (addedStd / ACTIVATION_RMS[activation]) * Math.sqrt(routing?.used ?? 1);
+    case "sharedDown":
       return addedStd / ACTIVATION_RMS[activation];
     case "v":
+    case "router":
     case "gate":
     case "up":
+    case "sharedGate":
+    case "sharedUp":
+    case "sharedAmount":
       return 1;
   }
 }

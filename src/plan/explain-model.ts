@@ -1,7 +1,7 @@
 import type { Blocking } from "../kernels/blocking.ts";
 import { cachesText, speedsText } from "./explain-projection.ts";
 import type { Machine } from "./machine.ts";
-import type { ModelPlan, ShapePlan, StepTime } from "./model-plan.ts";
+import { type ModelPlan, matricesOf, type ShapePlan, type StepTime } from "./model-plan.ts";
 import { bytesText, count, digits, secondsText, table } from "./text.ts";
 
 /** Widest column of names. */
@@ -31,6 +31,7 @@ export function explainModel(plan: ModelPlan, machine: Machine): string {
     "",
     ...table([
       ["weights", `${bytesText(plan.weightBytes)} packed${plan.fitsMemory ? "" : ", more than the memory"}`],
+      ...expertsText(shapes),
       ["decode", stepText(decode)],
       ...batches.map((batch, i) => [i === 0 ? "batches" : "", stepText(batch)]),
       ["prefill", stepText(prefill)],
@@ -46,7 +47,18 @@ function tunedText(shapes: readonly ShapePlan[]): string {
   return `the blockings of ${tuned.length} of ${shapes.length} shapes, marked *, were timed on this machine (qigen tune)`;
 }
 
-function shapeRow({ names, count: n, shape, weights }: ShapePlan): string[] {
+/** What the times of experts are of. */
+function expertsText(shapes: readonly ShapePlan[]): string[][] {
+  const found = shapes.find(({ experts }) => experts !== undefined);
+  if (found?.experts === undefined) return [];
+  const { experts, weights } = found;
+  const tokens = count(weights.prefill.tokens, "token");
+  return [["experts", `a token passes ${experts.used} of ${experts.count}; in prefill one meets ${tokens}`]];
+}
+
+function shapeRow(plan: ShapePlan): string[] {
+  const { names, shape, weights } = plan;
+  const n = matricesOf(plan);
   const { format, rows, cols, activations } = shape;
   const x = activations.kind === "f32" ? "f32" : `int8 per ${activations.block}`;
   const packed = bytesText(n * weights.decode.predicted.bytes);

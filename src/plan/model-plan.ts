@@ -1,17 +1,21 @@
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
+import type { ExpertCounts } from "../models/model.ts";
 import { predict } from "./cost.ts";
+import { expertLoad } from "./expert-load.ts";
 import type { Machine } from "./machine.ts";
 import { planWeights, type WeightsOptions, type WeightsPlan } from "./projection-plan.ts";
 import { type ProjectionShape, shapeKey } from "./shape.ts";
 
-/** Matrices of one name and shape. */
+/** Matrices of one name and shape, or stacks of them. */
 export interface ModelProjection {
   /** What the matrix is: "attention query", "output", … */
   readonly name: string;
   readonly shape: ProjectionShape;
   /** Matrices of this kind in the model, all of which every token passes: usually one per layer. */
   readonly count: number;
+  /** Makes each of them a stack, with a matrix for every expert, of which a token passes some. */
+  readonly experts?: ExpertCounts;
   /** Only the last token of a prefill passes it, as logits are wanted of that one. */
   readonly lastTokenOnly?: boolean;
 }
@@ -25,8 +29,10 @@ export interface ModelShapes {
 export interface ShapePlan {
   readonly names: readonly string[];
   readonly shape: ProjectionShape;
-  /** Matrices of this shape. */
+  /** Matrices of this shape, or stacks. */
   readonly count: number;
+  /** Of a stack; a plan is for one of its matrices, and the tokens that it is expected to meet. */
+  readonly experts?: ExpertCounts;
   /** Those of them that all tokens of a prefill pass. */
   readonly prefillCount: number;
   readonly weights: WeightsPlan;
@@ -68,16 +74,22 @@ export function planModel(
 ): ModelPlan {
   const { decodeTokens = 1, prefillTokens = 256, threads = machine.threads } = options;
   const shapes = [...groupByShape(model.projections).values()].map((members): ShapePlan => {
-    const { shape } = members[0];
+    const { shape, experts } = members[0];
+    const tokensOf = (tokens: number) => expertLoad(experts, tokens).tokens;
     return {
       names: members.map((m) => m.name),
       shape,
       count: total(members, (m) => m.count),
+      ...(experts === undefined ? {} : { experts }),
       prefillCount: total(members, (m) => (m.lastTokenOnly ? 0 : m.count)),
-      weights: planWeights(machine, isa, shape, { decodeTokens, prefillTokens, threads }),
+      weights: planWeights(machine, isa, shape, {
+        decodeTokens: tokensOf(decodeTokens),
+        prefillTokens: tokensOf(prefillTokens),
+        threads,
+      }),
     };
   });
-  const weightBytes = total(shapes, (s) => s.count * s.weights.decode.predicted.bytes);
+  const weightBytes = total(shapes, (s) => matricesOf(s) * s.weights.decode.predicted.bytes);
   return {
     isa: isa.name,
     threads,
@@ -85,16 +97,24 @@ export function planModel(
     weightBytes,
     fitsMemory: weightBytes <= machine.memoryBytes,
     batches: BATCHES.map((tokens) =>
-      step(shapes, tokens, ({ shape, weights, count }) => [
-        [predict(machine, isa, shape, weights.blocking, tokens, threads), count],
-      ]),
+      step(shapes, tokens, ({ shape, weights, count, experts }) => {
+        const load = expertLoad(experts, tokens);
+        const time = predict(machine, isa, shape, weights.blocking, load.tokens, threads);
+        return [[time, load.matrices * count]];
+      }),
     ),
     ...stepTimes(
       shapes,
+      { decode: decodeTokens, prefill: prefillTokens },
       (s) => s.weights.decode.predicted,
       (s) => s.weights.prefill.predicted,
     ),
   };
+}
+
+/** Matrices of a shape, those of all experts. */
+export function matricesOf({ count, experts }: Pick<ShapePlan, "count" | "experts">): number {
+  return count * (experts?.count ?? 1);
 }
 
 type Members = [ModelProjection, ...ModelProjection[]];
@@ -102,11 +122,14 @@ type Members = [ModelProjection, ...ModelProjection[]];
 function groupByShape(projections: readonly ModelProjection[]): Map<string, Members> {
   const groups = new Map<string, Members>();
   for (const projection of projections) {
-    const { name, count, shape } = projection;
+    const { name, count, shape, experts } = projection;
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new UsageError(`${name}: count must be a whole number ≥ 1, not ${count}`);
     }
-    const key = shapeKey(shape);
+    if (experts !== undefined && !(experts.used >= 1 && experts.used <= experts.count)) {
+      throw new UsageError(`${name}: ${experts.used} of ${experts.count} experts`);
+    }
+    const key = `${shapeKey(shape)} ${experts ? `${experts.used} of ${experts.count}` : ""}`;
     const known = groups.get(key);
     if (known === undefined) groups.set(key, [projection]);
     else known.push(projection);
@@ -142,21 +165,19 @@ function step(
   };
 }
 
-/** Both steps of a model, from the times of single matrices of each shape. */
+/** Both steps of a model, of so many tokens, from the times of single matrices of each shape. */
 export function stepTimes(
   shapes: readonly ShapePlan[],
+  tokens: { readonly decode: number; readonly prefill: number },
   decode: (shape: ShapePlan) => Timed,
   prefill: (shape: ShapePlan) => Timed,
 ): { readonly decode: StepTime; readonly prefill: StepTime } {
-  const [decodeTokens, prefillTokens] = [
-    shapes[0]?.weights.decode.tokens ?? 1,
-    shapes[0]?.weights.prefill.tokens ?? 1,
-  ];
+  const passes = ({ experts }: ShapePlan, n: number) => expertLoad(experts, n).matrices;
   return {
-    decode: step(shapes, decodeTokens, (s) => [[decode(s), s.count]]),
-    prefill: step(shapes, prefillTokens, (s) => [
-      ...(s.prefillCount > 0 ? [[prefill(s), s.prefillCount] as const] : []),
-      [decode(s), s.count - s.prefillCount],
+    decode: step(shapes, tokens.decode, (s) => [[decode(s), s.count * passes(s, tokens.decode)]]),
+    prefill: step(shapes, tokens.prefill, (s) => [
+      ...(s.prefillCount > 0 ? [[prefill(s), s.prefillCount * passes(s, tokens.prefill)] as const] : []),
+      [decode(s), (s.count - s.prefillCount) * passes(s, 1)],
     ]),
   };
 }

@@ -1,5 +1,7 @@
 import { at } from "../base/assert.ts";
+import type { ExpertCounts } from "../models/model.ts";
 import type { Packing } from "../quant/packing.ts";
+import { expertLoad } from "./expert-load.ts";
 
 /** Parts of a step, per thread: a thread that gets less of its core than the others holds them up by one part. */
 const PARTS_PER_THREAD = 4;
@@ -39,15 +41,21 @@ export function rowParts(rows: number, threads: number): number {
   return rows === 1 ? 1 : Math.min(stepParts(threads), PARTS_PER_ROW * leastRows(rows));
 }
 
-/** Parts of a projection of so many tokens: whole row tiles, each part long enough to be worth taking. */
+/**
+ * Parts of a projection of so many tokens: whole row tiles, each part long enough to be worth taking. Of `experts`, those
+ * that are expected to meet tokens share the parts.
+ */
 export function projectionParts(
   { tiles, tileBytes, totalBytes }: Packing,
   tokens: number,
   threads: number,
+  experts?: ExpertCounts,
 ): number {
   if (threads === 1) return 1;
-  const worthwhile = Math.floor(totalBytes / Math.max(tileBytes, PART_BYTES / leastRows(tokens)));
-  return Math.max(1, Math.min(tiles, worthwhile, PROJECTION_PARTS * stepParts(threads)));
+  const load = expertLoad(experts, leastRows(tokens));
+  const bytes = load.matrices * totalBytes;
+  const worthwhile = Math.floor(bytes / Math.max(tileBytes, PART_BYTES / load.tokens));
+  return Math.max(1, Math.min(load.matrices * tiles, worthwhile, PROJECTION_PARTS * stepParts(threads)));
 }
 
 /** Queries of an item of attention, at most: enough that loading and converting K and V costs little in prefill. */

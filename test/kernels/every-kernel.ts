@@ -2,14 +2,17 @@ import type { Kernel } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { activationLayout } from "../../src/kernels/activations.ts";
 import { attention } from "../../src/kernels/attention.ts";
+import { combine } from "../../src/kernels/combine.ts";
 import { embed } from "../../src/kernels/embed.ts";
 import { gate, softcapRows } from "../../src/kernels/gate.ts";
+import { groupSlots } from "../../src/kernels/group-slots.ts";
 import { headNorm } from "../../src/kernels/head-norm.ts";
 import { norm } from "../../src/kernels/norm.ts";
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { projection } from "../../src/kernels/projection.ts";
 import { rope } from "../../src/kernels/rope.ts";
+import { route } from "../../src/kernels/route.ts";
 import { score } from "../../src/kernels/score.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { packing } from "../../src/quant/packing.ts";
@@ -44,6 +47,9 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
         prepare(activationLayout(kind, format, COLS), isa, true),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),
         projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1, bias: true }, isa),
+        ...(["of tokens", "of slots"] as const).map((experts) =>
+          projection({ format, cols: COLS, activations: kind, blocking, accumulate: false, experts }, isa),
+        ),
       ];
     }),
   ];
@@ -69,6 +75,10 @@ export function everyKernel(isa: Isa): Kernel[] {
     softcapRows({ cols: COLS, cap: 30 }, isa),
     score({ cols: COLS, compared: false }, isa),
     score({ cols: COLS, compared: true }, isa),
+    route({ experts: 20, used: 3, softmaxOver: "all" }, isa),
+    route({ experts: 8, used: 2, softmaxOver: "chosen" }, isa),
+    groupSlots({ experts: 8, used: 2 }, isa),
+    combine({ cols: COLS, used: 2, shared: true, accumulate: true }, isa),
     rope({ heads: 4, kv, rotated: 10, pairing: "halves" }, isa),
     rope({ heads: 4, kv, rotated: 6, pairing: "interleaved" }, isa),
     attention({ heads: 6, kv, scale: 0.3, block: { rows: 1, heads: 3 } }, isa),

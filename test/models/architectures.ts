@@ -24,6 +24,11 @@ const u32 = (value: number): GgufValue => ({ type: "u32", value });
 const f32 = (value: number): GgufValue => ({ type: "f32", value });
 const flag = (value: boolean): GgufValue => ({ type: "bool", value });
 
+const expertKeys = (count: number, used: number) => ({
+  expert_count: u32(count),
+  expert_used_count: u32(used),
+});
+
 /** The ε of LayerNorm instead of that of RMSNorm. */
 const LAYER_NORM = {
   "attention.layer_norm_rms_epsilon": undefined,
@@ -60,6 +65,19 @@ export const ARCHITECTURES: readonly ArchitectureCase[] = [
     headDim: 48,
     optional: having(...BIASES, "output.weight"),
     keys: { "rope.dimension_count": u32(48) },
+  }),
+  of("mixtral", "llama", { keys: expertKeys(8, 2) }),
+  of("qwen2moe", "qwen2moe", {
+    optional: having("_q.bias", "_k.bias", "_v.bias", "output.weight"),
+    keys: {
+      ...expertKeys(8, 3),
+      expert_feed_forward_length: u32(96),
+      expert_shared_feed_forward_length: u32(160),
+    },
+  }),
+  of("qwen3moe", "qwen3moe", {
+    headDim: 48,
+    keys: { ...expertKeys(20, 4), expert_feed_forward_length: u32(100) },
   }),
   of("qwen2", "qwen2", { optional: having("_q.bias", "_k.bias", "_v.bias", "output.weight") }),
   of("qwen2, tied", "qwen2", { optional: having("_q.bias", "_k.bias", "_v.bias") }),

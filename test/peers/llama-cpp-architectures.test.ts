@@ -9,10 +9,13 @@ import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { writeModel } from "./model-files.ts";
 import {
   predictionsOf,
+  withFewerExperts,
+  withOtherSoftmax,
   withoutBias,
   withoutCaps,
   withoutHeadNorms,
   withoutParallel,
+  withoutSharedExpert,
   withoutWindow,
   withShiftedMask,
   withSpec,
@@ -42,6 +45,10 @@ afterAll(async () => {
 
 beforeEach(needPeer);
 
+function isMixture({ layers }: ModelSpec): boolean {
+  return layers.some(({ feedForward }) => feedForward.routing !== undefined);
+}
+
 /** Mistakes, and whether a model has what they get wrong. */
 const MISTAKES: readonly {
   readonly name: string;
@@ -69,6 +76,13 @@ const MISTAKES: readonly {
     name: "no head norms",
     wrong: withoutHeadNorms,
     applies: ({ layers }) => layers.some(({ attention }) => attention.qNorm !== undefined),
+  },
+  { name: "other softmax", wrong: withOtherSoftmax, applies: isMixture },
+  { name: "fewer experts", wrong: withFewerExperts, applies: isMixture },
+  {
+    name: "no shared expert",
+    wrong: withoutSharedExpert,
+    applies: ({ layers }) => layers.some(({ feedForward }) => feedForward.routing?.shared !== undefined),
   },
   {
     name: "not parallel",

@@ -67,6 +67,7 @@ const MIXED_KINDS: typeof KINDS = [
   { kind: "grouped, tied", tied: true },
   { kind: "plain, untied", heads: 4, kvHeads: 4, intermediateSize: 704 },
 ];
+const MIXTURES: typeof KINDS = [{ kind: "mixture", experts: { count: 8, used: 2 }, weights: "codes" }];
 const cases = (formats: readonly GgmlType[], kinds: typeof KINDS) =>
   formats.flatMap((format) =>
     kinds.map(({ kind, ...shape }) => ({
@@ -128,6 +129,20 @@ describe("quantized random Llamas", () => {
       expect(note(format, "exact", meanKl(truth, exact))).toBeLessThan(SAME);
       expect(note(format, "default", meanKl(truth, usual))).toBeLessThanOrEqual(AS_GOOD * theirs);
       expect(disagreements(truth, usual, MARGIN)).toEqual([]);
+    },
+    TIMEOUT,
+  );
+
+  test.each(cases(["Q4_0", "Q4_K"], MIXTURES))(
+    "$name: the same predictions as llama.cpp, but for rounded activations",
+    async ({ name, model }) => {
+      const path = await comparison.random("model", model);
+      const truth = await comparison.theirs(await comparison.dequantized(path), EXACT_THEIRS);
+      expectSpread(truth);
+      const theirs = note(name, "llama.cpp", meanKl(truth, await comparison.theirs(path)));
+      expect(note(name, "exact", meanKl(truth, await comparison.ours(path, EXACT_OURS)))).toBeLessThan(SAME);
+      const usual = note(name, "default", meanKl(truth, await comparison.ours(path)));
+      expect(usual).toBeLessThanOrEqual(AS_GOOD * theirs);
     },
     TIMEOUT,
   );

@@ -12,6 +12,7 @@ import {
   type Linear,
   type ModelSpec,
   type RopeConfig,
+  type Routing,
   ropes,
 } from "../../src/models/model.ts";
 import { TARGETS, type TestTarget } from "../backends.ts";
@@ -88,6 +89,27 @@ export function withoutCaps(spec: ModelSpec): ModelSpec {
   const { softcap: _, ...output } = spec.output;
   return eachAttention({ ...spec, output }, ({ softcap: __, ...rest }) => rest);
 }
+
+const eachRouting = (spec: ModelSpec, change: (routing: Routing) => Routing): ModelSpec =>
+  eachLayer(spec, ({ feedForward: { routing, ...feedForward }, ...layer }) => ({
+    ...layer,
+    feedForward: { ...feedForward, ...(routing === undefined ? {} : { routing: change(routing) }) },
+  }));
+
+/** The weights of experts are normalized where they are not, or the other way round. */
+export const withOtherSoftmax = (spec: ModelSpec) =>
+  eachRouting(spec, (routing) => ({
+    ...routing,
+    softmaxOver: routing.softmaxOver === "all" ? "chosen" : "all",
+  }));
+
+/** A token passes one expert less. */
+export const withFewerExperts = (spec: ModelSpec) =>
+  eachRouting(spec, (routing) => ({ ...routing, used: routing.used - 1 }));
+
+/** No expert is shared. */
+export const withoutSharedExpert = (spec: ModelSpec) =>
+  eachRouting(spec, ({ shared: _, ...routing }) => routing);
 
 /** The blocks of a layer follow each other. */
 export const withoutParallel = (spec: ModelSpec) =>
