@@ -120,6 +120,7 @@ export function modelOf({ of, erf = false, keys: own }: FamilyCase, more: Partia
     ...found.model,
     ...more,
     format: "F32",
+    outputFormat: "F32",
     keys: { ...found.model.keys, ...keys },
   });
 }
