@@ -398,6 +398,39 @@ const WRITERS: Readonly<Record<string, Writer>> = {
     },
     change: (model, module, values) => (module === "attn_qkv" ? interleavedHeads(model, values) : values),
   },
+  opt: {
+    names: {
+      token_embd: "embed_tokens",
+      token_embd_proj: "project_in",
+      position_embd: "embed_positions",
+      attn_norm: "layers.N.self_attn_layer_norm",
+      attn_q: "layers.N.self_attn.q_proj",
+      attn_k: "layers.N.self_attn.k_proj",
+      attn_v: "layers.N.self_attn.v_proj",
+      attn_output: "layers.N.self_attn.out_proj",
+      ffn_norm: "layers.N.final_layer_norm",
+      ffn_up: "layers.N.fc1",
+      ffn_down: "layers.N.fc2",
+      output_norm: "final_layer_norm",
+      output_proj: "project_out",
+      output: "lm_head",
+    },
+    prefix: "model.decoder.",
+    bare: ["output"],
+    config: (model) => {
+      const width = model.get("token_embedding_length");
+      return {
+        vocab_size: model.get("vocab_size"),
+        hidden_size: model.get("embedding_length"),
+        ffn_dim: model.get("feed_forward_length"),
+        num_hidden_layers: model.get("block_count"),
+        num_attention_heads: model.heads,
+        max_position_embeddings: model.get("context_length"),
+        word_embed_proj_dim: Number.isNaN(width) ? model.get("embedding_length") : width,
+        do_layer_norm_before: !model.flag("post_norm"),
+      };
+    },
+  },
   falcon: {
     names: {
       token_embd: "word_embeddings",

@@ -116,9 +116,8 @@ class Opt {
   }
 
   private attention(name: string, xs: Matrix): Matrix {
-    const [qs, ks, vs] = ["q_proj", "k_proj", "v_proj"].map((part) =>
-      xs.map((x) => this.linear(`${name}.${part}`, x)),
-    ) as [Matrix, Matrix, Matrix];
+    const project = (part: string) => xs.map((x) => this.linear(`${name}.${part}_proj`, x));
+    const [qs, ks, vs] = [project("q"), project("k"), project("v")];
     const headDim = at(qs, 0).length / this.shape.heads;
     const of = (x: Vector, head: number) => x.slice(head * headDim, (head + 1) * headDim);
     return qs.map((q, t) => {

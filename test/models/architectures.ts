@@ -143,3 +143,13 @@ export const ARCHITECTURES: readonly ArchitectureCase[] = [
     keys: LAYER_NORM,
   }),
 ];
+
+/** Architectures that are in no GGUF files but ours. */
+export const OTHERS: readonly ArchitectureCase[] = [
+  of("opt", "opt", { kvHeads: 4, optional: having(...BIASES), keys: LAYER_NORM }),
+  of("opt, norms after, narrow embeddings", "opt", {
+    kvHeads: 4,
+    optional: having(...BIASES, "output.weight"),
+    keys: { ...LAYER_NORM, token_embedding_length: u32(64), post_norm: flag(true) },
+  }),
+];

@@ -35,6 +35,8 @@ export interface DecoderKeys {
   readonly rope?: RopeKeys;
   /** Whether a layer sees a window where `layer_types` does not say it; absent where none does. */
   readonly hasWindow?: (config: JsonView, layer: number) => boolean;
+  /** The window where its size is absent. Default: none. */
+  readonly window?: number;
   readonly tied: boolean;
 }
 
@@ -123,10 +125,11 @@ function readRotation(
 const LAYER_TYPES: Readonly<Record<string, boolean>> = { sliding_attention: true, full_attention: false };
 
 /** Which layers see a window, and how far that reaches. */
-function writeWindows(keys: GgufKeys, config: JsonView, { hasWindow }: DecoderKeys, layers: number): void {
+function writeWindows(keys: GgufKeys, config: JsonView, family: DecoderKeys, layers: number): void {
+  const { hasWindow } = family;
   if (hasWindow === undefined) return;
   const types = config.list("layer_types");
-  const window = config.integer("sliding_window", 1, MAX_DIMENSION);
+  const window = config.integer("sliding_window", 1, MAX_DIMENSION) ?? family.window;
   const flags = Array.from({ length: layers }, (_, n) => {
     if (types.length === 0) return window !== undefined && hasWindow(config, n);
     const type = types[n];

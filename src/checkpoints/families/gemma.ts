@@ -47,6 +47,7 @@ export const gemma2: Family = (config) => {
     ...GEMMA,
     architecture: "gemma2",
     hasWindow: (_, layer) => layer % 2 === 0,
+    window: 4096,
   });
   writeScale(decoder, config);
   for (const [name, usual] of [
@@ -97,6 +98,7 @@ function gemma3Of(config: JsonView): Translation {
       parameters: () => rotations?.object("full_attention"),
     },
     hasWindow: (_, layer) => (layer + 1) % period !== 0,
+    window: 4096,
   });
   writeScale(decoder, config);
   const local = rotations?.object("sliding_attention");

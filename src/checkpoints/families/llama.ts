@@ -60,7 +60,7 @@ export const mistral: Family = (config) =>
 /** Of Qwen, from layer `max_window_layers` on, if at all. */
 const qwenWindow = (config: JsonView, layer: number) =>
   config.bool("use_sliding_window") === true &&
-  layer >= (config.integer("max_window_layers", 0, MAX_DIMENSION) ?? 0);
+  layer >= (config.integer("max_window_layers", 0, MAX_DIMENSION) ?? 28);
 
 /** Qwen2 and Qwen2.5. */
 export const qwen2: Family = (config) =>
