@@ -37,8 +37,7 @@ export function perplexityText(settings: PerplexitySettings, result: PerplexityR
     ...(base === undefined ? [] : [["base", ranText(base)]]),
     ["text", settings.text],
     ["protocol", protocolText(protocol)],
-    ["windows", `${formatCount(windows)} of ${formatCount(tokens / windows)} tokens`],
-    ["scored", `${formatCount(scored)} tokens`],
+    ["tokens", `${formatCount(tokens)} in ${formatCount(windows)} windows, ${formatCount(scored)} scored`],
     ["speed", `${digits(tokensPerSecond)} tokens/s, ${secondsText(seconds)}`],
     ["perplexity", estimateText(perplexity)],
   ];
@@ -50,23 +49,29 @@ function ranText({ model, activations, kv }: Ran, quantize?: string): string {
   return `${model}${as}, ${activations} activations, ${kv} KV cache`;
 }
 
-function protocolText({ name, context, stride, bos }: Protocol): string {
-  const where = {
+function protocolText(protocol: Protocol): string {
+  const { name, context, stride, bos } = protocol;
+  const start = {
     text: "start token before the text",
-    window:
-      name === "gptq" ? "start token before every window" : "start token in place of every window's first",
+    window: `start token ${name === "gptq" ? "before every window" : "in place of the first of each"}`,
     none: "no start token",
   }[bos];
-  const side = stride === context || (bos === "window" && stride === context - 1);
-  const step = side ? "" : ` every ${stride} tokens`;
-  const half = name === "llama.cpp" && side;
-  const scored = half
-    ? "second half of each scored"
-    : side
-      ? "all but the first of each scored"
-      : "only new ones scored";
-  const all = name === "gptq" && bos === "window" && side ? "every token of text scored" : scored;
-  return `${name}: context ${context}${step}, ${all}, ${where}`;
+  const step = stride < textOf(protocol) ? ` every ${stride} tokens` : "";
+  return `${name}: windows of ${context} tokens${step}, ${scoredText(protocol)}, ${start}`;
+}
+
+/** Tokens of text in a window. */
+function textOf({ name, context, bos }: Protocol): number {
+  return name === "gptq" && bos === "window" ? context - 1 : context;
+}
+
+function scoredText(protocol: Protocol): string {
+  const { name, context, stride } = protocol;
+  const text = textOf(protocol);
+  if (stride < text)
+    return name === "gptq" ? "what is new in each scored" : `the last ${stride} of each scored`;
+  if (name === "llama.cpp") return "second half of each scored";
+  return text < context ? "all their text scored" : "all but the first of each scored";
 }
 
 function comparisonText(comparison: PerplexityComparison): string {

@@ -108,6 +108,12 @@ async function report(
   const { protocol, context, stride, bos, chunks } = flags;
   const options = { protocol, context, stride, bos, chunks, base, signal: io.interrupts.signal };
   const status = new Status(io.stderr, "reading the text");
+  const trained = model.config.contextLength;
+  if (context !== undefined && context > trained) {
+    status.note(
+      `the model was trained on ${formatCount(trained)} tokens, windows have ${formatCount(context)}`,
+    );
+  }
   const pace = new Pace();
   let last: PerplexityProgress | undefined;
   const onProgress = (progress: PerplexityProgress) => {

@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { Sequence } from "./page-pool.ts";
 
 /** One row of a step: a token of a sequence at the sequence's next position. */
@@ -19,6 +20,7 @@ export interface Target {
 
 /** The rows with a target, at most `most` at a time. */
 export function* targetParts(rows: readonly ScoredRow[], most: number): Generator<Target[]> {
+  assert(most > 0, "no room for the logits of a row");
   const targets = rows.flatMap(({ target }, row) => (target === undefined ? [] : [{ row, token: target }]));
   for (let i = 0; i < targets.length; i += most) yield targets.slice(i, i + most);
 }

@@ -68,7 +68,7 @@ describe("perplexity", () => {
     expect(found).toMatchObject({ activations: "int8", kv: "f16", protocol: { context: 48, bos: "window" } });
     const plain = await cli(args);
     expect(plain.code).toBe(0);
-    expect(plain.stdout).toContain("llama.cpp: context 48, second half of each scored");
+    expect(plain.stdout).toContain("llama.cpp: windows of 48 tokens, second half of each scored");
     expect(plain.stdout).toContain(`perplexity  ${estimateText(found.perplexity)}\n`);
     expect(plain.stdout).toMatch(/speed +\S+ tokens\/s/);
   });
@@ -87,11 +87,12 @@ describe("perplexity", () => {
 
   test("the papers' protocol, with a context beyond the trained one", async () => {
     const options = ["--protocol", "gptq", "--context", "128", "--stride", "64", "--chunks", "2"];
-    const { stdout } = await cli(["perplexity", model, "-t", text, ...options, ...WASM]);
+    const { stdout, stderr } = await cli(["perplexity", model, "-t", text, ...options, ...WASM]);
+    expect(stderr).toContain("the model was trained on 96 tokens, windows have 128\n");
     expect(stdout).toContain(
-      "gptq: context 128 every 64 tokens, only new ones scored, start token before the text",
+      "gptq: windows of 128 tokens every 64 tokens, what is new in each scored, start token before the text",
     );
-    expect(stdout).toMatch(/windows +2 of 128 tokens/);
+    expect(stdout).toMatch(/tokens +256 in 2 windows, \d+ scored/);
   });
 
   test("an interrupted one says what it has, as what it is", async () => {
