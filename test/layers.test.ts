@@ -12,6 +12,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   text: 1,
   isa: 2,
   kernels: 2,
+  solver: 2,
   models: 2,
   checkpoints: 2,
   emit: 3,

@@ -1,0 +1,75 @@
+import { expect } from "vitest";
+import { Rng } from "../../src/base/rng.ts";
+import type { Isa } from "../../src/isa/isa.ts";
+import { matrixProduct, PRODUCT_TILE, type ProductSpec } from "../../src/kernels/matrix-product.ts";
+import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
+import { normals } from "./rows.ts";
+
+interface Shape {
+  /** Tiles of C. */
+  readonly rows: number;
+  readonly cols: number;
+  readonly depth: number;
+  readonly threads?: number;
+  readonly spec: ProductSpec;
+}
+
+const SHAPES: readonly Shape[] = [
+  { rows: 1, cols: 1, depth: 1, spec: { sign: "plus", upper: false } },
+  { rows: 1, cols: 2, depth: 7, threads: 3, spec: { sign: "minus", upper: false } },
+  { rows: 2, cols: 1, depth: 0, spec: { sign: "plus", upper: false } },
+  { rows: 3, cols: 3, depth: 5, threads: 3, spec: { sign: "minus", upper: true } },
+  { rows: 2, cols: 2, depth: 33, spec: { sign: "plus", upper: true } },
+];
+
+function productWork(isa: Isa, { rows, cols, depth, spec }: Shape): Work {
+  const rng = new Rng(rows + cols + depth);
+  const [m, n] = [rows * PRODUCT_TILE, cols * PRODUCT_TILE];
+  // Rows that have more than the product reads.
+  const strides = { c: n + 3, a: m + 5, b: n + 8 };
+  const [a, b] = [normals(rng, depth * strides.a), normals(rng, depth * strides.b)];
+  const before = normals(rng, m * strides.c);
+  const c = output("c", before);
+  const bytes = (values: number) => 4 * values;
+  return {
+    steps: [
+      {
+        kernel: matrixProduct(spec, isa),
+        arguments: [
+          c,
+          input("a", a),
+          input("b", b),
+          bytes(strides.c),
+          bytes(strides.a),
+          bytes(strides.b),
+          rows,
+          cols,
+          input("counts", i32(depth)),
+        ],
+      },
+    ],
+    check: (after) => {
+      const actual = floatsOf(after(c));
+      for (let i = 0; i < m; i++) {
+        for (let j = 0; j < strides.c; j++) {
+          let product = 0;
+          for (let k = 0; k < depth; k++) product += a[k * strides.a + i]! * b[k * strides.b + j]!;
+          const tile = (x: number) => Math.floor(x / PRODUCT_TILE);
+          const left = before[i * strides.c + j]!;
+          const counts = j < n && !(spec.upper && tile(j) < tile(i));
+          const expected = counts ? left + (spec.sign === "plus" ? product : -product) : left;
+          const error = Math.abs(actual[i * strides.c + j]! - expected);
+          if (!(error <= 1e-4)) expect.fail(`${i}, ${j}: ${error} off ${expected}`);
+        }
+      }
+    },
+  };
+}
+
+const caseOf = (isa: Isa, shape: Shape): KernelCase => ({
+  name: `${shape.rows} by ${shape.cols} tiles of depth ${shape.depth} ${JSON.stringify(shape.spec)}`,
+  threads: shape.threads ?? 1,
+  make: () => productWork(isa, shape),
+});
+
+describeKernels("matrix product", (isa) => SHAPES.map((shape) => caseOf(isa, shape)));
