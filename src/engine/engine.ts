@@ -1,21 +1,14 @@
 import { assert, at } from "../base/assert.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
 import { paddedCols } from "../kernels/activations.ts";
-import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
-import type { RopeConfig } from "../models/model.ts";
 import type { RopeAngles } from "../models/rope.ts";
 import { STEP_ROWS, stepClass } from "../plan/parts.ts";
 import type { Backend, Program, Region } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram } from "./model-program.ts";
+import type { Bases, ModelProgram } from "./model-program.ts";
 import { PagePool, Sequence } from "./page-pool.ts";
+import { type Row, StepInputs } from "./step-inputs.ts";
 
-/** One row of a step: a token of a sequence at the sequence's next position. */
-export interface Row {
-  readonly sequence: Sequence;
-  readonly token: number;
-  /** Whether the logits after this token are wanted. */
-  readonly output: boolean;
-}
+export type { Row } from "./step-inputs.ts";
 
 /** The memory regions of a loaded model. */
 export interface Regions {
@@ -38,6 +31,7 @@ export interface Settling {
  */
 export class Engine {
   private readonly pool: PagePool;
+  private readonly inputs: StepInputs;
   private readonly slots: boolean[];
   /** One for each of `STEP_ROWS`. */
   private readonly programs: readonly Program[];
@@ -52,10 +46,11 @@ export class Engine {
     readonly backend: Backend,
     private readonly regions: Regions,
     /** Of every one of `program.ropes`. */
-    private readonly angles: readonly RopeAngles[],
+    angles: readonly RopeAngles[],
     private readonly settling?: Settling,
   ) {
     this.pool = new PagePool(program.pages);
+    this.inputs = new StepInputs(program, regions.work, angles);
     this.slots = Array(program.limits.sequences).fill(false);
     const bases: Bases = {
       weights: regions.weights.address,
@@ -95,8 +90,7 @@ export class Engine {
     const wanted = rows.flatMap((row, i) => (row.output ? [i] : []));
     assert(rows.length > 0 && rows.length <= limits.maxRows, `${rows.length} rows in a step`);
     assert(wanted.length <= limits.maxOutputs, `${wanted.length} outputs in a step`);
-    const positions = this.place(rows);
-    this.writeRows(rows, positions, wanted);
+    this.inputs.write(rows, wanted);
     await this.run(rows.length, signal);
     this.checkAlive();
     this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
@@ -113,62 +107,6 @@ export class Engine {
     } finally {
       this.running = false;
     }
-  }
-
-  /** Positions of the rows, with pages reserved for them. */
-  private place(rows: readonly Row[]): number[] {
-    const next = new Map<Sequence, number>();
-    const positions = rows.map(({ sequence }) => {
-      const position = next.get(sequence) ?? sequence.length;
-      next.set(sequence, position + 1);
-      return position;
-    });
-    for (const [sequence, length] of next) {
-      assert(length <= this.program.limits.contextLength, `a sequence of ${length} positions`);
-      sequence.reserve(length);
-    }
-    return positions;
-  }
-
-  private integers(part: string): Int32Array {
-    const { offset, bytes } = this.program.work.part(part);
-    const view = this.regions.work.view(offset, bytes);
-    return new Int32Array(view.buffer, view.byteOffset, bytes / 4);
-  }
-
-  private writeRows(rows: readonly Row[], positions: readonly number[], wanted: readonly number[]): void {
-    const { kv, pagesPerSequence, ropes } = this.program;
-    const counts = this.integers("counts");
-    counts[COUNTS.rows / 4] = rows.length;
-    counts[COUNTS.outputs / 4] = wanted.length;
-    const blocks = rowBlocks(rows, this.program.attentionBlock(rows.length).rows);
-    counts[COUNTS.blocks / 4] = blocks.length;
-    this.integers("blocks").set(blocks.flat());
-    this.integers("outputList").set(wanted);
-    this.integers("positions").set(positions);
-    this.integers("tokens").set(rows.map((row) => row.token));
-    this.integers("tableOf").set(rows.map((row) => row.sequence.slot * pagesPerSequence));
-    const page = (row: Row, i: number) =>
-      row.sequence.pages[Math.floor((positions[i] as number) / kv.pageTokens)] as number;
-    this.integers("pageOf").set(rows.map(page));
-    const tables = this.integers("tables");
-    for (const sequence of new Set(rows.map((row) => row.sequence))) {
-      tables.set(sequence.pages, sequence.slot * pagesPerSequence);
-    }
-    ropes.forEach((rope, n) => this.writeRopeTable(n, rope, positions));
-  }
-
-  /** The rotation of every row. */
-  private writeRopeTable(n: number, { pairing, rotated }: RopeConfig, positions: readonly number[]): void {
-    const { frequencies, magnitude } = at(this.angles, n);
-    const cols = ropeTableCols(rotated);
-    const { offset } = this.program.work.part(`ropeTable${n}`);
-    const view = this.regions.work.view(offset, 4 * cols * positions.length);
-    const table = new Float32Array(view.buffer, view.byteOffset, cols * positions.length);
-    positions.forEach((position, i) => {
-      const angle = (pair: number) => position * (frequencies[pair] as number);
-      writeRopeTable(table.subarray(i * cols, (i + 1) * cols), pairing, rotated, angle, magnitude);
-    });
   }
 
   private logits(output: number): Float32Array {
@@ -207,15 +145,4 @@ export class Engine {
     await this.settled;
     await this.backend.dispose();
   }
-}
-
-/** Runs of at most `most` rows of one sequence, as [first row, number of rows]. */
-function rowBlocks(rows: readonly Row[], most: number): [number, number][] {
-  const blocks: [number, number][] = [];
-  rows.forEach(({ sequence }, i) => {
-    const open = blocks.at(-1);
-    if (open !== undefined && rows[open[0]]?.sequence === sequence && open[1] < most) open[1]++;
-    else blocks.push([i, 1]);
-  });
-  return blocks;
 }

@@ -12,6 +12,7 @@ import {
   type Attention,
   type Layer,
   type Linear,
+  type ModelPart,
   type ModelSpec,
   nameOf,
   type RopeConfig,
@@ -23,7 +24,7 @@ import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
 import { stepTableBytes } from "./step-table.ts";
-import { StepWriter } from "./step-writer.ts";
+import { type Observer, StepWriter } from "./step-writer.ts";
 
 /** Run-time sizes that the program is laid out for. */
 export interface ProgramLimits {
@@ -48,10 +49,10 @@ export interface Bases {
 export const COUNTS = { rows: 0, outputs: 64, blocks: 128, bytes: 192 } as const;
 
 /**
- * A model compiled to data: the kernels it needs, where everything lies in memory, and the table of steps of a forward
+ * A model, or a part of one, compiled to data: the kernels it needs, where everything lies in memory, and the table of steps of a forward
  * pass. Pure: it allocates nothing and runs nothing.
  */
-export class ModelProgram {
+export class ModelProgram<Spec extends ModelPart = ModelSpec> {
   readonly weights = new Layout();
   readonly cache = new Layout();
   readonly work = new Layout();
@@ -65,7 +66,7 @@ export class ModelProgram {
   private readonly scratches = new Map<string, number>();
 
   constructor(
-    readonly spec: ModelSpec,
+    readonly spec: Spec,
     readonly matrices: ReadonlyMap<string, MatrixPlan>,
     readonly kv: KvLayout,
     readonly isa: Isa,
@@ -141,12 +142,12 @@ export class ModelProgram {
       gate === undefined ? [up] : [gate, up],
       [down],
     ]);
-    const alone = [embedding.projection, output.projection, output.head].filter(
+    const alone = [embedding?.projection, output?.projection, output?.head].filter(
       (linear) => linear !== undefined,
     );
     const bytes = (group: readonly Linear[]) =>
       group.reduce((sum, linear) => sum + this.scratchOf(linear), 0);
-    return Math.max(...[...together, ...alone.map((linear) => [linear])].map(bytes));
+    return Math.max(0, ...[...together, ...alone.map((linear) => [linear])].map(bytes));
   }
 
   private layOutWork(): void {
@@ -161,7 +162,7 @@ export class ModelProgram {
       work.add(`ropeTable${i}`, 4 * limits.maxRows * ropeTableCols(rotated)),
     );
     const row = (name: string, cols: number) => work.add(name, 4 * limits.maxRows * paddedCols(cols));
-    if (embedding.projection !== undefined) row("embedded", embedding.table.cols);
+    if (embedding?.projection !== undefined) row("embedded", embedding.table.cols);
     row("x", config.hiddenSize);
     row("h", config.hiddenSize);
     if (this.spec.layers.some(hasSecondNorm)) row("h2", config.hiddenSize);
@@ -177,15 +178,18 @@ export class ModelProgram {
     const scratch = this.spec.layers.flatMap(({ attention }) =>
       STEP_ROWS.map((rows) => attentionScratchBytes(this.attention(attention, rows))),
     );
-    work.add("attentionScratch", this.parts * Math.max(...scratch));
+    work.add("attentionScratch", this.parts * Math.max(0, ...scratch));
     work.add("scratch", this.scratch);
-    if (output.projection !== undefined) row("projected", output.projection.rows);
-    work.add("logits", 4 * limits.maxOutputs * paddedCols(output.head.rows));
+    if (output?.projection !== undefined) row("projected", output.projection.rows);
+    if (output !== undefined) work.add("logits", 4 * limits.maxOutputs * paddedCols(output.head.rows));
   }
 
-  /** The step table of a forward pass of so many rows, and of all others of their `stepClass`. */
-  steps(rows: number, bases: Bases): Step[] {
-    return new StepWriter(this, rows, bases).forward();
+  /**
+   * The step table of a forward pass of so many rows, and of all others of their `stepClass`; `observe` adds steps before
+   * projections.
+   */
+  steps(rows: number, bases: Bases, observe?: Observer): Step[] {
+    return new StepWriter(this, rows, bases, observe).forward();
   }
 
   /** Where prepared activations of this layout go; several variants differ in the order of the inputs. */

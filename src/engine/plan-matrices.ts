@@ -3,7 +3,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { type Linear, linears, type ModelSpec, nameOf } from "../models/model.ts";
+import { type Linear, linears, type ModelPart, nameOf } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
 import type { Machine } from "../plan/machine.ts";
 import { chooseBlocking } from "../plan/projection-plan.ts";
@@ -27,7 +27,7 @@ export interface PlanChoices {
 
 /** Decides packing and blocking of every weight matrix; equal shapes are planned once. */
 export function planMatrices(
-  spec: ModelSpec,
+  spec: ModelPart,
   file: ModelFile,
   machine: Machine,
   isa: Isa,
@@ -35,8 +35,8 @@ export function planMatrices(
 ): Map<string, MatrixPlan> {
   const { threads, prefillTokens, remembered } = choices;
   const blockings = new Map<string, Blocking>();
-  const { table, positions } = spec.embedding;
-  const isTable = (linear: Linear) => linear === table || linear === positions;
+  const { embedding } = spec;
+  const isTable = (linear: Linear) => linear === embedding?.table || linear === embedding?.positions;
   const plan = (linear: Linear): MatrixPlan => {
     const tensor = storedTensor(linear, file);
     const source = sourceFormat(tensor);

@@ -16,10 +16,13 @@ import { type RopeSpec, rope, ropeName } from "../kernels/rope.ts";
 import {
   type Attention,
   type Block,
+  type Embedding,
   type FeedForward,
   type Linear,
+  type ModelPart,
   type Norm,
   nameOf,
+  type OutputHead,
   type Vector,
 } from "../models/model.ts";
 import { projectionParts, rowParts } from "../plan/parts.ts";
@@ -32,6 +35,9 @@ interface Target {
   readonly to: string;
   readonly accumulate?: boolean;
 }
+
+/** Steps that look at the inputs of matrices: f32 rows at an address, as many as the counter at another one says. */
+export type Observer = (linears: readonly Linear[], input: number, counts: number) => readonly Step[];
 
 /** How a norm is applied. */
 interface NormUse {
@@ -60,26 +66,27 @@ export class StepWriter {
   private readonly out: Step[] = [];
 
   constructor(
-    private readonly program: ModelProgram,
+    private readonly program: ModelProgram<ModelPart>,
     private readonly rows: number,
     private readonly bases: Bases,
+    private readonly observe?: Observer,
   ) {}
 
   forward(): Step[] {
-    this.embed();
-    this.program.spec.layers.forEach(({ attention, feedForward, parallel = false }, n) => {
+    const { embedding, layers, output } = this.program.spec;
+    if (embedding !== undefined) this.embed(embedding);
+    layers.forEach(({ attention, feedForward, parallel = false }, n) => {
       const input = this.input(attention, "h", !(parallel && feedForward.inputNorm));
       const second = parallel ? (this.ownInput(feedForward, "h2") ?? input) : undefined;
       this.attend(attention, input, n);
       this.feedForward(feedForward, second ?? this.input(feedForward, "h"));
     });
-    this.output();
+    if (output !== undefined) this.output(output);
     return this.out;
   }
 
   /** Tokens → x. */
-  private embed(): void {
-    const { table, scale, projection, positions } = this.program.spec.embedding;
+  private embed({ table, scale, projection, positions }: Embedding): void {
     this.rowsOf(table, "tokens", projection === undefined ? "x" : "embedded", { scale });
     if (projection !== undefined) this.project("embedded", [{ linear: projection, to: "x" }]);
     if (positions !== undefined) this.rowsOf(positions, "positions", "x", { accumulate: true });
@@ -149,9 +156,8 @@ export class StepWriter {
   }
 
   /** x → logits of the rows whose output is wanted. */
-  private output(): void {
-    const { isa, kernels, spec } = this.program;
-    const { norm, projection, head, softcap: cap } = spec.output;
+  private output({ norm, projection, head, softcap: cap }: OutputHead): void {
+    const { isa, kernels } = this.program;
     this.norm(norm, { to: "h", gather: true });
     if (projection !== undefined) this.project("h", [{ linear: projection, to: "projected" }], "outputs");
     const from = projection === undefined ? "h" : "projected";
@@ -211,7 +217,9 @@ export class StepWriter {
 
   /** Projections of one input: prepares the activations once per layout they need, then multiplies. */
   private project(input: string, targets: readonly Target[], rows: "rows" | "outputs" = "rows"): void {
-    const inputs = this.inputsOf(targets.map(({ linear }) => linear));
+    const linears = targets.map(({ linear }) => linear);
+    this.out.push(...(this.observe?.(linears, this.work(input), this.count(rows)) ?? []));
+    const inputs = this.inputsOf(linears);
     this.prepare(input, [...new Set(inputs)], rows);
     let scratch = this.work("scratch");
     targets.forEach((target, i) => {

@@ -87,6 +87,10 @@ class WasmBackend implements Backend {
     return { steps, table };
   }
 
+  discard(): void {
+    // As with regions.
+  }
+
   async run(program: Program, signal?: AbortSignal): Promise<void> {
     if (this.disposed) throw new UsageError("the backend is disposed");
     if (this.running) throw new UsageError("the backend is busy");

@@ -5,7 +5,7 @@ import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
-import { nameOf, type Vector, vectors } from "../models/model.ts";
+import { type ModelPart, nameOf, type Vector, vectors } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
@@ -47,7 +47,7 @@ function bufferBytes(matrices: readonly MatrixPlan[]): number {
  * of a few MB, packed by the backend's threads while the next part is read; no second copy of the model is held.
  */
 export async function loadWeights(
-  program: ModelProgram,
+  program: ModelProgram<ModelPart>,
   backend: Backend,
   weights: Region,
   file: ModelFile,
@@ -92,7 +92,7 @@ function partsOf(matrices: readonly MatrixPlan[], stagingSize: number): Part[] {
 }
 
 /** Where a part lies in the packed weights. */
-function partOffset(program: ModelProgram, { matrix, firstTile }: Part): number {
+function partOffset(program: ModelProgram<ModelPart>, { matrix, firstTile }: Part): number {
   return program.weights.offset(nameOf(matrix.linear)) + firstTile * matrix.packing.tileBytes;
 }
 
@@ -158,11 +158,20 @@ function quantizePart({ matrix, rows }: Part, values: Float32Array, { file }: St
 async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {
   const kernel = packName(part.matrix.packing);
   const args = [buffer.address, to, part.tiles, part.rows];
-  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
+  const program = backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]);
+  try {
+    await backend.run(program);
+  } finally {
+    backend.discard(program);
+  }
 }
 
 /** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
-async function loadVectors(program: ModelProgram, weights: Region, file: ModelFile): Promise<void> {
+async function loadVectors(
+  program: ModelProgram<ModelPart>,
+  weights: Region,
+  file: ModelFile,
+): Promise<void> {
   const loading = vectors(program.spec).map(async (vector) => {
     const { buffer, byteOffset, byteLength } = await readVector(vector, file);
     weights
@@ -173,7 +182,7 @@ async function loadVectors(program: ModelProgram, weights: Region, file: ModelFi
 }
 
 /** The orders of the inputs of matrices that have one of their own. */
-function writeOrders(program: ModelProgram, weights: Region): void {
+function writeOrders(program: ModelProgram<ModelPart>, weights: Region): void {
   for (const [name, { order }] of program.matrices) {
     if (order === undefined) continue;
     const offsets = new Uint8Array(orderedOffsets(order).buffer);

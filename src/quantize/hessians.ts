@@ -1,0 +1,60 @@
+import type { Step } from "../engine/backend.ts";
+import type { Observer } from "../engine/step-writer.ts";
+import { paddedCols } from "../kernels/activations.ts";
+import { productName } from "../kernels/matrix-product.ts";
+import type { Linear } from "../models/model.ts";
+import { type Matrix, type MatrixSpace, padded, TILE, whole } from "../solver/matrix.ts";
+import { addressOf, productParts } from "./backend-space.ts";
+
+/** Matrices that multiply the same inputs, and Σ x xᵀ of these: on and above the diagonal. */
+export interface InputGroup {
+  /** The tensors that they are (rows of). */
+  readonly tensors: readonly string[];
+  readonly hessian: Matrix;
+}
+
+/** Adds up the Hessians of the matrices of a layer, as steps of its own program. */
+export class Hessians {
+  private readonly byKey = new Map<string, InputGroup>();
+
+  constructor(
+    private readonly space: MatrixSpace,
+    private readonly threads: number,
+    /** The tensors that are wanted. */
+    private readonly wanted: ReadonlySet<string>,
+  ) {}
+
+  /** What was observed, in the order in which a layer uses it. */
+  get groups(): readonly InputGroup[] {
+    return [...this.byKey.values()];
+  }
+
+  readonly observer: Observer = (linears, input, counts) => {
+    const tensors = [...new Set(linears.map(({ tensor }) => tensor))].filter((name) => this.wanted.has(name));
+    if (tensors.length === 0) return [];
+    const { cols } = linears[0] as Linear;
+    const key = tensors.join();
+    let group = this.byKey.get(key);
+    if (group === undefined) {
+      group = { tensors, hessian: this.space.allocate(cols, cols) };
+      this.byKey.set(key, group);
+    }
+    return [this.step(group.hessian, cols, input, counts)];
+  };
+
+  private step(hessian: Matrix, cols: number, input: number, counts: number): Step {
+    const [tiles, stride] = [padded(cols) / TILE, 4 * paddedCols(cols)];
+    const address = addressOf(whole(hessian));
+    return {
+      kernel: productName({ sign: "plus", upper: true }),
+      arguments: [address, input, input, 4 * hessian.stride, stride, stride, tiles, tiles, counts],
+      barrier: false,
+      parts: productParts(padded(cols), padded(cols), this.threads),
+    };
+  }
+
+  release(): void {
+    for (const { hessian } of this.byKey.values()) this.space.release(hessian);
+    this.byKey.clear();
+  }
+}
