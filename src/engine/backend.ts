@@ -64,8 +64,6 @@ export interface Backend {
    */
   readonly moveToHugePages?: (mapped: Region) => Move;
   prepare(steps: readonly Step[]): Program;
-  /** Gives the memory of a program back, like `release`. */
-  discard(program: Program): void;
   /** Runs all steps; stops at the next barrier with `AbortedError` when the signal fires. One run at a time. */
   run(program: Program, signal?: AbortSignal): Promise<void>;
   dispose(): Promise<void>;

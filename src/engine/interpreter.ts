@@ -74,10 +74,6 @@ export class InterpreterBackend implements Backend {
     return { steps, table };
   }
 
-  discard(): void {
-    // As with regions.
-  }
-
   async run(program: Program, signal?: AbortSignal): Promise<void> {
     if (this.running) throw new UsageError("the backend is busy");
     this.running = true;

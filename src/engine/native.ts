@@ -170,10 +170,6 @@ class NativeBackend implements Backend {
     return { steps, table };
   }
 
-  discard(program: Program): void {
-    this.release((program as NativeProgram).table);
-  }
-
   async run(program: Program, signal?: AbortSignal): Promise<void> {
     if (this.running !== undefined) throw new UsageError("the backend is busy");
     if (signal?.aborted) throw new AbortedError();

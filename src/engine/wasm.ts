@@ -87,10 +87,6 @@ class WasmBackend implements Backend {
     return { steps, table };
   }
 
-  discard(): void {
-    // As with regions.
-  }
-
   async run(program: Program, signal?: AbortSignal): Promise<void> {
     if (this.disposed) throw new UsageError("the backend is disposed");
     if (this.running) throw new UsageError("the backend is busy");

@@ -158,12 +158,7 @@ function quantizePart({ matrix, rows }: Part, values: Float32Array, { file }: St
 async function packPart(backend: Backend, part: Part, buffer: Region, to: number): Promise<void> {
   const kernel = packName(part.matrix.packing);
   const args = [buffer.address, to, part.tiles, part.rows];
-  const program = backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]);
-  try {
-    await backend.run(program);
-  } finally {
-    backend.discard(program);
-  }
+  await backend.run(backend.prepare([{ kernel, arguments: args, barrier: true, parts: part.tiles }]));
 }
 
 /** Norm weights and biases as f32; what follows them in their part of the region stays zero. */

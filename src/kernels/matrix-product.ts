@@ -13,6 +13,9 @@ export interface ProductSpec {
   readonly upper: boolean;
 }
 
+/** Bytes of what the parameter `place` points at. */
+export const PLACE_BYTES = 32;
+
 export function productName({ sign, upper }: ProductSpec): string {
   return `product_${sign}${upper ? "_upper" : ""}`;
 }
@@ -36,21 +39,32 @@ export function matrixProduct(spec: ProductSpec, target: Target): Kernel {
     a: b.parameter("a_stride", "i32", "bytes from one row of a to the next"),
     b: b.parameter("b_stride", "i32", "bytes from one row of b to the next"),
   };
-  const tileRows = b.parameter("tile_rows", "i32", `m / ${PRODUCT_TILE}`);
-  const tileCols = b.parameter("tile_cols", "i32", `n / ${PRODUCT_TILE}`);
+  const place = b.parameter(
+    "place",
+    "ptr",
+    "i32: row and column of the corners of c, a, b; tiles of m, of n",
+  );
   const counts = b.parameter("counts", "ptr", "i32: depth");
   const depth = b.named("depth", op.iload(counts, { offset: 0 }));
+  const placed = (at: number) => op.iload(place, { offset: 4 * at });
+  const corner = (matrix: "c" | "a" | "b", base: Value<"ptr">, at: number) => {
+    const row = op.addrv(base, placed(at), strides[matrix]);
+    return b.named(`${matrix}_corner`, op.addr(row, placed(at + 1), { stride: 4, offset: 0 }));
+  };
+  const corners = { c: corner("c", c, 0), a: corner("a", left, 2), b: corner("b", right, 4) };
+  const tileRows = b.named("tile_rows", placed(6));
+  const tileCols = b.named("tile_cols", placed(7));
   const width = MICRO.vectors * b.lanes;
   assert(PRODUCT_TILE % width === 0, "registers that do not fill a tile");
 
   const tile = (row: Value<"i32">, col: Value<"i32">) => {
     b.loop("j", 0, PRODUCT_TILE, width, (j) => {
       const column = b.named("column", op.iadd(op.imul(col, b.i(PRODUCT_TILE)), j));
-      const from = b.named("b_column", op.addr(right, column, { stride: 4, offset: 0 }));
+      const from = b.named("b_column", op.addr(corners.b, column, { stride: 4, offset: 0 }));
       b.loop("i", 0, PRODUCT_TILE, MICRO.rows, (i) => {
         const first = b.named("first_row", op.iadd(op.imul(row, b.i(PRODUCT_TILE)), i));
-        const a = b.named("a_column", op.addr(left, first, { stride: 4, offset: 0 }));
-        const to = op.addr(op.addrv(c, first, strides.c), column, { stride: 4, offset: 0 });
+        const a = b.named("a_column", op.addr(corners.a, first, { stride: 4, offset: 0 }));
+        const to = op.addr(op.addrv(corners.c, first, strides.c), column, { stride: 4, offset: 0 });
         microProduct(b, spec, { c: b.named("c_tile", to), a, b: from }, strides, depth);
       });
     });

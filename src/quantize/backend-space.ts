@@ -1,8 +1,14 @@
 import { assert } from "../base/assert.ts";
 import { MachineError } from "../base/errors.ts";
-import type { Backend, Region } from "../engine/backend.ts";
+import type { Backend, Program, Region } from "../engine/backend.ts";
 import type { Isa } from "../isa/isa.ts";
-import { matrixProduct, PRODUCT_TILE, type ProductSpec, productName } from "../kernels/matrix-product.ts";
+import {
+  matrixProduct,
+  PLACE_BYTES,
+  PRODUCT_TILE,
+  type ProductSpec,
+  productName,
+} from "../kernels/matrix-product.ts";
 import type { KernelRecipe } from "../kernels/recipe.ts";
 import { stepParts } from "../plan/parts.ts";
 import { type Corner, type Matrix, type MatrixSpace, padded, TILE } from "../solver/matrix.ts";
@@ -31,14 +37,19 @@ interface BackendMatrix extends Matrix {
 
 /** Matrices in the memory of a backend, whose kernels and threads compute the products. */
 export class BackendSpace implements MatrixSpace {
+  /** Depth and place of the product that runs. */
   private readonly counts: Region;
+  private readonly place: Region;
+  /** Tables stay with the backend, whose threads may look at them after a run: of equal products there is one. */
+  private readonly programs = new Map<string, Program>();
 
   constructor(
     private readonly backend: Backend,
     private readonly signal: AbortSignal | undefined,
   ) {
     assert(TILE === PRODUCT_TILE, "matrices are padded to the tiles of the kernel");
-    this.counts = backend.allocate(64, "plain");
+    this.counts = backend.allocate(PLACE_BYTES, "plain");
+    this.place = backend.allocate(PLACE_BYTES, "plain");
   }
 
   /** Throws `MachineError` for matrices above 1 GiB, and where there is no memory. */
@@ -60,11 +71,6 @@ export class BackendSpace implements MatrixSpace {
     this.backend.release((matrix as BackendMatrix).region);
   }
 
-  /** Gives back what it keeps for itself. */
-  dispose(): void {
-    this.backend.release(this.counts);
-  }
-
   async subtractProduct(
     c: Corner,
     a: Corner,
@@ -72,35 +78,42 @@ export class BackendSpace implements MatrixSpace {
     depth: number,
     { upper = false, width = Number.POSITIVE_INFINITY }: { upper?: boolean; width?: number } = {},
   ): Promise<void> {
-    const count = this.counts.view(0, 4);
-    new DataView(count.buffer, count.byteOffset).setInt32(0, depth, true);
     const rows = padded(a.matrix.cols - a.col);
     const cols = Math.min(width, padded(b.matrix.cols - b.col));
+    writeIntegers(this.counts, [depth]);
+    const corners = [c, a, b].flatMap(({ row, col }) => [row, col]);
+    writeIntegers(this.place, [...corners, rows / TILE, cols / TILE]);
+    await this.backend.run(this.programOf([c.matrix, a.matrix, b.matrix], upper), this.signal);
+  }
+
+  private programOf(matrices: readonly Matrix[], upper: boolean): Program {
+    const addresses = matrices.map(addressOf);
+    const strides = matrices.map(({ stride }) => 4 * stride);
+    const key = JSON.stringify([upper, addresses, strides]);
+    const known = this.programs.get(key);
+    if (known !== undefined) return known;
+    const [{ rows, cols }] = matrices as [Matrix];
     const program = this.backend.prepare([
       {
         kernel: productName({ sign: "minus", upper }),
-        arguments: [
-          ...[c, a, b].map(addressOf),
-          ...[c, a, b].map(({ matrix }) => 4 * matrix.stride),
-          rows / TILE,
-          cols / TILE,
-          this.counts.address,
-        ],
+        arguments: [...addresses, ...strides, this.place.address, this.counts.address],
         barrier: true,
-        parts: productParts(rows, cols, this.backend.threads),
+        parts: productParts(padded(rows), padded(cols), this.backend.threads),
       },
     ]);
-    try {
-      await this.backend.run(program, this.signal);
-    } finally {
-      this.backend.discard(program);
-    }
+    this.programs.set(key, program);
+    return program;
   }
 }
 
 /** Address of the first value of a matrix. */
-export function addressOf({ matrix, row, col }: Corner): number {
-  return (matrix as BackendMatrix).region.address + 4 * (row * matrix.stride + col);
+export function addressOf(matrix: Matrix): number {
+  return (matrix as BackendMatrix).region.address;
+}
+
+export function writeIntegers(region: Region, values: readonly number[]): void {
+  const view = region.view(0, 4 * values.length);
+  new Int32Array(view.buffer, view.byteOffset, values.length).set(values);
 }
 
 /** Parts that a product is split into: tiles above a diagonal take no time, so that there must be many. */

@@ -1,16 +1,18 @@
-import type { Step } from "../engine/backend.ts";
+import type { Backend, Region, Step } from "../engine/backend.ts";
 import type { Observer } from "../engine/step-writer.ts";
 import { paddedCols } from "../kernels/activations.ts";
-import { productName } from "../kernels/matrix-product.ts";
+import { PLACE_BYTES, productName } from "../kernels/matrix-product.ts";
 import type { Linear } from "../models/model.ts";
-import { type Matrix, type MatrixSpace, padded, TILE, whole } from "../solver/matrix.ts";
-import { addressOf, productParts } from "./backend-space.ts";
+import { type Matrix, type MatrixSpace, padded, TILE } from "../solver/matrix.ts";
+import { addressOf, productParts, writeIntegers } from "./backend-space.ts";
 
 /** Matrices that multiply the same inputs, and Σ x xᵀ of these: on and above the diagonal. */
 export interface InputGroup {
   /** The tensors that they are (rows of). */
   readonly tensors: readonly string[];
   readonly hessian: Matrix;
+  /** Where the kernel is told the place of the products. */
+  readonly place: Region;
 }
 
 /** Adds up the Hessians of the matrices of a layer, as steps of its own program. */
@@ -19,7 +21,7 @@ export class Hessians {
 
   constructor(
     private readonly space: MatrixSpace,
-    private readonly threads: number,
+    private readonly backend: Backend,
     /** The tensors that are wanted. */
     private readonly wanted: ReadonlySet<string>,
   ) {}
@@ -36,25 +38,39 @@ export class Hessians {
     const key = tensors.join();
     let group = this.byKey.get(key);
     if (group === undefined) {
-      group = { tensors, hessian: this.space.allocate(cols, cols) };
+      const tiles = padded(cols) / TILE;
+      const place = this.backend.allocate(PLACE_BYTES, "plain");
+      writeIntegers(place, [0, 0, 0, 0, 0, 0, tiles, tiles]);
+      group = { tensors, hessian: this.space.allocate(cols, cols), place };
       this.byKey.set(key, group);
     }
-    return [this.step(group.hessian, cols, input, counts)];
+    return [this.step(group, cols, input, counts)];
   };
 
-  private step(hessian: Matrix, cols: number, input: number, counts: number): Step {
-    const [tiles, stride] = [padded(cols) / TILE, 4 * paddedCols(cols)];
-    const address = addressOf(whole(hessian));
+  private step({ hessian, place }: InputGroup, cols: number, input: number, counts: number): Step {
+    const stride = 4 * paddedCols(cols);
     return {
       kernel: productName({ sign: "plus", upper: true }),
-      arguments: [address, input, input, 4 * hessian.stride, stride, stride, tiles, tiles, counts],
+      arguments: [
+        addressOf(hessian),
+        input,
+        input,
+        4 * hessian.stride,
+        stride,
+        stride,
+        place.address,
+        counts,
+      ],
       barrier: false,
-      parts: productParts(padded(cols), padded(cols), this.threads),
+      parts: productParts(padded(cols), padded(cols), this.backend.threads),
     };
   }
 
   release(): void {
-    for (const { hessian } of this.byKey.values()) this.space.release(hessian);
+    for (const { hessian, place } of this.byKey.values()) {
+      this.space.release(hessian);
+      this.backend.release(place);
+    }
     this.byKey.clear();
   }
 }

@@ -51,13 +51,17 @@ interface Compiled {
  * leave it. In memory are one layer, the Hessians of its inputs, and the residual stream of all samples.
  */
 export class LayerSolver {
+  private readonly space: BackendSpace;
+
   private constructor(
     private readonly backend: Backend,
     private readonly tensors: WorkingTensors,
     private readonly embedding: Compiled,
     private readonly layers: readonly Compiled[],
     private readonly options: LayerSolverOptions,
-  ) {}
+  ) {
+    this.space = new BackendSpace(backend, options.signal);
+  }
 
   /**
    * Plans and compiles. Throws `MachineError` without a C compiler, and what planning throws.
@@ -170,9 +174,9 @@ export class LayerSolver {
     quantized: Map<string, QuantizedTensor>,
     progress: (part: number) => void,
   ): Promise<void> {
-    const { samples, signal } = this.options;
-    const space = new BackendSpace(this.backend, signal);
-    const hessians = new Hessians(space, this.backend.threads, wanted);
+    const { samples } = this.options;
+    const { space } = this;
+    const hessians = new Hessians(space, this.backend, wanted);
     try {
       await runner.load();
       runner.observe(hessians.observer);
@@ -187,7 +191,6 @@ export class LayerSolver {
       }
     } finally {
       hessians.release();
-      space.dispose();
     }
   }
 

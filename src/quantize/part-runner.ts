@@ -43,7 +43,6 @@ export class PartRunner {
 
   /** From now on, steps are as `observe` says. */
   observe(observe: Observer | undefined): void {
-    this.discard();
     const bases = {
       weights: this.weights.address,
       cache: this.cache.address,
@@ -86,14 +85,8 @@ export class PartRunner {
     }
   }
 
-  private discard(): void {
-    for (const program of this.programs) this.backend.discard(program);
-    this.programs = [];
-  }
-
   /** Gives its memory back. */
   release(): void {
-    this.discard();
     for (const region of [this.weights, this.cache, this.work]) this.backend.release(region);
   }
 }

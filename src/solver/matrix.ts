@@ -44,11 +44,6 @@ export function padded(count: number): number {
   return alignUp(count, TILE);
 }
 
-/** The whole of a matrix. */
-export function whole(matrix: Matrix): Corner {
-  return { matrix, row: 0, col: 0 };
-}
-
 /** Row `i` of a matrix. */
 export function rowOf({ values, stride, cols }: Matrix, i: number): Float32Array {
   return values.subarray(i * stride, i * stride + cols);

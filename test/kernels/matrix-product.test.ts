@@ -25,10 +25,11 @@ const SHAPES: readonly Shape[] = [
 function productWork(isa: Isa, { rows, cols, depth, spec }: Shape): Work {
   const rng = new Rng(rows + cols + depth);
   const [m, n] = [rows * PRODUCT_TILE, cols * PRODUCT_TILE];
-  // Rows that have more than the product reads.
-  const strides = { c: n + 3, a: m + 5, b: n + 8 };
-  const [a, b] = [normals(rng, depth * strides.a), normals(rng, depth * strides.b)];
-  const before = normals(rng, m * strides.c);
+  // The product reads and writes from a corner on, and not all of the rows.
+  const corner = { c: [1, 2], a: [2, 4], b: [0, 7] } as const;
+  const strides = { c: n + 5, a: m + 9, b: n + 8 };
+  const [a, b] = [normals(rng, (depth + 2) * strides.a), normals(rng, (depth + 1) * strides.b)];
+  const before = normals(rng, (m + 1) * strides.c);
   const c = output("c", before);
   const bytes = (values: number) => 4 * values;
   return {
@@ -42,23 +43,25 @@ function productWork(isa: Isa, { rows, cols, depth, spec }: Shape): Work {
           bytes(strides.c),
           bytes(strides.a),
           bytes(strides.b),
-          rows,
-          cols,
+          input("place", i32(...corner.c, ...corner.a, ...corner.b, rows, cols)),
           input("counts", i32(depth)),
         ],
       },
     ],
     check: (after) => {
       const actual = floatsOf(after(c));
-      for (let i = 0; i < m; i++) {
-        for (let j = 0; j < strides.c; j++) {
-          let product = 0;
-          for (let k = 0; k < depth; k++) product += a[k * strides.a + i]! * b[k * strides.b + j]!;
+      for (let row = 0; row <= m; row++) {
+        for (let col = 0; col < strides.c; col++) {
+          const [i, j] = [row - corner.c[0], col - corner.c[1]];
           const tile = (x: number) => Math.floor(x / PRODUCT_TILE);
-          const left = before[i * strides.c + j]!;
-          const counts = j < n && !(spec.upper && tile(j) < tile(i));
-          const expected = counts ? left + (spec.sign === "plus" ? product : -product) : left;
-          const error = Math.abs(actual[i * strides.c + j]! - expected);
+          const counts = i >= 0 && j >= 0 && j < n && !(spec.upper && tile(j) < tile(i));
+          let product = 0;
+          for (let k = 0; counts && k < depth; k++) {
+            const left = a[(k + corner.a[0]) * strides.a + i + corner.a[1]]!;
+            product += left * b[(k + corner.b[0]) * strides.b + j + corner.b[1]]!;
+          }
+          const expected = before[row * strides.c + col]! + (spec.sign === "plus" ? product : -product);
+          const error = Math.abs(actual[row * strides.c + col]! - expected);
           if (!(error <= 1e-4)) expect.fail(`${i}, ${j}: ${error} off ${expected}`);
         }
       }

@@ -151,7 +151,6 @@ function shiftMask(backend: Backend, kernels: BackendRequest["kernels"]): Backen
     },
     release: (region) => backend.release(region),
     prepare: (steps) => backend.prepare(steps.map(shiftedStep)),
-    discard: (program) => backend.discard(program),
     run: (program, signal) => {
       for (const shift of shifts) shift();
       return backend.run(program, signal);
