@@ -20,6 +20,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   plan: 3,
   host: 4,
   engine: 5,
+  quantize: 5,
   hub: 5,
   api: 6,
   evaluation: 6,

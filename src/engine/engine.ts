@@ -1,13 +1,12 @@
 import { assert, at } from "../base/assert.ts";
 import { AbortedError, UsageError } from "../base/errors.ts";
-import { ropeTableCols, writeRopeTable } from "../kernels/rope.ts";
-import type { RopeConfig } from "../models/model.ts";
 import type { RopeAngles } from "../models/rope.ts";
 import { STEP_ROWS, stepClass } from "../plan/parts.ts";
 import type { Backend, Program, Region } from "./backend.ts";
-import { type Bases, COUNTS, type ModelProgram, OUTPUT_KINDS, type OutputKind } from "./model-program.ts";
+import { type Bases, type ModelProgram, OUTPUT_KINDS, type OutputKind } from "./model-program.ts";
 import { PagePool, Sequence } from "./page-pool.ts";
-import { type Placed, rowBlocks, type ScoredRow, type Target, targetParts } from "./rows.ts";
+import { type Placed, type ScoredRow, type Target, targetParts } from "./rows.ts";
+import { StepInputs } from "./step-inputs.ts";
 import { type ComparedScore, comparedScore, type TokenScore, tokenScore } from "./token-score.ts";
 
 /** A row, and whether its logits are copied out. */
@@ -37,6 +36,7 @@ export interface Settling {
  */
 export class Engine {
   private readonly pool: PagePool;
+  private readonly inputs: StepInputs;
   private readonly slots: boolean[];
   /** One for each of `STEP_ROWS`. */
   private readonly programs: readonly Program[];
@@ -51,10 +51,11 @@ export class Engine {
     readonly backend: Backend,
     private readonly regions: Regions,
     /** Of every one of `program.ropes`. */
-    private readonly angles: readonly RopeAngles[],
+    angles: readonly RopeAngles[],
     private readonly settling?: Settling,
   ) {
     this.pool = new PagePool(program.pages);
+    this.inputs = new StepInputs(program, regions.work, angles);
     this.slots = Array(program.limits.sequences).fill(false);
     const bases: Bases = {
       weights: regions.weights.address,
@@ -147,7 +148,7 @@ export class Engine {
     this.checkAlive();
     const { maxRows } = this.program.limits;
     assert(rows.length > 0 && rows.length <= maxRows, `${rows.length} rows in a step`);
-    this.writeRows(rows, this.place(rows), wanted);
+    this.inputs.write(rows, wanted);
     await this.run(at(this.programs, stepClass(rows.length)), signal);
     this.settled ??= this.settling?.run(this.ending.signal, () => this.running);
   }
@@ -159,9 +160,7 @@ export class Engine {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     this.checkAlive();
-    this.integers("counts")[COUNTS.outputs / 4] = part.length;
-    this.integers("outputList").set(part.map(({ row }) => row));
-    this.integers("targets").set(part.map(({ token }) => token));
+    this.inputs.writeTargets(part);
     await this.run(this.outputs[kind], signal);
   }
 
@@ -179,65 +178,10 @@ export class Engine {
     this.checkAlive();
   }
 
-  /** Positions of the rows, with pages reserved for them. */
-  private place(rows: readonly Placed[]): number[] {
-    const next = new Map<Sequence, number>();
-    const positions = rows.map(({ sequence }) => {
-      const position = next.get(sequence) ?? sequence.length;
-      next.set(sequence, position + 1);
-      return position;
-    });
-    for (const [sequence, length] of next) {
-      assert(length <= this.program.limits.contextLength, `a sequence of ${length} positions`);
-      sequence.reserve(length);
-    }
-    return positions;
-  }
-
-  private integers(part: string): Int32Array {
+  private floats(part: string): Float32Array {
     const { offset, bytes } = this.program.work.part(part);
     const view = this.regions.work.view(offset, bytes);
-    return new Int32Array(view.buffer, view.byteOffset, bytes / 4);
-  }
-
-  private floats(part: string): Float32Array {
-    const { buffer, byteOffset, length } = this.integers(part);
-    return new Float32Array(buffer, byteOffset, length);
-  }
-
-  private writeRows(rows: readonly Placed[], positions: readonly number[], wanted: readonly number[]): void {
-    const { kv, pagesPerSequence, ropes } = this.program;
-    const counts = this.integers("counts");
-    counts[COUNTS.rows / 4] = rows.length;
-    counts[COUNTS.outputs / 4] = wanted.length;
-    const blocks = rowBlocks(rows, this.program.attentionBlock(rows.length).rows);
-    counts[COUNTS.blocks / 4] = blocks.length;
-    this.integers("blocks").set(blocks.flat());
-    this.integers("outputList").set(wanted);
-    this.integers("positions").set(positions);
-    this.integers("tokens").set(rows.map((row) => row.token));
-    this.integers("tableOf").set(rows.map((row) => row.sequence.slot * pagesPerSequence));
-    const page = (row: Placed, i: number) =>
-      row.sequence.pages[Math.floor((positions[i] as number) / kv.pageTokens)] as number;
-    this.integers("pageOf").set(rows.map(page));
-    const tables = this.integers("tables");
-    for (const sequence of new Set(rows.map((row) => row.sequence))) {
-      tables.set(sequence.pages, sequence.slot * pagesPerSequence);
-    }
-    ropes.forEach((rope, n) => this.writeRopeTable(n, rope, positions));
-  }
-
-  /** The rotation of every row. */
-  private writeRopeTable(n: number, { pairing, rotated }: RopeConfig, positions: readonly number[]): void {
-    const { frequencies, magnitude } = at(this.angles, n);
-    const cols = ropeTableCols(rotated);
-    const { offset } = this.program.work.part(`ropeTable${n}`);
-    const view = this.regions.work.view(offset, 4 * cols * positions.length);
-    const table = new Float32Array(view.buffer, view.byteOffset, cols * positions.length);
-    positions.forEach((position, i) => {
-      const angle = (pair: number) => position * (frequencies[pair] as number);
-      writeRopeTable(table.subarray(i * cols, (i + 1) * cols), pairing, rotated, angle, magnitude);
-    });
+    return new Float32Array(view.buffer, view.byteOffset, bytes / 4);
   }
 
   private logits(output: number): Float32Array {

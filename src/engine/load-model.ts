@@ -1,4 +1,5 @@
 import { FileFormatError, MachineError, UsageError } from "../base/errors.ts";
+import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
 import { findCompilers } from "../host/compilers.ts";
 import { type ModelFiles, openModelFiles } from "../host/model-files.ts";
@@ -8,7 +9,7 @@ import type { Isa } from "../isa/isa.ts";
 import type { ElementType } from "../kernels/elements.ts";
 import { PAGE_TOKENS } from "../kernels/kv-cache.ts";
 import { modelSpec } from "../models/index.ts";
-import { type ModelSpec, ropes } from "../models/model.ts";
+import { type ModelPart, type ModelSpec, ropes } from "../models/model.ts";
 import { type RopeAngles, ropeAngles, ropeFactors } from "../models/rope.ts";
 import type { Machine } from "../plan/machine.ts";
 import { type Tuning, unknownTo } from "../plan/tuning.ts";
@@ -137,7 +138,7 @@ export async function loadEngine(
   packed?: PackedPolicy,
 ): Promise<Engine> {
   checkOptions(options);
-  const angles = await readAngles(model, contextLengthOf(model.spec, options));
+  const angles = await readAngles(model.file, model.spec, contextLengthOf(model.spec, options));
   const choice = chooseBackend(machine, await findCompilers(), options);
   const asked = options.backend !== undefined || options.isa !== undefined;
   try {
@@ -151,8 +152,12 @@ export async function loadEngine(
   }
 }
 
-/** The angles of every rotation of the model, at this context length. */
-async function readAngles({ file, spec }: OpenModel, contextLength: number): Promise<RopeAngles[]> {
+/** The angles of every rotation of the model, at this context length. Throws `FileFormatError`. */
+export async function readAngles(
+  file: ModelFile,
+  spec: ModelPart,
+  contextLength: number,
+): Promise<RopeAngles[]> {
   const reading = ropes(spec).map(async (rope) => {
     const vector = ropeFactors(rope, contextLength);
     const factors = vector === undefined ? undefined : await readVector(vector, file);

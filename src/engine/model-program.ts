@@ -16,6 +16,7 @@ import {
   type FeedForward,
   type Layer,
   type Linear,
+  type ModelPart,
   type ModelSpec,
   matrixCount,
   nameOf,
@@ -29,7 +30,7 @@ import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
 import { stepTableBytes } from "./step-table.ts";
-import { StepWriter } from "./step-writer.ts";
+import { type Observer, StepWriter } from "./step-writer.ts";
 
 /** Run-time sizes that the program is laid out for. */
 export interface ProgramLimits {
@@ -58,10 +59,10 @@ export type OutputKind = (typeof OUTPUT_KINDS)[number];
 export const COUNTS = { rows: 0, outputs: 64, blocks: 128, bytes: 192 } as const;
 
 /**
- * A model compiled to data: the kernels it needs, where everything lies in memory, and the table of steps of a forward
- * pass. Pure: it allocates nothing and runs nothing.
+ * A model, or a part of one, compiled to data: the kernels it needs, where everything lies in memory, and the table of
+ * steps of a forward pass. Pure: it allocates nothing and runs nothing.
  */
-export class ModelProgram {
+export class ModelProgram<Spec extends ModelPart = ModelSpec> {
   readonly weights = new Layout();
   readonly cache = new Layout();
   readonly work = new Layout();
@@ -75,7 +76,7 @@ export class ModelProgram {
   private readonly scratches = new Map<string, number>();
 
   constructor(
-    readonly spec: ModelSpec,
+    readonly spec: Spec,
     readonly matrices: ReadonlyMap<string, MatrixPlan>,
     readonly kv: KvLayout,
     readonly isa: Isa,
@@ -159,12 +160,12 @@ export class ModelProgram {
       const routed = routing === undefined ? [] : [[routing.router], ...sharedGroups(routing)];
       return [[q, k, v], [o], gate === undefined ? [up] : [gate, up], [down], ...routed];
     });
-    const alone = [embedding.projection, output.projection, output.head].filter(
+    const alone = [embedding?.projection, output?.projection, output?.head].filter(
       (linear) => linear !== undefined,
     );
     const bytes = (group: readonly Linear[]) =>
       group.reduce((sum, linear) => sum + this.scratchOf(linear), 0);
-    return Math.max(...[...together, ...alone.map((linear) => [linear])].map(bytes));
+    return Math.max(0, ...[...together, ...alone.map((linear) => [linear])].map(bytes));
   }
 
   private layOutWork(): void {
@@ -180,7 +181,7 @@ export class ModelProgram {
       work.add(`ropeTable${i}`, 4 * limits.maxRows * ropeTableCols(rotated)),
     );
     const row = (name: string, cols: number) => work.add(name, 4 * limits.maxRows * paddedCols(cols));
-    if (embedding.projection !== undefined) row("embedded", embedding.table.cols);
+    if (embedding?.projection !== undefined) row("embedded", embedding.table.cols);
     row("x", config.hiddenSize);
     row("h", config.hiddenSize);
     if (this.spec.layers.some(hasSecondNorm)) row("h2", config.hiddenSize);
@@ -194,10 +195,10 @@ export class ModelProgram {
     const scratch = this.spec.layers.flatMap(({ attention }) =>
       STEP_ROWS.map((rows) => attentionScratchBytes(this.attention(attention, rows))),
     );
-    work.add("attentionScratch", this.parts * Math.max(...scratch));
+    work.add("attentionScratch", this.parts * Math.max(0, ...scratch));
     work.add("scratch", this.scratch);
-    if (output.projection !== undefined) row("projected", output.projection.rows);
-    work.add("logits", 4 * limits.maxOutputs * paddedCols(output.head.rows));
+    if (output?.projection !== undefined) row("projected", output.projection.rows);
+    if (output !== undefined) work.add("logits", 4 * limits.maxOutputs * paddedCols(output.head.rows));
   }
 
   /** What lies between the matrices of a feed-forward block. Padding must stay zero: every width has its own rows. */
@@ -210,7 +211,7 @@ export class ModelProgram {
     rows(innerRows("up", up), slots, up.rows);
     if (routing === undefined) return;
     const { count, used, shared } = routing;
-    rows("scores", maxRows, count);
+    rows("routerScores", maxRows, count);
     for (const list of ["slots", "slotWeights"]) work.add(list, choiceStride(used) * maxRows);
     work.add("slotTokens", 4 * slots);
     work.add("slotExperts", EXPERT_BYTES * count);
@@ -223,9 +224,12 @@ export class ModelProgram {
     rows("amounts", maxRows, shared.amount.rows);
   }
 
-  /** The step table of a forward pass of so many rows, and of all others of their `stepClass`. */
-  steps(rows: number, bases: Bases): Step[] {
-    return new StepWriter(this, rows, bases).forward();
+  /**
+   * The step table of a forward pass of so many rows, and of all others of their `stepClass`; `observe` adds steps before
+   * projections.
+   */
+  steps(rows: number, bases: Bases, observe?: Observer): Step[] {
+    return new StepWriter(this, rows, bases, observe).forward();
   }
 
   /** The step table that goes on from the rows of a forward pass to their logits, and to what is wanted of them. */
@@ -239,8 +243,10 @@ export class ModelProgram {
   }
 
   /** Where the logits of an output row lie in the work region. */
-  logitsAt(output: number): number {
-    return this.work.offset("logits") + 4 * output * paddedCols(this.spec.output.head.rows);
+  logitsAt(row: number): number {
+    const { output } = this.spec;
+    assert(output !== undefined, "a part of a model without an output");
+    return this.work.offset("logits") + 4 * row * paddedCols(output.head.rows);
   }
 
   /**

@@ -3,7 +3,7 @@ import { UnsupportedError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { isRouting, type Linear, layerMatrices, linears, type ModelSpec, nameOf } from "../models/model.ts";
+import { isRouting, type Linear, layerMatrices, linears, type ModelPart, nameOf } from "../models/model.ts";
 import { defaultActivations } from "../plan/activations.ts";
 import { expertLoad } from "../plan/expert-load.ts";
 import type { Machine } from "../plan/machine.ts";
@@ -28,7 +28,7 @@ export interface PlanChoices {
 
 /** Decides packing and blocking of every weight matrix; equal shapes are planned once. */
 export function planMatrices(
-  spec: ModelSpec,
+  spec: ModelPart,
   file: ModelFile,
   machine: Machine,
   isa: Isa,
@@ -36,9 +36,9 @@ export function planMatrices(
 ): Map<string, MatrixPlan> {
   const { threads, prefillTokens, remembered } = choices;
   const blockings = new Map<string, Blocking>();
-  const { table, positions } = spec.embedding;
+  const { embedding } = spec;
   const routing = routingMatrices(spec);
-  const isTable = (linear: Linear) => linear === table || linear === positions;
+  const isTable = (linear: Linear) => linear === embedding?.table || linear === embedding?.positions;
   const plan = (linear: Linear): MatrixPlan => {
     const tensor = storedTensor(linear, file);
     const source = sourceFormat(tensor);
@@ -71,7 +71,7 @@ export function planMatrices(
 }
 
 /** The matrices that choose experts and weight them. */
-function routingMatrices({ layers }: ModelSpec): ReadonlySet<Linear> {
+function routingMatrices({ layers }: ModelPart): ReadonlySet<Linear> {
   const all = layers.flatMap(layerMatrices).filter(([matrix]) => isRouting(matrix));
   return new Set(all.map(([, linear]) => linear));
 }

@@ -20,10 +20,13 @@ import { score, scoreName } from "../kernels/score.ts";
 import {
   type Attention,
   type Block,
+  type Embedding,
   type FeedForward,
   type Linear,
+  type ModelPart,
   type Norm,
   nameOf,
+  type OutputHead,
   type Routing,
   type SharedExpert,
   type Vector,
@@ -49,6 +52,9 @@ interface Target {
 
 /** What there is a number of in memory: rows of the step, those whose output is wanted, slots of a mixture. */
 type Counted = "rows" | "outputs" | "slots";
+
+/** Steps that look at the inputs of matrices: f32 rows at an address, as many as the counter at another one says. */
+export type Observer = (linears: readonly Linear[], input: number, counts: number) => readonly Step[];
 
 /** How a norm is applied. */
 interface NormUse {
@@ -77,33 +83,37 @@ export class StepWriter {
   private readonly out: Step[] = [];
 
   constructor(
-    private readonly program: ModelProgram,
+    private readonly program: ModelProgram<ModelPart>,
     private readonly rows: number,
     private readonly bases: Bases,
+    private readonly observe?: Observer,
   ) {}
 
   forward(): Step[] {
-    this.embed();
-    this.program.spec.layers.forEach(({ attention, feedForward, parallel = false }, n) => {
+    const { embedding, layers, output } = this.program.spec;
+    if (embedding !== undefined) this.embed(embedding);
+    layers.forEach(({ attention, feedForward, parallel = false }, n) => {
       const input = this.input(attention, "h", !(parallel && feedForward.inputNorm));
       const second = parallel ? (this.ownInput(feedForward, "h2") ?? input) : undefined;
       this.attend(attention, input, n);
       this.feedForward(feedForward, second ?? this.input(feedForward, "h"));
     });
-    this.output();
+    if (output !== undefined) this.output(output);
     return this.out;
   }
 
   /** x, as a forward pass left it → logits of the rows whose output is wanted → what is wanted of them. */
   scores(kind: OutputKind): Step[] {
-    this.output();
-    if (kind !== "logits") this.score(kind === "comparison");
+    const { output } = this.program.spec;
+    if (output === undefined) return this.out;
+    this.output(output);
+    if (kind !== "logits") this.score(output.head.rows, kind === "comparison");
     return this.out;
   }
 
-  private score(compared: boolean): void {
-    const { isa, kernels, spec, comparedRows } = this.program;
-    const scoreSpec = { cols: spec.output.head.rows, compared };
+  private score(cols: number, compared: boolean): void {
+    const { isa, kernels, comparedRows } = this.program;
+    const scoreSpec = { cols, compared };
     const name = kernels.add(scoreName(scoreSpec), scoreSpec, () => score(scoreSpec, isa));
     const base = compared ? [this.bases.work + this.program.logitsAt(comparedRows)] : [];
     const results = [this.work("targets"), this.work("scores"), this.count("outputs")];
@@ -111,8 +121,7 @@ export class StepWriter {
   }
 
   /** Tokens → x. */
-  private embed(): void {
-    const { table, scale, projection, positions } = this.program.spec.embedding;
+  private embed({ table, scale, projection, positions }: Embedding): void {
     this.rowsOf(table, "tokens", projection === undefined ? "x" : "embedded", { scale });
     if (projection !== undefined) this.project("embedded", [{ linear: projection, to: "x" }]);
     if (positions !== undefined) this.rowsOf(positions, "positions", "x", { accumulate: true });
@@ -207,10 +216,10 @@ export class StepWriter {
   /** Chooses the experts of every row, and lists the slots of each. */
   private route({ router, count: experts, used, softmaxOver }: Routing, input: string): void {
     const { isa, kernels } = this.program;
-    this.project(input, [{ linear: router, to: "scores" }]);
+    this.project(input, [{ linear: router, to: "routerScores" }]);
     const spec = { experts, used, softmaxOver };
     const rows = this.count("rows");
-    const [scores, slots] = [this.work("scores"), this.work("slots")];
+    const [scores, slots] = [this.work("routerScores"), this.work("slots")];
     const name = kernels.add(routeName(spec), spec, () => route(spec, isa));
     this.add(name, [scores, slots, this.work("slotWeights"), rows]);
     const group = kernels.add(groupSlotsName(spec), { experts, used }, () => groupSlots(spec, isa));
@@ -236,9 +245,8 @@ export class StepWriter {
   }
 
   /** x → logits of the rows whose output is wanted. */
-  private output(): void {
-    const { isa, kernels, spec } = this.program;
-    const { norm, projection, head, softcap: cap } = spec.output;
+  private output({ norm, projection, head, softcap: cap }: OutputHead): void {
+    const { isa, kernels } = this.program;
     this.norm(norm, { to: "h", gather: true });
     if (projection !== undefined) this.project("h", [{ linear: projection, to: "projected" }], "outputs");
     const from = projection === undefined ? "h" : "projected";
@@ -305,10 +313,9 @@ export class StepWriter {
     rows: Counted = "rows",
     routing?: Routing,
   ): void {
-    const inputs = this.inputsOf(
-      targets.map(({ linear }) => linear),
-      routing,
-    );
+    const linears = targets.map(({ linear }) => linear);
+    this.out.push(...(this.observe?.(linears, this.work(input), this.count(rows)) ?? []));
+    const inputs = this.inputsOf(linears, routing);
     this.prepare(input, [...new Set(inputs)], rows, this.rowParts(routing));
     let scratch = this.work("scratch");
     targets.forEach((target, i) => {

@@ -5,7 +5,7 @@ import type { Isa } from "../isa/isa.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
-import { matrixCount, nameOf, type Vector, vectors } from "../models/model.ts";
+import { type ModelPart, matrixCount, nameOf, type Vector, vectors } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
@@ -47,7 +47,7 @@ function bufferBytes(matrices: readonly MatrixPlan[]): number {
  * of a few MB, packed by the backend's threads while the next part is read; no second copy of the model is held.
  */
 export async function loadWeights(
-  program: ModelProgram,
+  program: ModelProgram<ModelPart>,
   backend: Backend,
   weights: Region,
   file: ModelFile,
@@ -203,7 +203,11 @@ async function packPart(
 }
 
 /** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
-async function loadVectors(program: ModelProgram, weights: Region, file: ModelFile): Promise<void> {
+async function loadVectors(
+  program: ModelProgram<ModelPart>,
+  weights: Region,
+  file: ModelFile,
+): Promise<void> {
   const loading = vectors(program.spec).map(async (vector) => {
     const { buffer, byteOffset, byteLength } = await readVector(vector, file);
     weights
@@ -214,7 +218,7 @@ async function loadVectors(program: ModelProgram, weights: Region, file: ModelFi
 }
 
 /** The orders of the inputs of matrices that have one of their own. */
-function writeOrders(program: ModelProgram, weights: Region): void {
+function writeOrders(program: ModelProgram<ModelPart>, weights: Region): void {
   for (const [name, { order }] of program.matrices) {
     if (order === undefined) continue;
     const offsets = new Uint8Array(orderedOffsets(order).buffer);

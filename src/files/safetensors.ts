@@ -5,7 +5,7 @@ import { describeStart } from "./sniff.ts";
 import type { ByteSource } from "./source.ts";
 
 /** Bytes of an element of each type. */
-const DTYPE_BYTES = {
+export const DTYPE_BYTES = {
   BOOL: 1,
   U8: 1,
   I8: 1,

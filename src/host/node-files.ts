@@ -176,7 +176,7 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array, offset: number): 
 }
 
 /** Puts the new name on disk, where the system can do that for folders. */
-async function syncFolder(folder: string): Promise<void> {
+export async function syncFolder(folder: string): Promise<void> {
   try {
     const handle = await open(folder, "r");
     try {
@@ -189,7 +189,8 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-async function attempt<T>(path: string, action: () => Promise<T>): Promise<T> {
+/** Gives the system's errors about a path as `FileAccessError`. */
+export async function attempt<T>(path: string, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
   } catch (error) {

@@ -180,11 +180,17 @@ export interface OutputHead {
   readonly softcap?: number;
 }
 
-/** A model as tensors of a file and the blocks of a forward pass. */
-export interface ModelSpec {
+/** A stretch of a model: some of its layers, with what comes before and after all of them or without. */
+export interface ModelPart {
   readonly config: ModelConfig;
-  readonly embedding: Embedding;
+  readonly embedding?: Embedding;
   readonly layers: readonly Layer[];
+  readonly output?: OutputHead;
+}
+
+/** A model as tensors of a file and the blocks of a forward pass. */
+export interface ModelSpec extends ModelPart {
+  readonly embedding: Embedding;
   readonly output: OutputHead;
 }
 
@@ -248,20 +254,20 @@ export function nameOf(part: Linear | Vector): string {
 }
 
 /** Every distinct weight matrix. */
-export function linears({ embedding, layers, output }: ModelSpec): Linear[] {
+export function linears({ embedding, layers, output }: ModelPart): Linear[] {
   const all = [
-    embedding.table,
-    embedding.projection,
-    embedding.positions,
+    embedding?.table,
+    embedding?.projection,
+    embedding?.positions,
     ...layers.flatMap((layer) => layerMatrices(layer).map(([, linear]) => linear)),
-    output.projection,
-    output.head,
+    output?.projection,
+    output?.head,
   ].filter((linear) => linear !== undefined);
   return [...new Map(all.map((linear) => [nameOf(linear), linear])).values()];
 }
 
 /** Every norm, in the order in which they are used. */
-export function norms({ layers, output }: ModelSpec): Norm[] {
+export function norms({ layers, output }: ModelPart): Norm[] {
   const ofBlock = (block: Block) => [block.inputNorm, block.outputNorm, block.streamNorm];
   const all = layers.flatMap(({ attention, feedForward }) => [
     ...ofBlock(attention),
@@ -269,17 +275,17 @@ export function norms({ layers, output }: ModelSpec): Norm[] {
     attention.kNorm,
     ...ofBlock(feedForward),
   ]);
-  return [...all, output.norm].filter((norm) => norm !== undefined);
+  return [...all, output?.norm].filter((norm) => norm !== undefined);
 }
 
 /** All norm weights and biases. */
-export function vectors(spec: ModelSpec): Vector[] {
+export function vectors(spec: ModelPart): Vector[] {
   const ofNorms = norms(spec).flatMap(({ weight, bias }) => [weight, bias]);
   return [...ofNorms, ...linears(spec).map(({ bias }) => bias)].filter((vector) => vector !== undefined);
 }
 
 /** The distinct rotations of a model. */
-export function ropes({ layers }: ModelSpec): RopeConfig[] {
+export function ropes({ layers }: ModelPart): RopeConfig[] {
   const all = layers.map(({ attention }) => attention.rope).filter((rope) => rope !== undefined);
   return [...new Set(all)];
 }

@@ -215,6 +215,17 @@ export function preTokenizerOf(name: string, file: string): PreTokenizer | "char
   );
 }
 
+/** The value of `tokenizer.ggml.pre` that means these patterns, if there is one. */
+export function preTokenizerName(patterns: readonly string[], ignoreMerges: boolean): string | undefined {
+  const found = FAMILIES.find(
+    (family) =>
+      (family.ignoreMerges ?? false) === ignoreMerges &&
+      family.patterns.length === patterns.length &&
+      family.patterns.every((pattern, i) => pattern === patterns[i]),
+  );
+  return found?.names.split(" ")[0];
+}
+
 /** A step of a `pre_tokenizer` that divides text into matches and what lies between. */
 export function isolate(pattern: string): JsonObject {
   return { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };

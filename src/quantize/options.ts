@@ -1,0 +1,114 @@
+import { UsageError } from "../base/errors.ts";
+import { quoted } from "../files/quoted.ts";
+import type { Ordering } from "../solver/column-order.ts";
+import type { ModuleRecord } from "./quantized-tensor.ts";
+
+export interface QuantizeOptions {
+  /** `gptq` (default) lets the weights that are left make up for those that are rounded; `rtn` rounds to nearest. */
+  readonly method?: "rtn" | "gptq" | undefined;
+  /**
+   * `gptq` (default): a folder of safetensors that other engines load; `gguf:<type>`: a GGUF file, with matrices of a type
+   * such as `q4_0`, `q4_k` or `f16`.
+   */
+  readonly format?: string | undefined;
+  /** Bits of a code, 2, 3, 4 or 8, of the format `gptq`. Default 4. */
+  readonly bits?: number | undefined;
+  /** Weights that share a scale, of the format `gptq`: 16, 32, 64, 128, 256, or −1 for a whole row. Default 128. */
+  readonly groupSize?: number | undefined;
+  /** Zero points in the middle instead of where each group needs them, of the format `gptq`. Default false. */
+  readonly symmetric?: boolean | undefined;
+  /**
+   * The inputs with the largest values are rounded first: `groups` (default) leaves every group where it is, which costs
+   * nothing at inference; `classic` makes groups in that order, with a list `g_idx`; `none`.
+   */
+  readonly actOrder?: "none" | "groups" | "classic" | undefined;
+  /** What is added to the Hessian's diagonal, as a part of its mean. Default 0.01. */
+  readonly damp?: number | undefined;
+  /** Quantize the matrices of a layer one after the other instead of all at once. Default false. */
+  readonly trueSequential?: boolean | undefined;
+  /** Path of a text in UTF-8 that is like what the model will see; `gptq` needs one. */
+  readonly calibration?: string | undefined;
+  /** Samples of the calibration text. Default 128. */
+  readonly samples?: number | undefined;
+  /** Tokens of a sample. Default: as trained, at most 2,048. */
+  readonly context?: number | undefined;
+  /** Default: the threads that this process may really use. */
+  readonly threads?: number | undefined;
+  readonly onProgress?: ((progress: QuantizeProgress) => void) | undefined;
+  /** Called with lines that a user should see, such as which matrices stay as they are. */
+  readonly onNotice?: ((line: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How far it is. */
+export interface QuantizeProgress {
+  /** Of all work, 0 to 1. */
+  readonly done: number;
+  /** What is left at the speed so far. */
+  readonly secondsLeft: number;
+}
+
+/** What was made. */
+export interface QuantizeResult {
+  readonly path: string;
+  readonly method: "rtn" | "gptq";
+  readonly format: string;
+  /** Tokens of the calibration text that were used. */
+  readonly calibrationTokens: number;
+  readonly modules: readonly ModuleRecord[];
+  /** Matrices that stay as they are, with the reason. */
+  readonly skipped: readonly { readonly tensor: string; readonly reason: string }[];
+  readonly seconds: number;
+}
+
+/** The options with their defaults. */
+export interface Settings {
+  readonly method: "rtn" | "gptq";
+  readonly format: string;
+  readonly bits: number;
+  readonly groupSize: number;
+  readonly symmetric: boolean;
+  readonly order: Ordering;
+  readonly damp: number;
+  readonly trueSequential: boolean;
+  readonly samples: number;
+}
+
+const BITS = [2, 3, 4, 5, 6, 8];
+const GROUPS = [16, 32, 64, 128, 256, -1];
+const ORDERS: Readonly<Record<string, Ordering>> = {
+  none: "inputs",
+  groups: "groups",
+  classic: "activations",
+};
+
+/** Throws `UsageError` for options out of their range. */
+export function resolveOptions(options: QuantizeOptions): Settings {
+  const one = <T>(name: string, value: T, known: readonly T[]): T => {
+    if (known.includes(value)) return value;
+    const shown = typeof value === "string" ? quoted(value) : String(value);
+    throw new UsageError(`${name} must be one of ${known.join(", ")}, not ${shown}`);
+  };
+  const method = one("method", options.method ?? "gptq", ["rtn", "gptq"] as const);
+  const order = one("actOrder", options.actOrder ?? "groups", Object.keys(ORDERS));
+  const damp = options.damp ?? 0.01;
+  if (!(damp >= 0 && damp <= 1)) throw new UsageError(`damp must be from 0 to 1, not ${damp}`);
+  const samples = options.samples ?? 128;
+  if (!(Number.isInteger(samples) && samples >= 1 && samples <= 2 ** 16)) {
+    throw new UsageError(`samples must be a whole number from 1 to ${2 ** 16}, not ${samples}`);
+  }
+  if (method === "gptq" && options.calibration === undefined) {
+    throw new UsageError("gptq needs a calibration text: give one, or choose the method rtn");
+  }
+  return {
+    method,
+    format: options.format ?? "gptq",
+    bits: one("bits", options.bits ?? 4, BITS),
+    groupSize: one("groupSize", options.groupSize ?? 128, GROUPS),
+    symmetric: options.symmetric ?? false,
+    order: method === "rtn" ? "inputs" : (ORDERS[order] as Ordering),
+    damp,
+    trueSequential: options.trueSequential ?? false,
+    samples,
+  };
+}
