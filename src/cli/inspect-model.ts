@@ -51,6 +51,8 @@ export interface TensorSummary {
     readonly bitsPerWeight: number;
     /** Whether there are kernels for the type. */
     readonly kernels: boolean;
+    /** What the weights take in memory where kernels read another form, which is made without loss as they load. */
+    readonly repacked?: { readonly bytes: number; readonly bitsPerWeight: number };
   }[];
   /** With `--tensors`. */
   readonly list?: readonly {
@@ -185,7 +187,10 @@ function first(array: GgufArray): (string | number | boolean)[] {
 }
 
 async function summarise(file: ModelFile, list: boolean): Promise<TensorSummary> {
-  const { FORMATS } = await import("../quant/formats.ts");
+  const [{ FORMATS }, { repackedBits }] = await Promise.all([
+    import("../quant/formats.ts"),
+    import("../quant/repacking.ts"),
+  ]);
   const types = new Map<string, { tensors: number; weights: number; bytes: number }>();
   for (const { type, shape, byteLength } of file.tensors.values()) {
     const sum = types.get(type) ?? { tensors: 0, weights: 0, bytes: 0 };
@@ -195,11 +200,18 @@ async function summarise(file: ModelFile, list: boolean): Promise<TensorSummary>
     types.set(type, sum);
   }
   const bits = (bytes: number, weights: number) => (weights === 0 ? 0 : (8 * bytes) / weights);
+  const repacked = (type: string, weights: number) => {
+    const bitsPerWeight = repackedBits(type);
+    return bitsPerWeight === undefined
+      ? {}
+      : { repacked: { bytes: (weights * bitsPerWeight) / 8, bitsPerWeight } };
+  };
   const sums = [...types].map(([type, sum]) => ({
     type,
     ...sum,
     bitsPerWeight: bits(sum.bytes, sum.weights),
     kernels: FORMATS.has(type),
+    ...repacked(type, sum.weights),
   }));
   const weights = sums.reduce((all, sum) => all + sum.weights, 0);
   const bytes = sums.reduce((all, sum) => all + sum.bytes, 0);

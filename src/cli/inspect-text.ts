@@ -61,7 +61,14 @@ function tensorTable({ types, count, weights, bytes, bitsPerWeight }: TensorSumm
   );
   const head = ["type", "tensors", "weights", "bytes", "bits/weight", "kernels"];
   const sum = row("all", count, weights, bytes, bitsPerWeight, "");
-  return columns([head, ...rows, ...(types.length === 1 ? [] : [sum])], [1, 2, 3, 4], "  ");
+  const table = columns([head, ...rows, ...(types.length === 1 ? [] : [sum])], [1, 2, 3, 4], "  ");
+  return table + types.map(repackedLine).join("");
+}
+
+function repackedLine({ type, bytes, repacked }: TensorSummary["types"][number]): string {
+  if (repacked === undefined) return "";
+  const more = bytesText(repacked.bytes - bytes);
+  return `  ${type} is re-packed, without loss, to ${digits(repacked.bitsPerWeight)} bits/weight as it loads: ${more} more\n`;
 }
 
 function tensorList(list: NonNullable<TensorSummary["list"]>): string {

@@ -3,7 +3,7 @@
  * blocks become, bit for bit the same weights, what `blockOf` says of the type.
  */
 
-import { type BitField, type Block, blockOf, halfAt, readFields, rowBytes } from "./blocks.ts";
+import { type BitField, type Block, bitsPerWeight, blockOf, halfAt, readFields, rowBytes } from "./blocks.ts";
 import {
   repackIq1m,
   repackIq1s,
@@ -14,7 +14,7 @@ import {
   repackIq3xxs,
   repackTq1,
 } from "./codebook-blocks.ts";
-import { blockCount, type Format, type QuantizedFormat } from "./formats.ts";
+import { blockCount, FORMATS, type Format, type QuantizedFormat } from "./formats.ts";
 
 /** Reads the block at `at` of a file's bytes and writes all but the block's scale at `to`. */
 export type RepackBlock = (from: Uint8Array, at: number, into: Uint8Array, to: number) => void;
@@ -52,6 +52,12 @@ export function fileRowBytes(format: Format, cols: number): number {
   const repacking = repackingOf(format);
   if (format.kind === "float" || repacking === undefined) return rowBytes(format, cols);
   return blockCount(format, cols) * repacking.bytes;
+}
+
+/** Bits per weight that a type of GGUF is re-packed to, if it is. */
+export function repackedBits(type: string): number | undefined {
+  const format = FORMATS.get(type);
+  return format && repackingOf(format) && bitsPerWeight(format, 256);
 }
 
 /** Re-packs whole blocks of a file, one after the other. */

@@ -22,8 +22,11 @@ beforeAll(async () => {
     ["odd", { type: "f32", value: Number.NaN }],
     ["words", words],
   ]);
-  const tensor = { name: "w", type: "IQ1_M", shape: [256, 2], data: () => [new Uint8Array(112)] } as const;
-  await saveGguf(strange, { metadata, tensors: [tensor] });
+  const tensors = [
+    { name: "w", type: "IQ1_M", shape: [256, 2], data: () => [new Uint8Array(112)] },
+    { name: "x", type: "I8", shape: [64], data: () => [new Uint8Array(64)] },
+  ] as const;
+  await saveGguf(strange, { metadata, tensors });
 });
 
 /** Runs a command that prints JSON, and checks that it is what the schema says, all of it. */
@@ -112,6 +115,7 @@ describe("inspect", () => {
         bytes: count,
         bitsPerWeight: positive,
         kernels: z.boolean(),
+        repacked: z.strictObject({ bytes: count, bitsPerWeight: positive }).optional(),
       }),
     ),
     list: z
@@ -167,8 +171,11 @@ describe("inspect", () => {
     const schema = z.strictObject({ ...base, supported: z.literal(false), reason: z.string() });
     const found = await json(["inspect", strange], schema);
     expect(found.metadata).toMatchObject({ big: String(2n ** 60n), odd: "NaN" });
-    expect(found.tensors.types).toMatchObject([{ type: "IQ1_M", kernels: false, bitsPerWeight: 1.75 }]);
+    const repacked = { bytes: 212, bitsPerWeight: 3.3125 };
+    const type = { type: "IQ1_M", kernels: true, bytes: 112, bitsPerWeight: 1.75, repacked };
+    expect(found.tensors.types).toMatchObject([type, { type: "I8", kernels: false, bitsPerWeight: 8 }]);
     const { stdout } = await cli(["inspect", strange]);
+    expect(stdout).toContain("IQ1_M is re-packed, without loss, to 3.31 bits/weight as it loads: 100 B more");
     expect(stdout).toMatch(/^runs +no: architecture .* is not supported/m);
     expect(stdout).not.toContain("\u001b");
   });

@@ -142,6 +142,11 @@ describe("names the field that is wrong", () => {
       "no multiple of Q4_K's 256",
     ],
     [
+      "half a block of a codebook type",
+      new RawGguf(1, 0).tensor("w", [384], GGML_TYPES.IQ2_XXS.id, 0).file(128),
+      "no multiple of IQ2_XXS's 256",
+    ],
+    [
       "an offset between",
       new RawGguf(1, 0).tensor("w", [4], F32, 4).file(64),
       "its offset 4 is no multiple of 32",
