@@ -1,5 +1,6 @@
+import { assert } from "../base/assert.ts";
 import type { Value } from "../ir/types.ts";
-import type { GroupCodes } from "../quant/formats.ts";
+import { type GroupCodes, isSigned } from "../quant/formats.ts";
 import type { Weights } from "./micro-gemv.ts";
 import { advance, type Cursor, shifted } from "./work.ts";
 
@@ -34,7 +35,7 @@ export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number)
       return op.vfmul(op.vbitstof(bits), op.vfconst({ value: MINIFLOAT_FACTOR }));
     }
     case "product":
-      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), halves(w, heads.record, 0, u));
+      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), blockScales(w, heads.record, u));
   }
 }
 
@@ -45,9 +46,43 @@ export function groupMinima(w: Weights, heads: GroupHeads, g: number, u: number)
   const { zero } = format;
   if (!pack.stored) return expandedValues(w, heads.zeros, g, u);
   if (zero.kind !== "product") return halves(w, heads.zeros[0] as Cursor, g, u);
-  const shared = halves(w, advance(heads.record, pack.halfZeroAt), 0, u);
-  const negated = op.vfsub(op.vfconst({ value: 0 }), shared);
-  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), negated);
+  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), blockMinima(w, heads.record, u));
+}
+
+/** What the scales of a block are multiples of. */
+export function blockScales(w: Weights, record: Cursor, u: number): Value<"vf32"> {
+  return w.pack.stored ? halves(w, record, 0, u) : expandedValues(w, [record], 0, u);
+}
+
+/** What the minima of a block, which its weights have added, are multiples of. */
+export function blockMinima(w: Weights, record: Cursor, u: number): Value<"vf32"> {
+  const { b, pack } = w;
+  const shared = advance(record, pack.halfZeroAt);
+  if (!pack.stored) return expandedValues(w, [shared], 0, u);
+  return b.op.vfsub(b.op.vfconst({ value: 0 }), halves(w, shared, 0, u));
+}
+
+/** The integers of pair number `n` of paired groups, two in a lane. */
+export function pairIntegers(
+  w: Weights,
+  streams: readonly Cursor[],
+  codes: GroupCodes,
+  n: number,
+  u: number,
+): Value<"vi32"> {
+  const { b, pack } = w;
+  const { op } = b;
+  const [{ pointer, offset }] = streams as readonly [Cursor];
+  const [width] = codes.widths as readonly [number];
+  assert(codes.widths.length === 1, "integers of pairs are in one piece");
+  const row = u * pack.lanes;
+  if (!pack.stored) return op.viload(pointer, { offset: offset + 4 * (n * pack.tileRows + row) });
+  const perByte = 8 / width;
+  const place = Math.floor(n / perByte) * pack.tileRows + row;
+  const both = op.vi8loadpairs(pointer, { offset: offset + 2 * place });
+  if (width === 8) return both;
+  const mask = (2 ** width - 1) * 0x10001;
+  return op.viand(shifted(b, both, -width * (n % perByte)), op.viconst({ value: mask }));
 }
 
 /** The zero points of row vector u for group `g`, less `offset`. */
@@ -97,9 +132,15 @@ function integers(
   u: number,
 ): Value<"vf32"> {
   const { op } = w.b;
-  if (codes.signed) {
-    const sign = op.viconst({ value: 128 });
-    return op.vitof(op.visub(op.vixor(bytes(w, streams, g, u), sign), sign));
+  if (w.pack.paired) {
+    const both = pairIntegers(w, streams, codes, g >> 1, u);
+    const half = g % 2 === 0 ? op.vishl(both, { count: 16 }) : both;
+    const top = op.viand(half, op.viconst({ value: 0xffff0000 | 0 }));
+    return op.vfmul(op.vitof(top), op.vfconst({ value: 2 ** -16 }));
+  }
+  if (isSigned(codes)) {
+    const [{ pointer, offset }] = streams as readonly [Cursor];
+    return op.vitof(op.vi8loadlanes(pointer, { offset: offset + g * w.pack.tileRows + u * w.pack.lanes }));
   }
   let low = 0;
   const parts = codes.widths.map((width, n) => {
@@ -110,6 +151,5 @@ function integers(
     if (width === 8) return value;
     return op.viand(shifted(w.b, value, left), op.viconst({ value: mask }));
   });
-  const code = parts.reduce((a, c) => op.vior(a, c));
-  return op.vitof(codes.offset === 0 ? code : op.visub(code, op.viconst({ value: codes.offset })));
+  return op.vitof(parts.reduce((a, c) => op.vior(a, c)));
 }

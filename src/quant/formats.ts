@@ -15,10 +15,15 @@ export interface FloatFormat {
  */
 export interface GroupCodes {
   readonly widths: readonly (2 | 4 | 8)[];
-  /** Subtracted. */
+  /** Subtracted by packing, where that is not 0, which leaves 8 bits in two's complement. */
   readonly offset: number;
   /** 8 bits in two's complement. */
   readonly signed: boolean;
+}
+
+/** Whether packed integers are in two's complement. */
+export function isSigned({ offset, signed }: GroupCodes): boolean {
+  return signed || offset !== 0;
 }
 
 /**
@@ -122,7 +127,7 @@ const GGUF_FORMATS: readonly Format[] = [
     bits: 3,
     group: 16,
     ...SUPER,
-    scale: product([4, 2], { offset: 32 }),
+    scale: product([8], { offset: 32 }),
     zero: constant(4),
   }),
   quantized("Q4_K", { bits: 4, group: 32, ...SUPER, scale: product([8]), zero: product([8]) }),
@@ -216,6 +221,16 @@ export function groupsOfBlock(format: QuantizedFormat, cols: number): number {
 /** Bits of the values that kernels multiply. */
 export function valueBits({ bits, table }: QuantizedFormat): number {
   return table === undefined ? bits : 32 - Math.clz32(Math.max(...table));
+}
+
+/**
+ * Whether the products of a group add up to 16 bits, and scales are integers, so that one instruction multiplies two
+ * groups of a chunk by their scales.
+ */
+export function isPaired(format: Format): format is QuantizedFormat {
+  if (format.kind !== "quantized" || format.group === "row" || format.scale.kind !== "product") return false;
+  const largest = format.group * (2 ** valueBits(format) - 1) * 127;
+  return 2 * format.group === CHUNK && largest < 2 ** 15;
 }
 
 /** Chunks of a row: every group starts a chunk, and the last chunk of a row may have padding inputs. */
