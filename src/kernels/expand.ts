@@ -2,8 +2,7 @@ import type { Value } from "../ir/types.ts";
 import { blockSize, chunkCount, groupsOfBlock, type Scale, type Zero } from "../quant/formats.ts";
 import { headerStreams, type Packing } from "../quant/packing.ts";
 import {
-  blockMinima,
-  blockScales,
+  blockFactors,
   type GroupHeads,
   groupMinima,
   groupScales,
@@ -46,7 +45,11 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
   const groups = groupsOfBlock(format, pack.cols);
   const streams = (part: "scale" | "zero", at: number) =>
     headerStreams(format[part], groups).map(({ before }) => advance(record, at + before * pack.tileRows));
-  const heads = { record, scales: streams("scale", pack.scaleAt), zeros: streams("zero", pack.zeroAt) };
+  const heads = {
+    factors: blockFactors(from, record),
+    scales: streams("scale", pack.scaleAt),
+    zeros: streams("zero", pack.zeroAt),
+  };
   prefetch(b, record, 0, pack.headerBytes);
   if (pack.paired) {
     expandPairs(from, to, heads, expanded);
@@ -74,10 +77,14 @@ function expandPairs(from: Weights, to: Packing, heads: GroupHeads, expanded: Cu
   const place = (part: number, n: number, u: number) => ({
     offset: expanded.offset + part + 4 * (n * pack.tileRows + u * pack.lanes),
   });
+  const { scales, minima } = heads.factors;
+  scales.forEach((factor, u) => {
+    b.op.vfstore(expanded.pointer, factor, place(0, 0, u));
+  });
+  minima.forEach((factor, u) => {
+    b.op.vfstore(expanded.pointer, factor, place(to.halfZeroAt, 0, u));
+  });
   for (let u = 0; u < pack.tile; u++) {
-    b.op.vfstore(expanded.pointer, blockScales(from, heads.record, u), place(0, 0, u));
-    if (zero.kind === "product")
-      b.op.vfstore(expanded.pointer, blockMinima(from, heads.record, u), place(to.halfZeroAt, 0, u));
     for (let n = 0; n < pairs; n++) {
       const store = (part: Scale | Zero, streams: readonly Cursor[], at: number) => {
         if (part.kind !== "product") return;

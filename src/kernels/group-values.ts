@@ -4,9 +4,17 @@ import { type GroupCodes, isSigned } from "../quant/formats.ts";
 import type { Weights } from "./micro-gemv.ts";
 import { advance, type Cursor, shifted } from "./work.ts";
 
-/** Where the groups of a section of a record are described: the record, and the streams of their scales and zeros. */
+/** What the integers of a block's groups are multiples of, where there are any, by row vector. */
+export interface BlockFactors {
+  readonly scales: readonly Value<"vf32">[];
+  readonly minima: readonly Value<"vf32">[];
+}
+
+export const NO_FACTORS: BlockFactors = { scales: [], minima: [] };
+
+/** What is known of the groups of a section of a record: the block's factors, and the streams of their scales and zeros. */
 export interface GroupHeads {
-  readonly record: Cursor;
+  readonly factors: BlockFactors;
   readonly scales: readonly Cursor[];
   readonly zeros: readonly Cursor[];
 }
@@ -35,7 +43,7 @@ export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number)
       return op.vfmul(op.vbitstof(bits), op.vfconst({ value: MINIFLOAT_FACTOR }));
     }
     case "product":
-      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), blockScales(w, heads.record, u));
+      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), heads.factors.scales[u] as Value<"vf32">);
   }
 }
 
@@ -46,20 +54,25 @@ export function groupMinima(w: Weights, heads: GroupHeads, g: number, u: number)
   const { zero } = format;
   if (!pack.stored) return expandedValues(w, heads.zeros, g, u);
   if (zero.kind !== "product") return halves(w, heads.zeros[0] as Cursor, g, u);
-  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), blockMinima(w, heads.record, u));
+  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), heads.factors.minima[u] as Value<"vf32">);
 }
 
-/** What the scales of a block are multiples of. */
-export function blockScales(w: Weights, record: Cursor, u: number): Value<"vf32"> {
-  return w.pack.stored ? halves(w, record, 0, u) : expandedValues(w, [record], 0, u);
-}
-
-/** What the minima of a block, which its weights have added, are multiples of. */
-export function blockMinima(w: Weights, record: Cursor, u: number): Value<"vf32"> {
-  const { b, pack } = w;
+/** The factors of a block, once for all its groups; expanded weights have them if groups are paired. */
+export function blockFactors(w: Weights, record: Cursor): BlockFactors {
+  const { b, format, pack } = w;
   const shared = advance(record, pack.halfZeroAt);
-  if (!pack.stored) return expandedValues(w, [shared], 0, u);
-  return b.op.vfsub(b.op.vfconst({ value: 0 }), halves(w, shared, 0, u));
+  const each = (factor: (u: number) => Value<"vf32">, name: string) =>
+    Array.from({ length: pack.tile }, (_, u) => b.named(`${name}${u}`, factor(u)));
+  if (!pack.stored && !pack.paired) return NO_FACTORS;
+  const scale = (u: number) => (pack.stored ? halves(w, record, 0, u) : expandedValues(w, [record], 0, u));
+  const minimum = (u: number) =>
+    pack.stored
+      ? b.op.vfsub(b.op.vfconst({ value: 0 }), halves(w, shared, 0, u))
+      : expandedValues(w, [shared], 0, u);
+  return {
+    scales: format.scale.kind === "product" ? each(scale, "block_scale") : [],
+    minima: format.zero.kind === "product" ? each(minimum, "block_minimum") : [],
+  };
 }
 
 /** The integers of pair number `n` of paired groups, two in a lane. */

@@ -10,7 +10,7 @@ import {
 } from "../quant/formats.ts";
 import { headerStreams } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import type { GroupHeads } from "./group-values.ts";
+import { blockFactors, type GroupHeads, NO_FACTORS } from "./group-values.ts";
 import { type Context, chunkCodes, inputOrder, type SegmentCursors, type Weights } from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
@@ -137,10 +137,11 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
     moving[`sum${t}`] = [at.sums[t] as Cursor, layout.sumBytes * Math.floor(section / layout.segment)];
   });
   const sums = pack.paired && !isFloat ? openPairedSums(c) : undefined;
+  const factors = sums === undefined ? blockFactors(c, at.record) : NO_FACTORS;
   const unrolled = Math.max(1, Math.floor(UNROLLED / chunkCount(section)));
   steps(b, "section", Math.ceil(inputs / section), unrolled, moving, (here) => {
     const heads: GroupHeads = {
-      record: at.record,
+      factors,
       scales: parts.scale.map((_, n) => here[`scale${n}`] as Cursor),
       zeros: parts.zero.map((_, n) => here[`zero${n}`] as Cursor),
     };
@@ -157,7 +158,7 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
         largeGroup(c, heads, g, codes, size, moved(c, cursors, g * size));
       }
   });
-  if (sums !== undefined) closePairedSums(c, sums, at.record);
+  if (sums !== undefined) closePairedSums(c, sums, blockFactors(c, at.record));
 }
 
 /** Where the inputs stand that are `inputs` further on. */

@@ -2,7 +2,7 @@ import type { Cell } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { slotBits } from "../quant/chunks.ts";
 import { CHUNK, type Scale, valueBits, type Zero } from "../quant/formats.ts";
-import { blockMinima, blockScales, type GroupHeads, pairIntegers } from "./group-values.ts";
+import { type BlockFactors, type GroupHeads, pairIntegers } from "./group-values.ts";
 import { type Context, chunkCodes, inputOrder, type Matrix, type SegmentCursors } from "./micro-gemv.ts";
 import { quadDots } from "./segment-int8.ts";
 import type { Cursor } from "./work.ts";
@@ -91,18 +91,15 @@ function pairedDots(c: Context, codes: Cursor, xs: readonly Cursor[]): Matrix<Va
 }
 
 /** acc += what the block's integers are multiples of, times their sums. */
-export function closePairedSums(c: Context, sums: PairedSums, record: Cursor): void {
-  const { b, pack, acc } = c;
-  const add = (cells: Matrix<Cell<"vf32">>, factors: (u: number) => Value<"vf32">) => {
-    for (let u = 0; u < pack.tile; u++) {
-      const factor = factors(u);
+export function closePairedSums({ b, acc }: Context, sums: PairedSums, factors: BlockFactors): void {
+  const add = (cells: Matrix<Cell<"vf32">>, by: readonly Value<"vf32">[]) =>
+    by.forEach((factor, u) => {
       acc.forEach((row, t) => {
         const cell = row[u] as Cell<"vf32">;
         const sum = (cells[t] as readonly Cell<"vf32">[])[u] as Cell<"vf32">;
         cell.set(b.op.vfma(sum.get(), factor, cell.get()));
       });
-    }
-  };
-  add(sums.products, (u) => blockScales(c, record, u));
-  if (sums.minima !== undefined) add(sums.minima, (u) => blockMinima(c, record, u));
+    });
+  add(sums.products, factors.scales);
+  if (sums.minima !== undefined) add(sums.minima, factors.minima);
 }
