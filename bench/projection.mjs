@@ -4,8 +4,9 @@
  *
  *     npm ci --prefix peers --ignore-scripts
  *     node bench/projection.mjs [--threads 1,2] [--tokens 1,2,4,8,64,512] [--shapes 4096x4096,4096x11008,2048x5632]
- *                               [--formats Q4_0,4bit-g128 | all] [--out bench/results/projection]
+ *                               [--formats Q4_0,4bit-g128 | all] [--beside Q4_0] [--out bench/results/projection]
  *
+ * With --beside, each format's default kernel is timed in turns with that of one format instead, for the ratio of bytes/s.
  * Shapes are inputs x outputs. Writes OUT.json and OUT.md; rows that are in OUT.json already are not timed again.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -35,6 +36,7 @@ const { values: flags } = parseArgs({
       type: "string",
       default: "Q4_0,Q4_1,Q8_0,F16,2bit-g32,2bit-g128,3bit-g128,4bit-g32,4bit-g128,8bit-g32,8bit-g128",
     },
+    beside: { type: "string" },
     out: { type: "string", default: "bench/results/projection" },
   },
 });
@@ -56,7 +58,7 @@ const tokenCounts = flags.tokens.split(",").map(Number);
 const formats = flags.formats === "all" ? [...FORMATS.keys()] : flags.formats.split(",");
 const shapes = flags.shapes.split(",").map((text) => text.split("x").map(Number));
 const { isa, compiler } = chooseBackend(described, await findCompilers(), { backend: "native" });
-const ort = loadOnnxRuntime();
+const ort = flags.beside === undefined ? loadOnnxRuntime() : undefined;
 const results = readSaved();
 results.machine = { ...described, measured: await measureMachine(described) };
 for (const threads of threadCounts) {
@@ -111,12 +113,20 @@ async function timeRow(row) {
 /** Our kernels as they are planned, with int8 activations and with f32. */
 async function ourTimer({ format: name, rows, cols, tokens, threads }) {
   const format = formatNamed(name);
-  const activations = { int8: defaultActivations(format, cols), f32: { kind: "f32" } };
-  const names = format.kind === "float" ? ["f32"] : ["int8", "f32"];
-  const cases = names.map((kind) => {
-    const shape = { format, rows, cols, activations: activations[kind] };
+  const caseOf = (format, activations) => {
+    const shape = { format, rows, cols, activations };
     return { shape, tokens, blocking: planWeights(results.machine, isa, shape, { threads }).blocking };
-  });
+  };
+  const usual = (format) => caseOf(format, defaultActivations(format, cols));
+  const names = [format.kind === "float" ? "f32" : "int8"];
+  const cases = [usual(format)];
+  if (flags.beside !== undefined) {
+    names.push("beside");
+    cases.push(usual(formatNamed(flags.beside)));
+  } else if (format.kind !== "float") {
+    names.push("f32");
+    cases.push(caseOf(format, { kind: "f32" }));
+  }
   const open = (request) => createNativeBackend(request, compiler);
   return { names, cases, timer: await ProjectionTimer.create({ open, isa, threads, cases }) };
 }
@@ -162,6 +172,8 @@ function line({ format, rows, cols, tokens, threads, seconds }) {
   const [part, limit] = gbs / read > gops / int8 ? [gbs / read, "reads"] : [gops / int8, "int8"];
   const ms = (s) => (s === undefined ? "" : (1e3 * s).toFixed(3));
   const times = (s) => (s === undefined ? "" : `${(s / best).toFixed(2)}`);
+  const besideBytes =
+    seconds.beside && rowBytes(formatNamed(flags.beside), cols) / rowBytes(formatNamed(format), cols);
   return [
     `${cols}x${rows}`,
     format,
@@ -175,6 +187,7 @@ function line({ format, rows, cols, tokens, threads, seconds }) {
     `${(100 * part).toFixed(0)} % of ${limit}`,
     seconds.int8 === undefined ? "" : times(seconds.f32),
     times(seconds.onnxruntime),
+    seconds.beside === undefined ? "" : times(seconds.beside / besideBytes),
   ];
 }
 
@@ -192,6 +205,7 @@ function report() {
     "limit",
     "f32 / int8",
     "onnxruntime / ours",
+    `GB/s / ${flags.beside ?? "other"}'s`,
   ];
   const table = [head, head.map(() => "---"), ...Object.values(results.rows).map(line)];
   const peaks = threadCounts.map((threads) => {

@@ -80,14 +80,14 @@ const BLOCK = 2 ** 20;
 
 /**
  * Random weights in any packed format: all bits are random but three of every second byte, which make every f16, bf16
- * and f32 that starts at an even address a normal number of moderate size. Others would take longer, on some CPUs, than
- * weights do.
+ * and f32 that starts at an even address a normal number of moderate size, and one of the others, which makes scales of a
+ * byte normal numbers too. Others would take longer, on some CPUs, than weights do.
  */
 export function fillWeights(region: Region): void {
   const rng = new Rng(1);
   const block = Uint8Array.from({ length: BLOCK }, (_, i) => {
     const byte = rng.u32() & 0xff;
-    return i % 2 === 0 ? byte : (byte & 0x8f) | 0x30;
+    return i % 2 === 0 ? byte | 0x08 : (byte & 0x8f) | 0x30;
   });
   fillWith(region, 0, region.bytes, block);
 }

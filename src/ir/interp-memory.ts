@@ -76,6 +76,14 @@ const vu8loadlanes: Row = (o) => {
   };
 };
 
+const vi8loadlanes: Row = (o) => {
+  const { i32, r, lanes, memory } = o;
+  return () => {
+    const p = o.locate(lanes);
+    for (let i = 0; i < lanes; i++) i32[r + i] = memory.view.getInt8(p + i);
+  };
+};
+
 const vi8loadpairs: Row = (o) => {
   const { i32, r, lanes, memory } = o;
   return () => {
@@ -154,6 +162,7 @@ export const VECTOR_MEMORY_ROWS = {
   viload: load,
   vistore: store,
   vu8loadlanes,
+  vi8loadlanes,
   vi8loadpairs,
   vi8storelanes,
   vu16storelanes,

@@ -108,8 +108,8 @@ export class Program {
 
   private dot(s: Of<"dot">): Step {
     const { i32, u8, i8, dotOrder } = this.registers;
-    const { lanes } = this.kernel.target;
-    const offset = s.op === "dot8" ? this.kernel.target.dot8Offset : 0;
+    const { lanes, dot8Offset } = this.kernel.target;
+    const codes = s.op === "dot8" && dot8Offset === 128 ? i8 : u8;
     const r = this.registers.slot(s.result);
     const a = s.sum === undefined ? undefined : this.registers.slot(s.sum);
     const [weight, activation] = [4 * this.registers.slot(s.weight), 4 * this.registers.slot(s.activation)];
@@ -120,7 +120,7 @@ export class Program {
           const byte = dotOrder[k]!;
           const x = i8[activation + byte]!;
           if (x === -128) failure(this.kernel, s, "the activation holds −128");
-          sum += (u8[weight + byte]! - offset) * x;
+          sum += codes[weight + byte]! * x;
         }
         i32[r + lane] = sum;
       }

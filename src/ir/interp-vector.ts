@@ -69,6 +69,12 @@ const vfield: Row = (o) => {
   };
 };
 
+const vu8flip: Row = ({ u8, a, r, lanes }) => {
+  return () => {
+    for (let k = 0; k < 4 * lanes; k++) u8[4 * r + k] = u8[4 * a + k]! ^ 128;
+  };
+};
+
 const vu8mean: Row = ({ u8, a, b, r, lanes }) => {
   return () => {
     for (let k = 0; k < 4 * lanes; k++) u8[4 * r + k] = (u8[4 * a + k]! + u8[4 * b + k]! + 1) >> 1;
@@ -220,6 +226,16 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
         i32[r + i] = ((x << 16) >> 16) * ((y << 16) >> 16) + (x >> 16) * (y >> 16) + i32[c + i]!;
       }
     },
+  vipair: (o) => {
+    const { i32, a, b, r, lanes } = o;
+    const left = 16 - o.number("shift");
+    return () => {
+      for (let i = 0; i < lanes; i++) {
+        const high = (i32[b + i]! << left) & ~0xffff;
+        i32[r + i] = (i32[a + i]! & 0xffff) | high;
+      }
+    };
+  },
   viand:
     ({ i32, a, b, r, lanes }) =>
     () => {
@@ -266,6 +282,7 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
   vfpermute,
 
   vfield,
+  vu8flip,
   vu8mean,
   vlookup,
   vbyteof,

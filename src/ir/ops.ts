@@ -121,6 +121,7 @@ export const VECTOR_OPS = {
   viload: effect(["ptr"], "vi32", ["offset"], "L i32"),
   vistore: effect(["ptr", "vi32"], null, ["offset"], "L i32"),
   vu8loadlanes: effect(["ptr"], "vi32", ["offset"], "L bytes, zero-extended, one per lane"),
+  vi8loadlanes: effect(["ptr"], "vi32", ["offset"], "L bytes, sign-extended, one per lane"),
   vi8loadpairs: effect(
     ["ptr"],
     "vi32",
@@ -167,6 +168,12 @@ export const VECTOR_OPS = {
     [],
     "low 32 bits of a₀ · b₀ + a₁ · b₁ + c, where a₀ and a₁ are the signed low and high 16 bits of a, and so b",
   ),
+  vipair: pure(
+    ["vi32", "vi32"],
+    "vi32",
+    ["shift"],
+    "the low 16 bits of a, and above them bits shift … shift + 15 of b; 0 ≤ shift < 8",
+  ),
   viand: pure(["vi32", "vi32"], "vi32", [], "bitwise and"),
   vior: pure(["vi32", "vi32"], "vi32", [], "bitwise or"),
   vixor: pure(["vi32", "vi32"], "vi32", [], "bitwise exclusive or"),
@@ -181,6 +188,7 @@ export const VECTOR_OPS = {
   vfpermute: pure(["vf32"], "vf32", ["lanes"], "lane i ← lane lanes[i] of a"),
 
   vfield: pure(["vu8"], "vu8", ["shift", "mask"], "per byte (a >> shift) & mask; 0 < mask < 2^(8 − shift)"),
+  vu8flip: pure(["vu8"], "vu8", [], "per byte a exclusive or 128"),
   vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
   vlookup: pure(["vu8"], "vu8", ["table"], "per byte table[a], of at most 16 bytes; a below their number"),
   vbyteof: pure(
@@ -209,7 +217,8 @@ export const VECTOR_OPS = {
 /**
  * A chain of `dot` or `dot8` links, then closed, so that a target may add products in 16 bits before it widens them:
  * lane ← acc + Σ_n Σ_i w_n[dotByte(lane, i)] · x_n[dotByte(lane, i)], exactly.
- * `dot` needs codes of at most 7 bits. `dot8` takes any u8, and takes w − dot8Offset of the target for w.
+ * `dot` needs codes of at most 7 bits. `dot8` takes any bytes: as u8, or in two's complement where the target's
+ * `dot8Offset` is 128.
  */
 export const DOT_OPS = ["dot", "dot8"] as const;
 export type DotOpName = (typeof DOT_OPS)[number];

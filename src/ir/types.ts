@@ -116,8 +116,8 @@ export interface Target {
    */
   readonly dotByte: (lane: number, i: number) => number;
   /**
-   * What `dot8` subtracts from every code: a target with signed multipliers sees w − 128 at less cost, and a kernel
-   * that subtracts a zero point anyway loses nothing.
+   * What a kernel subtracts from codes of 8 bits before `dot8`, by `vu8flip`: a target with signed multipliers reads bytes
+   * in two's complement at less cost, and a kernel that subtracts a zero point anyway loses nothing.
    */
   readonly dot8Offset: 0 | 128;
   /**

@@ -40,8 +40,7 @@ export const avx2: Isa = {
   },
   helpers: {
     dot8: `static inline __m256i dot8(__m256i sum, __m256i w, __m256i x) {
-  const __m256i centred = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
-  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(centred), _mm256_sign_epi8(x, centred));
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }`,
     store_lanes_i8: `static inline void store_lanes_i8(char *p, __m256i v) {
@@ -85,6 +84,7 @@ export const avx2: Isa = {
     viload: "_mm256_loadu_si256((const __m256i *)(@))",
     vistore: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vu8loadlanes: "_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
+    vi8loadlanes: "_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
     vi8loadpairs: "_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(@)))",
     vi8storelanes: "store_lanes_i8(@, $1)",
     vu16storelanes: "store_lanes_u16(@, $1)",
@@ -109,6 +109,7 @@ export const avx2: Isa = {
     visub: "_mm256_sub_epi32($0, $1)",
     vimul: "_mm256_mullo_epi32($0, $1)",
     vipairdot: "_mm256_add_epi32($2, _mm256_madd_epi16($0, $1))",
+    vipair: ({ number }) => `_mm256_blend_epi16($0, _mm256_slli_epi32($1, ${16 - number("shift")}), 0xaa)`,
     viand: "_mm256_and_si256($0, $1)",
     vior: "_mm256_or_si256($0, $1)",
     vixor: "_mm256_xor_si256($0, $1)",
@@ -126,6 +127,7 @@ export const avx2: Isa = {
       const moved = shift === 0 ? "$0" : `_mm256_srli_epi16($0, ${shift})`;
       return `_mm256_and_si256(${moved}, _mm256_set1_epi8(${hexByte(number("mask"))}))`;
     },
+    vu8flip: "_mm256_xor_si256($0, _mm256_set1_epi8(-128))",
     vu8mean: "_mm256_avg_epu8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(${tableLiteral(attributes.table)}), $0)`,
@@ -146,13 +148,13 @@ export const avx2: Isa = {
       next: "_mm256_add_epi16($s, _mm256_maddubs_epi16($w, $x))",
       close: "_mm256_add_epi32($a, _mm256_madd_epi16(#ones16, $s))",
     },
-    // |w − 128| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits.
+    // |w| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits.
     dot8: { next: "dot8($s, $w, $x)" },
   },
   costs: {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd
-    dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and a share of xor and abs, which serve all tokens
+    dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb, which serves all tokens
     fieldShifted: 2,
     field: 1,
     halfLoad: 2, // vcvtph2ps from memory

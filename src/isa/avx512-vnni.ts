@@ -70,6 +70,7 @@ export const avx512Vnni: Isa = {
     viload: "_mm512_loadu_si512(@)",
     vistore: "_mm512_storeu_si512(@, $1)",
     vu8loadlanes: "_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
+    vi8loadlanes: "_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
     vi8loadpairs: "_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(@)))",
     vi8storelanes: "_mm_storeu_si128((__m128i *)(@), _mm512_cvtepi32_epi8($1))",
     vu16storelanes: "_mm256_storeu_si256((__m256i *)(@), _mm512_cvtepi32_epi16($1))",
@@ -94,6 +95,8 @@ export const avx512Vnni: Isa = {
     visub: "_mm512_sub_epi32($0, $1)",
     vimul: "_mm512_mullo_epi32($0, $1)",
     vipairdot: "_mm512_dpwssd_epi32($2, $0, $1)",
+    vipair: ({ number }) =>
+      `_mm512_mask_blend_epi16(0xaaaaaaaa, $0, _mm512_slli_epi32($1, ${16 - number("shift")}))`,
     viand: "_mm512_and_si512($0, $1)",
     vior: "_mm512_or_si512($0, $1)",
     vixor: "_mm512_xor_si512($0, $1)",
@@ -111,6 +114,7 @@ export const avx512Vnni: Isa = {
       const moved = shift === 0 ? "$0" : `_mm512_srli_epi16($0, ${shift})`;
       return `_mm512_and_si512(${moved}, _mm512_set1_epi8(${hexByte(number("mask"))}))`;
     },
+    vu8flip: "_mm512_xor_si512($0, _mm512_set1_epi8(-128))",
     vu8mean: "_mm512_avg_epu8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm512_shuffle_epi8(_mm512_broadcast_i32x4(${tableLiteral(attributes.table)}), $0)`,

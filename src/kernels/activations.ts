@@ -1,4 +1,4 @@
-import { CHUNK, chunkCount, type Format, groupSize } from "../quant/formats.ts";
+import { CHUNK, chunkCount, type Format, groupSize, isPaired } from "../quant/formats.ts";
 
 /**
  * How a projection sees its input. `int8`: codes with one f32 scale per `block` inputs (`"row"`: one for all).
@@ -10,7 +10,8 @@ export type Activations =
 
 /**
  * One row of prepared activations: the values (int8 codes or f32, padded with zeros to whole chunks), the scales of
- * its blocks (f32), and Σ of the values of every segment (i32 or f32) for the factored zero point.
+ * its blocks (f32), and Σ of the values of every segment (i32, i16 where groups of weights are paired, or f32) for the
+ * factored zero point.
  */
 export interface ActivationLayout {
   readonly activations: Activations;
@@ -23,6 +24,8 @@ export interface ActivationLayout {
   readonly segments: number;
   readonly scalesAt: number;
   readonly sumsAt: number;
+  /** Bytes of the Σ of a segment. */
+  readonly sumBytes: 2 | 4;
   /** Bytes from one row to the next, a multiple of 64. */
   readonly rowBytes: number;
 }
@@ -55,6 +58,7 @@ export function activationLayout(activations: Activations, format: Format, cols:
   const segments = Math.ceil(cols / segment);
   const scalesAt = padded * (activations.kind === "int8" ? 1 : 4);
   const sumsAt = scalesAt + 4 * blocks;
+  const sumBytes = activations.kind === "int8" && isPaired(format) ? 2 : 4;
   return {
     activations,
     cols,
@@ -64,12 +68,13 @@ export function activationLayout(activations: Activations, format: Format, cols:
     segments,
     scalesAt,
     sumsAt,
-    rowBytes: Math.ceil((sumsAt + 4 * segments) / 64) * 64,
+    sumBytes,
+    rowBytes: Math.ceil((sumsAt + sumBytes * segments) / 64) * 64,
   };
 }
 
 /** Two projections may share prepared activations when their layouts have the same key. */
 export function activationKey(layout: ActivationLayout): string {
-  const { activations, cols, block, segment } = layout;
-  return `${activations.kind}_c${cols}_b${block}_s${segment}`;
+  const { activations, cols, block, segment, sumBytes } = layout;
+  return `${activations.kind}_c${cols}_b${block}_s${segment}${sumBytes === 2 ? "_i16" : ""}`;
 }

@@ -9,6 +9,8 @@ import {
   type GroupCodes,
   groupSize,
   groupsOfBlock,
+  isSigned,
+  packedOffset,
   type QuantizedFormat,
 } from "../quant/formats.ts";
 import { type Packing, wordOffset } from "../quant/packing.ts";
@@ -233,10 +235,15 @@ function halfOf({ b, pack, record, row }: GroupOfRow, offset: number, n: Value<"
   );
 }
 
-/** Byte `n` of those at `offset` of the header. */
-function byteOf({ b, pack, record, row }: GroupOfRow, offset: number, n: Value<"i32">): Value<"i32"> {
-  const ofRow = b.op.addr(record, row, { stride: 1, offset });
-  return b.op.u8load(b.op.addr(ofRow, n, { stride: pack.tileRows, offset: 0 }), { offset: 0 });
+/** Byte `n` of those at `offset` of the header, of those of `paired` groups the one for group `at.group`. */
+function byteOf(at: GroupOfRow, offset: number, n: Value<"i32">): Value<"i32"> {
+  const { b, pack, record, row } = at;
+  const { op } = b;
+  const bytes = pack.paired ? 2 : 1;
+  const ofRow = op.addr(record, row, { stride: bytes, offset });
+  const place = op.addr(ofRow, n, { stride: bytes * pack.tileRows, offset: 0 });
+  const odd = pack.paired ? op.irem(at.group, b.i(2)) : b.i(0);
+  return op.u8load(op.addr(place, odd, { stride: 1, offset: 0 }), { offset: 0 });
 }
 
 /** The integer of a group, of which the header has the code at `offset`. */
@@ -244,19 +251,21 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
   const { b, pack, format, group } = at;
   const { op } = b;
   const groups = groupsOfBlock(format, pack.cols);
+  const number = pack.paired ? op.idiv(group, b.i(2)) : group;
   let [low, before] = [codes.step - 1, 0];
   const parts = codes.widths.map((width) => {
     const perByte = 8 / width;
-    const byte = byteOf(at, offset + before * pack.tileRows, op.idiv(group, b.i(perByte)));
-    const field = op.ishr(byte, op.imul(op.irem(group, b.i(perByte)), b.i(width)));
+    const byte = byteOf(at, offset + before * pack.tileRows, op.idiv(number, b.i(perByte)));
+    const field = op.ishr(byte, op.imul(op.irem(number, b.i(perByte)), b.i(width)));
     const placed = op.ishl(op.iand(field, b.i(2 ** width - 1)), b.i(low));
     low += width;
     before += (groups * width) / 8;
     return placed;
   });
   const code = parts.reduce((a, c) => op.ior(a, c));
-  const value = codes.signed ? op.isub(op.ixor(code, b.i(128)), b.i(128)) : code;
-  return op.itof(codes.offset === 0 ? value : op.isub(value, b.i(codes.offset)));
+  const value = isSigned(codes) ? op.isub(op.ixor(code, b.i(128)), b.i(128)) : code;
+  const rest = codes.offset - packedOffset(codes);
+  return op.itof(rest === 0 ? value : op.isub(value, b.i(rest)));
 }
 
 /** The 32 codes of one row in a chunk, as scalars in input order. */

@@ -1,7 +1,14 @@
 import type { Value } from "../ir/types.ts";
-import { blockSize, chunkCount, groupsOfBlock } from "../quant/formats.ts";
+import { blockSize, chunkCount, groupsOfBlock, type Scale, type Zero } from "../quant/formats.ts";
 import { headerStreams, type Packing } from "../quant/packing.ts";
-import { groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
+import {
+  blockFactors,
+  type GroupHeads,
+  groupMinima,
+  groupScales,
+  groupZeroPoints,
+  pairIntegers,
+} from "./group-values.ts";
 import type { InputBlock } from "./groups.ts";
 import { chunkCodes, inputOrder, type Weights } from "./micro-gemv.ts";
 import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
@@ -38,8 +45,16 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
   const groups = groupsOfBlock(format, pack.cols);
   const streams = (part: "scale" | "zero", at: number) =>
     headerStreams(format[part], groups).map(({ before }) => advance(record, at + before * pack.tileRows));
-  const heads = { record, scales: streams("scale", pack.scaleAt), zeros: streams("zero", pack.zeroAt) };
+  const heads = {
+    factors: blockFactors(from, record),
+    scales: streams("scale", pack.scaleAt),
+    zeros: streams("zero", pack.zeroAt),
+  };
   prefetch(b, record, 0, pack.headerBytes);
+  if (pack.paired) {
+    expandPairs(from, to, heads, expanded);
+    return;
+  }
   for (let g = 0; g < groups; g++) {
     for (let u = 0; u < pack.tile; u++) {
       const store = (value: Value<"vf32">, part: number) => {
@@ -54,6 +69,33 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
   }
 }
 
+/** Factors of the block as f32, integers of paired groups as they are multiplied. */
+function expandPairs(from: Weights, to: Packing, heads: GroupHeads, expanded: Cursor): void {
+  const { b, format, pack } = from;
+  const { scale, zero } = format;
+  const pairs = groupsOfBlock(format, pack.cols) / 2;
+  const place = (part: number, n: number, u: number) => ({
+    offset: expanded.offset + part + 4 * (n * pack.tileRows + u * pack.lanes),
+  });
+  const { scales, minima } = heads.factors;
+  scales.forEach((factor, u) => {
+    b.op.vfstore(expanded.pointer, factor, place(0, 0, u));
+  });
+  minima.forEach((factor, u) => {
+    b.op.vfstore(expanded.pointer, factor, place(to.halfZeroAt, 0, u));
+  });
+  for (let u = 0; u < pack.tile; u++) {
+    for (let n = 0; n < pairs; n++) {
+      const store = (part: Scale | Zero, streams: readonly Cursor[], at: number) => {
+        if (part.kind !== "product") return;
+        b.op.vistore(expanded.pointer, pairIntegers(from, streams, part.codes, n, u), place(at, n, u));
+      };
+      store(scale, heads.scales, to.scaleAt);
+      store(zero, heads.zeros, to.zeroAt);
+    }
+  }
+}
+
 function expandCodes(from: Weights, to: Packing, record: Cursor, expanded: Cursor, inputs: number): void {
   const { b, pack } = from;
   const moving = {
@@ -62,7 +104,7 @@ function expandCodes(from: Weights, to: Packing, record: Cursor, expanded: Curso
   } as const;
   steps(b, "chunk", chunkCount(inputs), 1, moving, ({ codes, bytes }) => {
     for (let u = 0; u < pack.tile; u++) {
-      const codesOf = chunkCodes(from, codes, u);
+      const codesOf = chunkCodes(from, codes, u, true);
       for (const input of inputOrder(pack)) {
         const word = input / 4;
         const offset = bytes.offset + (word * pack.tile + u) * 4 * pack.lanes;

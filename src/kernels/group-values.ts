@@ -1,11 +1,20 @@
+import { assert } from "../base/assert.ts";
 import type { Value } from "../ir/types.ts";
-import type { GroupCodes } from "../quant/formats.ts";
+import { type GroupCodes, isSigned, packedOffset } from "../quant/formats.ts";
 import type { Weights } from "./micro-gemv.ts";
 import { advance, type Cursor, shifted } from "./work.ts";
 
-/** Where the groups of a section of a record are described: the record, and the streams of their scales and zeros. */
+/** What the integers of a block's groups are multiples of, where there are any, by row vector. */
+export interface BlockFactors {
+  readonly scales: readonly Value<"vf32">[];
+  readonly minima: readonly Value<"vf32">[];
+}
+
+export const NO_FACTORS: BlockFactors = { scales: [], minima: [] };
+
+/** What is known of the groups of a section of a record: the block's factors, and the streams of their scales and zeros. */
 export interface GroupHeads {
-  readonly record: Cursor;
+  readonly factors: BlockFactors;
   readonly scales: readonly Cursor[];
   readonly zeros: readonly Cursor[];
 }
@@ -33,11 +42,8 @@ export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number)
       const bits = op.vishl(bytes(w, heads.scales, g, u), { count: 20 });
       return op.vfmul(op.vbitstof(bits), op.vfconst({ value: MINIFLOAT_FACTOR }));
     }
-    case "product": {
-      const shared = halves(w, heads.record, 0, u);
-      const scaled = scale.unit === undefined ? shared : op.vfmul(shared, op.vfconst({ value: scale.unit }));
-      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), scaled);
-    }
+    case "product":
+      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), heads.factors.scales[u] as Value<"vf32">);
   }
 }
 
@@ -48,9 +54,54 @@ export function groupMinima(w: Weights, heads: GroupHeads, g: number, u: number)
   const { zero } = format;
   if (!pack.stored) return expandedValues(w, heads.zeros, g, u);
   if (zero.kind !== "product") return halves(w, heads.zeros[0] as Cursor, g, u);
-  const shared = halves(w, advance(heads.record, pack.halfZeroAt), 0, u);
-  const negated = op.vfsub(op.vfconst({ value: 0 }), shared);
-  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), negated);
+  return op.vfmul(integers(w, heads.zeros, zero.codes, g, u), heads.factors.minima[u] as Value<"vf32">);
+}
+
+/** The factors of a block, once for all its groups; expanded weights have them if groups are paired. */
+export function blockFactors(w: Weights, record: Cursor): BlockFactors {
+  const { b, format, pack } = w;
+  const shared = advance(record, pack.halfZeroAt);
+  const each = (factor: (u: number) => Value<"vf32">, name: string) =>
+    Array.from({ length: pack.tile }, (_, u) => b.named(`${name}${u}`, factor(u)));
+  if (!pack.stored && !pack.paired) return NO_FACTORS;
+  const { scale: kind } = format;
+  const unit = kind.kind === "product" ? kind.unit : undefined;
+  const stored = (u: number) =>
+    unit === undefined
+      ? halves(w, record, 0, u)
+      : b.op.vfmul(halves(w, record, 0, u), b.op.vfconst({ value: unit }));
+  const scale = (u: number) => (pack.stored ? stored(u) : expandedValues(w, [record], 0, u));
+  const minimum = (u: number) =>
+    pack.stored
+      ? b.op.vfsub(b.op.vfconst({ value: 0 }), halves(w, shared, 0, u))
+      : expandedValues(w, [shared], 0, u);
+  return {
+    scales: format.scale.kind === "product" ? each(scale, "block_scale") : [],
+    minima: format.zero.kind === "product" ? each(minimum, "block_minimum") : [],
+  };
+}
+
+/** The integers of pair number `n` of paired groups, two in a lane. */
+export function pairIntegers(
+  w: Weights,
+  streams: readonly Cursor[],
+  codes: GroupCodes,
+  n: number,
+  u: number,
+): Value<"vi32"> {
+  const { b, pack } = w;
+  const { op } = b;
+  const [{ pointer, offset }] = streams as readonly [Cursor];
+  const [width] = codes.widths as readonly [number];
+  assert(codes.widths.length === 1, "integers of pairs are in one piece");
+  const row = u * pack.lanes;
+  if (!pack.stored) return op.viload(pointer, { offset: offset + 4 * (n * pack.tileRows + row) });
+  const perByte = 8 / width;
+  const place = Math.floor(n / perByte) * pack.tileRows + row;
+  const both = op.vi8loadpairs(pointer, { offset: offset + 2 * place });
+  if (width === 8) return both;
+  const mask = (2 ** width - 1) * 0x10001;
+  return op.viand(shifted(b, both, -width * (n % perByte)), op.viconst({ value: mask }));
 }
 
 /** The zero points of row vector u for group `g`, less `offset`. */
@@ -100,9 +151,15 @@ function integers(
   u: number,
 ): Value<"vf32"> {
   const { op } = w.b;
-  if (codes.signed) {
-    const sign = op.viconst({ value: 128 });
-    return op.vitof(op.visub(op.vixor(bytes(w, streams, g, u), sign), sign));
+  if (w.pack.paired) {
+    const both = pairIntegers(w, streams, codes, g >> 1, u);
+    const half = g % 2 === 0 ? op.vishl(both, { count: 16 }) : both;
+    const top = op.viand(half, op.viconst({ value: 0xffff0000 | 0 }));
+    return op.vfmul(op.vitof(top), op.vfconst({ value: 2 ** -16 }));
+  }
+  if (isSigned(codes)) {
+    const [{ pointer, offset }] = streams as readonly [Cursor];
+    return op.vitof(op.vi8loadlanes(pointer, { offset: offset + g * w.pack.tileRows + u * w.pack.lanes }));
   }
   // A number that counts in twos stands one bit higher.
   let low = codes.step - 1;
@@ -115,5 +172,6 @@ function integers(
     return op.viand(shifted(w.b, value, left), op.viconst({ value: mask }));
   });
   const code = parts.reduce((a, c) => op.vior(a, c));
-  return op.vitof(codes.offset === 0 ? code : op.visub(code, op.viconst({ value: codes.offset })));
+  const rest = codes.offset - packedOffset(codes);
+  return op.vitof(rest === 0 ? code : op.visub(code, op.viconst({ value: rest })));
 }

@@ -10,10 +10,11 @@ import {
 } from "../quant/formats.ts";
 import { headerStreams } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import type { GroupHeads } from "./group-values.ts";
+import { blockFactors, type GroupHeads, NO_FACTORS } from "./group-values.ts";
 import { type Context, chunkCodes, inputOrder, type SegmentCursors, type Weights } from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
+import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
 import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
 
 /** The inputs of one mini-GEMV: whole blocks `start` … `end` − 1, and whether the row's ragged block follows. */
@@ -25,7 +26,7 @@ export interface InputBlock {
   readonly isFirst: Value<"i32"> | true;
 }
 
-/** Sections of a record that are unrolled at most, and segments of a group. */
+/** Chunks of a record that are unrolled at most, section after section, and segments of a group. */
 const UNROLLED = 4;
 
 /** Whole blocks of the inputs in a loop, then the ragged block of the row, if any. */
@@ -50,7 +51,7 @@ export function quantizedInputs(
     sums: xs.map((x) =>
       cursor(
         b.op.addr(x, n, {
-          stride: 4 * Math.max(1, Math.floor(size / layout.segment)),
+          stride: layout.sumBytes * Math.max(1, Math.floor(size / layout.segment)),
           offset: layout.sumsAt,
         }),
       ),
@@ -96,7 +97,7 @@ function groupsOfSection({ format, pack }: Weights, size: number): number {
   const bits = [...headerStreams(format.scale, 1), ...headerStreams(format.zero, 1)].map(
     (stream) => stream.bits,
   );
-  const perByte = pack.stored ? bits.map((width) => 8 / width) : [];
+  const perByte = pack.stored ? bits.map((width) => ((pack.paired ? 2 : 1) * 8) / width) : [];
   return Math.max(isPartOfChunk(format) ? CHUNK / size : 1, ...perByte);
 }
 
@@ -104,7 +105,8 @@ function groupsOfSection({ format, pack }: Weights, size: number): number {
 function sectionStreams({ format, pack }: Weights, part: "scale" | "zero", groups: number) {
   const at = part === "scale" ? pack.scaleAt : pack.zeroAt;
   const has = format[part].kind !== "constant";
-  const found = pack.stored ? headerStreams(format[part], groups) : has ? [{ before: 0, bits: 32 }] : [];
+  const expanded = has ? [{ before: 0, bits: pack.paired ? 16 : 32 }] : [];
+  const found = pack.stored ? headerStreams(format[part], groups) : expanded;
   return found.map(({ before, bits }) => ({
     offset: at + before * pack.tileRows,
     stride: (bits / 8) * pack.tileRows,
@@ -132,11 +134,14 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
   at.x.forEach((x, t) => {
     moving[`x${t}`] = [x, section * (isFloat ? 4 : 1)];
     moving[`x_scale${t}`] = [at.scales[t] as Cursor, isFloat ? 0 : 4 * Math.floor(section / layout.block)];
-    moving[`sum${t}`] = [at.sums[t] as Cursor, 4 * Math.floor(section / layout.segment)];
+    moving[`sum${t}`] = [at.sums[t] as Cursor, layout.sumBytes * Math.floor(section / layout.segment)];
   });
-  steps(b, "section", Math.ceil(inputs / section), UNROLLED, moving, (here) => {
+  const sums = pack.paired && !isFloat ? openPairedSums(c) : undefined;
+  const factors = sums === undefined ? blockFactors(c, at.record) : NO_FACTORS;
+  const unrolled = Math.max(1, Math.floor(UNROLLED / chunkCount(section)));
+  steps(b, "section", Math.ceil(inputs / section), unrolled, moving, (here) => {
     const heads: GroupHeads = {
-      record: at.record,
+      factors,
       scales: parts.scale.map((_, n) => here[`scale${n}`] as Cursor),
       zeros: parts.zero.map((_, n) => here[`zero${n}`] as Cursor),
     };
@@ -145,13 +150,15 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
       scales: at.x.map((_, t) => here[`x_scale${t}`] as Cursor),
       sums: at.x.map((_, t) => here[`sum${t}`] as Cursor),
     };
-    if (isPartOfChunk(format)) smallGroups(c, heads, here.codes as Cursor, section, size, cursors);
+    if (sums !== undefined) pairedGroups(c, sums, heads, here.codes as Cursor, section, cursors);
+    else if (isPartOfChunk(format)) smallGroups(c, heads, here.codes as Cursor, section, size, cursors);
     else
       for (let g = 0; g * size < section; g++) {
         const codes = advance(here.codes as Cursor, g * chunkCount(size) * pack.chunkBytes);
         largeGroup(c, heads, g, codes, size, moved(c, cursors, g * size));
       }
   });
+  if (sums !== undefined) closePairedSums(c, sums, blockFactors(c, at.record));
 }
 
 /** Where the inputs stand that are `inputs` further on. */
@@ -161,7 +168,7 @@ function moved({ layout }: Context, at: SegmentCursors, inputs: number): Segment
   return {
     x: by(at.x, inputs * (isFloat ? 4 : 1)),
     scales: by(at.scales, isFloat ? 0 : 4 * Math.floor(inputs / layout.block)),
-    sums: by(at.sums, 4 * Math.floor(inputs / layout.segment)),
+    sums: by(at.sums, layout.sumBytes * Math.floor(inputs / layout.segment)),
   };
 }
 
@@ -216,16 +223,32 @@ function smallGroups(
   at: SegmentCursors,
 ): void {
   const { pack, layout } = c;
+  const isFloat = layout.activations.kind === "f32";
   for (let chunk = 0; chunk * CHUNK < inputs; chunk++) {
     const from = advance(codes, chunk * pack.chunkBytes);
-    const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, from, u));
+    const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, from, u, !isFloat));
     const xs = moved(c, at, chunk * CHUNK).x;
     for (let first = 0; first < CHUNK; first += size) {
       const order = inputOrder(pack).filter((input) => input >= first && input < first + size);
       const here = { ...moved(c, at, chunk * CHUNK + first), x: xs };
       const g = (chunk * CHUNK + first) / size;
-      if (layout.activations.kind === "f32") floatSegment(c, heads, g, here, chunkQuads(codesOf, order, xs));
+      if (isFloat) floatSegment(c, heads, g, here, chunkQuads(codesOf, order, xs));
       else int8Segment(c, heads, g, here, quadDots(c, codesOf, order, xs));
     }
+  }
+}
+
+/** Groups of a section of which two share a chunk and have integer scales. */
+function pairedGroups(
+  c: Context,
+  sums: PairedSums,
+  heads: GroupHeads,
+  codes: Cursor,
+  inputs: number,
+  at: SegmentCursors,
+): void {
+  for (let chunk = 0; chunk * CHUNK < inputs; chunk++) {
+    const from = advance(codes, chunk * c.pack.chunkBytes);
+    addPairedChunk(c, sums, heads, chunk, moved(c, at, chunk * CHUNK), from);
   }
 }

@@ -51,9 +51,13 @@ export type CodesOf = (input: number) => Value<"vu8">;
  * The values of a chunk for row vector u, by their first input; asked for in the order of `inputOrder`. A
  * word is loaded when its first code is asked for; what will be read in the time that memory takes is asked for with it,
  * if it comes from there.
+ *
+ * @param centred whether values of 8 bits are as `dot8` reads them; expanded, they already are
+ * @param up bits that codes of odd slots are left up, 0 or a slot's
  */
-export function chunkCodes(weights: Weights, codes: Cursor, u: number): CodesOf {
+export function chunkCodes(weights: Weights, codes: Cursor, u: number, centred: boolean, up = 0): CodesOf {
   const { b, format, pack } = weights;
+  const flip = centred && pack.stored && valueBits(format) === 8 && b.target.dot8Offset === 128;
   const bits = pack.codeBits;
   const mask = 2 ** bits - 1;
   const layout = quads(bits);
@@ -70,13 +74,18 @@ export function chunkCodes(weights: Weights, codes: Cursor, u: number): CodesOf 
   const code = (quad: Quad): Value<"vu8"> => {
     const word = readTo(quad.kind === "together" ? quad.word : bits - 1);
     if (bits === 8) return word;
-    if (quad.kind === "together") return b.op.vfield(word, { shift: quad.shift, mask });
+    if (quad.kind === "together") {
+      const left = quad.shift % (2 * slotBits(bits)) === 0 ? 0 : up;
+      return b.op.vfield(word, { shift: quad.shift - left, mask: mask << left });
+    }
     const spare = quad.spare - bits;
     return b.op.vfield(spread[spare] as Value<"vu8">, { shift: quad.slot + spare, mask });
   };
   const { table } = format;
-  const value = (quad: Quad) =>
-    table !== undefined && pack.stored ? b.op.vlookup(code(quad), { table }) : code(quad);
+  const value = (quad: Quad) => {
+    if (table === undefined || !pack.stored) return flip ? b.op.vu8flip(code(quad)) : code(quad);
+    return b.op.vlookup(code(quad), { table: flip ? table.map((value) => value ^ 128) : table });
+  };
   return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
 }
 

@@ -7,6 +7,7 @@ import {
   CHUNK,
   chunkCount,
   groupsOfBlock,
+  packedOffset,
   type QuantizedFormat,
   type Scale,
   type Zero,
@@ -169,10 +170,14 @@ function packHeader(
       for (let g = 0; g < groups; g++) half(fields(g)[0]?.byte ?? 0, at + 2 * g * tileRows);
       return;
     }
-    groupBytes(b, part, groups, fields, fetch).forEach((byte, n) => {
-      const value = part.kind === "minifloat" ? minifloat(b, byte) : byte;
-      storeByte(b, ofVector(v, record, 1), value, at + n * tileRows);
-    });
+    const bytes = groupBytes(v, part, groups, fields, fetch);
+    if (packed.paired) storePairs(v, bytes, record, at);
+    else {
+      bytes.forEach((byte, n) => {
+        const value = part.kind === "minifloat" ? minifloat(b, byte) : byte;
+        storeByte(b, ofVector(v, record, 1), value, at + n * tileRows);
+      });
+    }
   };
   ofGroups(format.scale, scaleAt, stored.scale);
   ofGroups(format.zero, zeroAt, stored.zero);
@@ -180,7 +185,7 @@ function packHeader(
 
 /** The bytes of the codes of all groups, as packed. */
 function groupBytes(
-  b: KernelBuilder,
+  { b, packed, valid }: Vector,
   part: Scale | Zero,
   groups: number,
   fields: (g: number) => readonly BitField[],
@@ -188,16 +193,30 @@ function groupBytes(
 ): Value<"vi32">[] {
   const { op } = b;
   const bytes: Value<"vi32">[] = [];
+  const offset = part.kind === "product" ? packedOffset(part.codes) : 0;
+  // 0 in lanes past the last row.
+  const offsets = op.viselect(valid, op.viconst({ value: offset }), op.viconst({ value: 0 }));
   for (let g = 0; g < groups; g++) {
-    const value = fieldsValue(b, fields(g), fetch);
+    const stored = fieldsValue(b, fields(g), fetch);
+    const value = offset === 0 ? stored : op.visub(stored, offsets);
     let low = 0;
-    for (const { byte, shift, bits } of groupFields(part, groups, g)) {
+    for (const { byte, shift, bits } of groupFields(packed, part, groups, g)) {
       const part = op.viand(shifted(b, value, shift - low), op.viconst({ value: (2 ** bits - 1) << shift }));
       bytes[byte] = bytes[byte] === undefined ? part : op.vior(bytes[byte], part);
       low += bits;
     }
   }
   return bytes;
+}
+
+/** Stores bytes two by two, those of a row beside each other. */
+function storePairs(v: Vector, bytes: readonly Value<"vi32">[], record: Value<"ptr">, at: number): void {
+  const { op } = v.b;
+  for (let n = 0; n < bytes.length; n += 2) {
+    const [even, odd] = bytes.slice(n) as [Value<"vi32">, Value<"vi32">];
+    const both = op.vior(op.viand(even, op.viconst({ value: 255 })), op.vishl(odd, { count: 8 }));
+    op.vu16storelanes(ofVector(v, record, 2), both, { offset: at + n * v.packed.tileRows });
+  }
 }
 
 /** A byte without its sign; what is not a number becomes 0. */

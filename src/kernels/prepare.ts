@@ -97,15 +97,17 @@ function quantizeBlock(
   });
   const factor = b.named("factor", op.vfsplat(codeFactor(b, amax, INT8_CODE)));
   const perBlock = Math.ceil(layout.block / layout.segment);
-  const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: 4, offset: layout.sumsAt });
+  const { sumBytes } = layout;
+  const sums = op.addr(out, op.imul(block, b.i(perBlock)), { stride: sumBytes, offset: layout.sumsAt });
   // The padding of the last segment is zero and adds nothing.
   const segment = padded(layout.segment, layout.cols);
   b.loop("from", 0, length, segment, (from) => {
     const to = op.imin(op.iadd(from, b.i(segment)), length);
     const sum = b.variable("sum", op.viconst({ value: 0 }));
     b.loop("i", from, to, b.lanes, (i) => quantizeVector(b, load(i), codes, i, factor, sum));
-    const at = op.addr(sums, op.idiv(from, b.i(segment)), { stride: 4, offset: 0 });
-    op.istore(at, op.visum(sum.get()), { offset: 0 });
+    const at = op.addr(sums, op.idiv(from, b.i(segment)), { stride: sumBytes, offset: 0 });
+    const store = sumBytes === 2 ? op.u16store : op.istore;
+    store(at, op.visum(sum.get()), { offset: 0 });
   });
 }
 

@@ -68,7 +68,7 @@ export function wholeChunks(c: Context, codes: Cursor, inputs: number, xs: reado
     steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
       const at = xs.map((_, t) => here[`x${t}`] as Cursor);
       for (let u = 0; u < pack.tile; u++) {
-        const codesOf = chunkCodes(c, here.codes as Cursor, u);
+        const codesOf = chunkCodes(c, here.codes as Cursor, u, false);
         for (const input of inputOrder(pack)) body(u, codesOf, at, input);
       }
     });

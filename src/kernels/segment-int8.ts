@@ -69,26 +69,28 @@ export function chunkDots(c: Context, codes: Cursor, inputs: number, xs: readonl
     : (start) => loopedDots(c, chunks, codes, xs, start);
 }
 
-/** Of some inputs of one chunk. */
+/** Of some inputs of one chunk, whose values have at most `bits` bits. */
 export function quadDots(
   c: Context,
   codesOf: readonly CodesOf[],
   inputs: readonly number[],
   xs: readonly Cursor[],
+  bits = valueBits(c.format),
 ): Dots {
   return (start) => {
-    const chains = openChains(c, start);
+    const chains = openChains(c, start, bits);
     addQuads(c, codesOf, inputs, xs, chains);
     return chains.map((row) => row.map((chain) => chain.close()));
   };
 }
 
-function openChains(c: Context, accumulator: (t: number, u: number) => Value<"vi32">): Chains {
-  const { b, format, pack, acc } = c;
+function openChains(
+  { b, format, pack, acc }: Context,
+  accumulator: (t: number, u: number) => Value<"vi32">,
+  bits = valueBits(format),
+): Chains {
   return acc.map((_, t) =>
-    Array.from({ length: pack.tile }, (_, u) =>
-      b.chain(valueBits(format), () => accumulator(t, u), `dot${t}_${u}`),
-    ),
+    Array.from({ length: pack.tile }, (_, u) => b.chain(bits, () => accumulator(t, u), `dot${t}_${u}`)),
   );
 }
 
@@ -110,7 +112,7 @@ function addQuads(
 }
 
 function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
-  const codesOf = Array.from({ length: c.pack.tile }, (_, u) => chunkCodes(c, w, u));
+  const codesOf = Array.from({ length: c.pack.tile }, (_, u) => chunkCodes(c, w, u, true));
   addQuads(c, codesOf, inputOrder(c.pack), xs, chains);
 }
 

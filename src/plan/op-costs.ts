@@ -49,6 +49,7 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vbfload":
       return load(2 * costs.simple);
     case "vu8loadlanes":
+    case "vi8loadlanes":
     case "vi8loadpairs":
       return load(costs.simple);
     case "vfstore":
@@ -66,6 +67,8 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return float((isa.fusedMultiplyAdd ? 1 : 2) * costs.simple);
     case "vipairdot":
       return { ...NOTHING, arithmetic: Math.min(costs.dot, 2), latency: ACCUMULATE };
+    case "vipair":
+      return other(2 * costs.simple);
     case "vfield":
       return fieldCost(isa, s);
     case "vbyteof":

@@ -1,12 +1,14 @@
 /**
  * How the 32 codes of a chunk are stored. Codes of w bits take w words of four bytes. A byte is cut into slots of the
- * least power of two s ≥ w bits; byte i of word j has in slot f the code of input 4 · (f·w + j) + i, in the slot's low
- * bits. Where s > w, the slots' spare bits hold the codes that are left: with k = 0 … s − w − 1, bit j of the code of
+ * least power of two s ≥ w bits, the even slots first, then the odd ones; byte i of word j has in slot number f of this
+ * order the code of input 4 · (f·w + j) + i, in the slot's low bits. So the first half of the inputs is in even slots. Where
+ * s > w, the slots' spare bits hold the codes that are left: with k = 0 … s − w − 1, bit j of the code of
  * input 4 · (8w/s + 8k/s + f) + i is bit w + k of slot f of byte i of word j. So four inputs in a row, a quad, are the
  * four bytes of a word, in every word at the same place.
  *
  *     4 bits   byte i of word j: | 16 + 4j + i | 4j + i |                      GGUF's order of Q4_0 and Q4_1
  *     3 bits   byte i of word j: | bit j of 28 + i | 12 + 4j + i | bit j of 24 + i | 4j + i |
+ *     2 bits   byte i of word j: | 24 + 4j + i | 8 + 4j + i | 16 + 4j + i | 4j + i |
  */
 
 import { CHUNK } from "./formats.ts";
@@ -28,9 +30,14 @@ export function quads(bits: number): readonly Quad[] {
   return Array.from({ length: CHUNK / 4 }, (_, quad): Quad => {
     const left = quad - bits * slots;
     return left < 0
-      ? { kind: "together", word: quad % bits, shift: Math.floor(quad / bits) * slot }
+      ? { kind: "together", word: quad % bits, shift: slotAt(Math.floor(quad / bits), slots) * slot }
       : { kind: "spread", slot: (left % slots) * slot, spare: bits + Math.floor(left / slots) };
   });
+}
+
+/** Slot number `f` of a byte's, the even ones first. */
+function slotAt(f: number, slots: number): number {
+  return 2 * f < slots ? 2 * f : 2 * f - slots + 1;
 }
 
 /** The bits of a byte of a word that are the top bit of a code. */

@@ -23,6 +23,16 @@ export interface GroupCodes {
   readonly signed: boolean;
 }
 
+/** What packing subtracts already, which leaves 8 bits in two's complement; of what counts in twos, nothing. */
+export function packedOffset({ step, offset }: GroupCodes): number {
+  return step === 1 ? offset : 0;
+}
+
+/** Whether packed integers are in two's complement. */
+export function isSigned(codes: GroupCodes): boolean {
+  return codes.signed || packedOffset(codes) !== 0;
+}
+
 /**
  * The scale s of a group. `half`: an f16. `product`: an f16 of the block times an integer of the group, and times `unit`, a
  * power of two, if there is one. `exponent`: a byte e for 2^(e − 128), 0 for 0 (E8M0, halved; 255 is not finite).
@@ -139,7 +149,7 @@ const GGUF_FORMATS: readonly Format[] = [
     bits: 3,
     group: 16,
     ...SUPER,
-    scale: product([4, 2], { offset: 32 }),
+    scale: product([8], { offset: 32 }),
     zero: constant(4),
   }),
   quantized("Q4_K", { bits: 4, group: 32, ...SUPER, scale: product([8]), zero: product([8]) }),
@@ -268,6 +278,17 @@ export function groupsOfBlock(format: QuantizedFormat, cols: number): number {
 /** Bits of the values that kernels multiply. */
 export function valueBits({ bits, table }: QuantizedFormat): number {
   return table === undefined ? bits : 32 - Math.clz32(Math.max(...table));
+}
+
+/**
+ * Whether the products of a group add up to 16 bits, and scales are integers, so that one instruction multiplies two
+ * groups of a chunk by their scales.
+ */
+export function isPaired(format: Format): format is QuantizedFormat {
+  if (format.kind !== "quantized" || format.group === "row" || format.scale.kind !== "product") return false;
+  if (format.scale.codes.step !== 1) return false;
+  const largest = format.group * (2 ** valueBits(format) - 1) * 127;
+  return 2 * format.group === CHUNK && largest < 2 ** 15;
 }
 
 /** Chunks of a row: every group starts a chunk, and the last chunk of a row may have padding inputs. */

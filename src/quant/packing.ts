@@ -8,6 +8,7 @@ import {
   chunkCount,
   type Format,
   groupsOfBlock,
+  isPaired,
   type QuantizedFormat,
   type Scale,
   type Zero,
@@ -20,7 +21,8 @@ import {
  * record: a header, then for every chunk of 32 inputs, every 4-byte word of a chunk and every row vector one register of
  * 4L bytes: the word of row `lane` in the four bytes that `dot` feeds to that lane. The header has for every row of the
  * tile, value after value: what the groups of a block share (f16 scale, f16 minimum), the scales of the groups (f16 or
- * bytes), their minima (f16 or bytes) or zero points (u8). Float formats have no header: per input, per row vector, L
+ * bytes), their minima (f16 or bytes) or zero points (u8). Where groups are `paired`, a row has two bytes instead of one:
+ * of the even groups and of the odd ones. Float formats have no header: per input, per row vector, L
  * elements. Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
  */
 export interface Packing {
@@ -31,6 +33,8 @@ export interface Packing {
   readonly cols: number;
   /** Bits in which a code is stored: the format's, or 8 where expanded; 0 where there are no codes. */
   readonly codeBits: number;
+  /** Whether the integers of the two groups of a chunk stand side by side (`isPaired`). */
+  readonly paired: boolean;
   /** Row vectors per row tile (the plan's `tu` in registers). */
   readonly tile: number;
   readonly lanes: number;
@@ -112,7 +116,8 @@ export function packing(
   const { lanes } = target;
   const tileRows = tile * lanes;
   const tiles = Math.ceil(rows / tileRows);
-  const base = { format, stored: true, rows, cols, tile, lanes, tiles, tileRows };
+  const paired = isPaired(format);
+  const base = { format, stored: true, paired, rows, cols, tile, lanes, tiles, tileRows };
   if (format.kind === "float") {
     const tileBytes = cols * tileRows * format.bytes;
     return {
@@ -142,22 +147,24 @@ export function packing(
 
 /**
  * A packed matrix of quantized weights with its first `cols` inputs expanded: every code a byte, scales and minima or
- * zero points f32. What kernels make of a block that they read many times.
+ * zero points f32; of paired groups i32, two to one, and f32 what they are multiples of. What kernels make of a block that
+ * they read many times.
  */
 export function expandedPacking(pack: Packing, cols: number): Packing {
   const { format, tileRows, tiles } = pack;
   assert(format.kind === "quantized", "floats have no codes");
-  const part = 4 * groupsOfBlock(format, cols) * tileRows;
-  const headerBytes = format.zero.kind === "constant" ? part : 2 * part;
+  const parts = format.zero.kind === "constant" ? 1 : 2;
+  const part = (pack.paired ? 2 : 4) * groupsOfBlock(format, cols) * tileRows;
+  const scaleAt = pack.paired ? parts * 4 * tileRows : 0;
   return {
     ...pack,
     stored: false,
     codeBits: 8,
     cols,
-    halfZeroAt: 0,
-    scaleAt: 0,
-    zeroAt: part,
-    ...records(format, cols, headerBytes, 8 * tileRows, tiles),
+    halfZeroAt: pack.paired ? 4 * tileRows : 0,
+    scaleAt,
+    zeroAt: scaleAt + part,
+    ...records(format, cols, scaleAt + parts * part, 8 * tileRows, tiles),
   };
 }
 
@@ -186,10 +193,20 @@ export function wordOffset({ tile, lanes }: Packing, word: number, vector: numbe
 }
 
 /** The fields of the integer of group `g` among the bytes per row of a header part, low bits first. */
-export function groupFields(part: Scale | Zero, groups: number, g: number): BitField[] {
-  return headerStreams(part, groups).map(({ before, bits }) => ({
-    byte: before + Math.floor((g * bits) / 8),
-    shift: (g * bits) % 8,
-    bits,
-  }));
+export function groupFields(
+  { paired }: Pick<Packing, "paired">,
+  part: Scale | Zero,
+  groups: number,
+  g: number,
+): BitField[] {
+  return headerStreams(part, groups).map(({ before, bits }) => {
+    const bit = paired ? (g >> 1) * bits : g * bits;
+    const byte = Math.floor(bit / 8);
+    return { byte: before + (paired ? 2 * byte + (g & 1) : byte), shift: bit % 8, bits };
+  });
+}
+
+/** Where byte `n` of row `row` of a header part is, from the part's start. */
+export function headerByte({ paired, tileRows }: Packing, n: number, row: number): number {
+  return paired ? (n >> 1) * 2 * tileRows + 2 * row + (n & 1) : n * tileRows + row;
 }

@@ -11,11 +11,12 @@ import {
   chunkCount,
   type FloatFormat,
   groupsOfBlock,
+  packedOffset,
   type QuantizedFormat,
   type Scale,
   type Zero,
 } from "./formats.ts";
-import { groupFields, type Packing, wordOffset } from "./packing.ts";
+import { groupFields, headerByte, type Packing, wordOffset } from "./packing.ts";
 import { checkLength } from "./reference-rows.ts";
 
 /** What packing needs to know of a target. */
@@ -68,6 +69,12 @@ const minifloat: Change = {
   pack: (code) => (code === 127 ? 0 : code & 127),
   unpack: (code) => (code === 127 ? 255 : code),
 };
+
+/** An integer of a group, less what packing subtracts; only its own bits are written. */
+const shiftedBy = (offset: number): Change => ({
+  pack: (code) => code - offset,
+  unpack: (code) => code + offset,
+});
 
 /** Visits every value of the source once. */
 function eachValue(packing: Packing, target: PackingTarget, visit: Visitor): void {
@@ -157,14 +164,22 @@ function eachOfHeader(packing: Packing, format: QuantizedFormat, inTile: number,
   sharedHalf(block.halfZero, halfZeroAt);
   const ofGroup = (part: Scale | Zero, at: number, fields: Place["fields"] | undefined, g: number) => {
     if (fields === undefined) return;
-    const change = part.kind === "minifloat" ? minifloat : same;
+    const change =
+      part.kind === "minifloat"
+        ? minifloat
+        : part.kind === "product"
+          ? shiftedBy(packedOffset(part.codes))
+          : same;
     visit(packedOfGroup(part, at, groups, g), { at: 0, fields }, change);
   };
   const packedOfGroup = (part: Scale | Zero, at: number, count: number, g: number): Place => {
     if (part.kind === "half" || part.kind === "minimum")
       return { at: at + 2 * (g * tileRows + inTile), fields: halfAt(0) };
-    const fields = groupFields(part, count, g).map((f) => ({ ...f, byte: f.byte * tileRows }));
-    return { at: at + inTile, fields };
+    const fields = groupFields(packing, part, count, g).map((f) => ({
+      ...f,
+      byte: headerByte(packing, f.byte, inTile),
+    }));
+    return { at, fields };
   };
   for (let g = 0; g < groups; g++) {
     ofGroup(format.scale, scaleAt, block.scale?.(g), g);

@@ -73,6 +73,7 @@ function byteCases(target: Target): OpCase[] {
   return [
     ...[0, 1, 2, 3, 4, 5, 6, 7].map((shift) => fieldCase(target, shift)),
     lookupCase(target),
+    mapCase(target, "vu8flip", "", [codeColumn(target, 8)]),
     mean(8, 8),
     mean(2, 4),
     mean(7, 1),

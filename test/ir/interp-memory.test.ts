@@ -100,6 +100,11 @@ describe("lanes of bytes and words", () => {
     });
     expect(s.i32s(8, 12)).toEqual([0, 1, 127, 255]);
   });
+  test("vi8loadlanes", () => {
+    const s = new Scratch(four).setBytes(1, [0, 127, 128, 255]);
+    s.run((b, p) => b.op.vistore(p, b.op.vi8loadlanes(p, at(1)), at(16)));
+    expect(s.i32s(4, 8)).toEqual([0, 127, -128, -1]);
+  });
   test("vi8loadpairs", () => {
     const s = new Scratch(four).setBytes(1, [0, 1, 127, 255, 128, 128, 255, 127]);
     s.run((b, p) => b.op.vistore(p, b.op.vi8loadpairs(p, at(1)), at(16)));
@@ -183,6 +188,11 @@ describe("codes", () => {
     });
     expect([...s.bytes.slice(s.at + 32, s.at + 36)]).toEqual([2, 3, 255, 128]);
   });
+  test("vu8flip changes the top bit", () => {
+    const s = new Scratch(four).setBytes(0, [0, 127, 128, 255]);
+    s.run((b, p) => b.op.vu8store(p, b.op.vu8flip(b.op.vu8load(p, { offset: 0, bits: 8 })), at(32)));
+    expect([...s.bytes.slice(s.at + 32, s.at + 36)]).toEqual([128, 255, 0, 127]);
+  });
   test("stay below 2^bits", () => {
     const s = new Scratch(four).setBytes(0, Array(16).fill(7)).setBytes(9, [8]);
     s.run((b, p) => void b.op.vu8load(p, { offset: 0, bits: 4 }));
@@ -225,6 +235,14 @@ describe("dot", () => {
       b.op.vistore(p, b.dot(b.op.viconst({ value: 0 }), Array(17).fill(w), Array(17).fill(x)), at(32));
     });
     expect(s.i32s(8, 12)).toEqual(Array(4).fill(17 * 4 * 255 * 127));
+  });
+  test("dot8 reads two's complement where the target says so", () => {
+    const s = new Scratch(fourSplit).setBytes(0, Array(16).fill(0x80)).setBytes(16, [127, 127, 127, 127]);
+    s.run((b, p) => {
+      const w = b.op.vu8load(p, { offset: 0, bits: 8 });
+      b.op.vistore(p, b.dot(b.op.viconst({ value: 0 }), [w], [b.op.vbroadcast4(p, at(16))]), at(32));
+    });
+    expect(s.i32s(8, 12)).toEqual(Array(4).fill(4 * -128 * 127));
   });
   test("has no activation −128", () => {
     const s = new Scratch(four).setBytes(0, Array(16).fill(1)).setBytes(16, [0, 0, 0, -128]);

@@ -98,6 +98,7 @@ function loadCases(target: Target, at: Required<Placement>): OpCase[] {
     loadCase(target, "vfload", 4 * L, moved(L * TRIPS), at),
     loadCase(target, "viload", 4 * L, moved(L * TRIPS), at),
     loadCase(target, "vu8loadlanes", L, bytes(L * TRIPS), at),
+    loadCase(target, "vi8loadlanes", L, bytes(L * TRIPS), at),
     loadCase(target, "vi8loadpairs", 2 * L, bytes(2 * L * TRIPS), at),
     loadCase(target, "vhload", 2 * L, bytes(2 * L * TRIPS), at, nan),
     loadCase(target, "vbfload", 2 * L, bytes(2 * L * TRIPS), at, nan),

@@ -5,16 +5,17 @@ import { floatsOf } from "./bench.ts";
 
 /** int8: every code, scale and sum as the oracle has it. f32: the values, and sums that are close. */
 export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: Uint8Array): void {
-  const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, rowBytes } = layout;
+  const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, sumBytes, rowBytes } =
+    layout;
   const tokens = x.length / cols;
   const row = (t: number, from: number, to: number) => bytes.slice(t * rowBytes + from, t * rowBytes + to);
   const quantized = activations.kind === "int8" ? quantizeActivations(x, cols, block) : undefined;
   for (let t = 0; t < tokens; t++) {
     const inputs = x.subarray(t * cols, (t + 1) * cols);
-    const sumBytes = row(t, sumsAt, sumsAt + 4 * segments);
+    const sums = row(t, sumsAt, sumsAt + sumBytes * segments);
     if (quantized === undefined) {
       expect(floatsOf(row(t, 0, scalesAt))).toEqual(padded(inputs, scalesAt / 4));
-      floatsOf(sumBytes).forEach((sum, s) => {
+      floatsOf(sums).forEach((sum, s) => {
         const part = inputs.subarray(s * segment, (s + 1) * segment);
         const size = part.reduce((total, v) => total + Math.abs(v), 0);
         const expected = part.reduce((total, v) => total + v, 0);
@@ -31,7 +32,9 @@ export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: 
     own.forEach((code, i) => {
       if (i < cols) expected[Math.floor(i / segment)]! += code;
     });
-    expect(new Int32Array(sumBytes.buffer)).toEqual(expected);
+    const stored =
+      sumBytes === 2 ? Int32Array.from(new Int16Array(sums.buffer)) : new Int32Array(sums.buffer);
+    expect(stored).toEqual(expected);
   }
 }
 

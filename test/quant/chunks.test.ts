@@ -19,7 +19,9 @@ function place(bits: number, input: number, bit: number): { byte: number; bit: n
   const slot = slotBits(bits);
   const [quad, i] = [Math.floor(input / 4), input % 4];
   for (let f = 0; f < 8 / slot; f++) {
-    for (let j = 0; j < bits; j++) if (quad === f * bits + j) return { byte: 4 * j + i, bit: f * slot + bit };
+    const inOrder = [0, 2, 4, 6, 1, 3, 5, 7].filter((n) => n < 8 / slot)[f] ?? 0;
+    for (let j = 0; j < bits; j++)
+      if (quad === f * bits + j) return { byte: 4 * j + i, bit: inOrder * slot + bit };
     for (let k = 0; k < slot - bits; k++)
       if (quad === (8 / slot) * (bits + k) + f) return { byte: 4 * bit + i, bit: f * slot + bits + k };
   }

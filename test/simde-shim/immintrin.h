@@ -56,6 +56,12 @@ SHIM __m512i shim_cvtepu8_epi32(__m128i v) {
   return shim_halves_i(_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8)));
 }
 
+#undef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi8_epi32 shim_cvtepi8_epi32
+SHIM __m512i shim_cvtepi8_epi32(__m128i v) {
+  return shim_halves_i(_mm256_cvtepi8_epi32(v), _mm256_cvtepi8_epi32(_mm_srli_si128(v, 8)));
+}
+
 #undef _mm512_cvtepi32_epi8
 #define _mm512_cvtepi32_epi8 shim_cvtepi32_epi8
 SHIM __m128i shim_cvtepi32_epi8(__m512i v) {
