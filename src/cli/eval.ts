@@ -74,10 +74,8 @@ async function run(model: Model, task: Task, io: Io): Promise<TaskResult> {
     const onProgress = (progress: TaskProgress) => {
       last = progress;
       const { done, total, accuracy } = progress;
-      status.show(
-        () =>
-          `${bar(done / total)} of ${formatCount(total)} items${pace.text(done, total, "items")}, acc ${share(accuracy)}`,
-      );
+      const items = `${bar(done / total)} of ${formatCount(total)} items`;
+      status.show(() => `${items}: ${share(accuracy)}${pace.text(done, total)}`);
     };
     return await model.runTask(task, { onProgress, signal: io.interrupts.signal });
   } catch (error) {

@@ -4,13 +4,13 @@ import { digits } from "../plan/text.ts";
 export class Pace {
   private start: { readonly at: number; readonly done: number } | undefined;
 
-  /** ", 12.3 windows/s, 45 s left"; nothing while that is unknown. */
-  text(done: number, total: number, unit: string): string {
+  /** ", 12.3/s, 45 s left"; nothing while that is unknown. */
+  text(done: number, total: number): string {
     this.start ??= { at: performance.now(), done };
     const seconds = (performance.now() - this.start.at) / 1000;
     const rate = (done - this.start.done) / seconds;
     if (!(rate > 0 && Number.isFinite(rate))) return "";
-    return `, ${digits(rate)} ${unit}/s, ${durationText((total - done) / rate)} left`;
+    return `, ${digits(rate)}/s, ${durationText((total - done) / rate)} left`;
   }
 }
 

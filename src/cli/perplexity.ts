@@ -137,10 +137,10 @@ async function report(
   }
 }
 
-function progressText({ stage, done, total, perplexity }: PerplexityProgress, pace: Pace): string {
+function progressText({ done, total, perplexity }: PerplexityProgress, pace: Pace): string {
   if (total === undefined || perplexity === undefined) return `reading the text, ${formatCount(done)} tokens`;
   const windows = `${bar(done / total)} of ${formatCount(total)} windows`;
-  return `${stage} ${windows}${pace.text(done, total, "windows")}, perplexity ${estimateText(perplexity)}`;
+  return `${windows}: ${estimateText(perplexity)}${pace.text(done, total)}`;
 }
 
 /** What is measured, and everything about how the models run that changes the number. */

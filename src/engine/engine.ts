@@ -109,7 +109,8 @@ export class Engine {
     const scores: TokenScore[] = [];
     for (const part of targetParts(rows, this.program.limits.maxOutputs)) {
       await this.output("scores", part, signal);
-      scores.push(...part.map((_, i) => tokenScore(this.floats("scores"), i)));
+      const records = this.floats("scores");
+      scores.push(...part.map((_, i) => tokenScore(records, i)));
     }
     this.append(rows);
     return scores;
@@ -132,7 +133,8 @@ export class Engine {
       await engine.output("logits", part, signal);
       this.logitRows(comparedRows, part.length).set(engine.logitRows(0, part.length));
       await this.output("comparison", part, signal);
-      scores.push(...part.map((_, i) => comparedScore(this.floats("scores"), i)));
+      const records = this.floats("scores");
+      scores.push(...part.map((_, i) => comparedScore(records, i)));
     }
     this.append(rows);
     engine.append(baseRows);
