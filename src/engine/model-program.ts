@@ -101,12 +101,13 @@ export class ModelProgram<Spec extends ModelPart = ModelSpec> {
     return attentionBlock(this.spec.config, rows, this.threads);
   }
 
-  attention({ scale, softcap, window }: Attention, rows: number): AttentionSpec {
+  attention({ scale, softcap, window, sinks }: Attention, rows: number): AttentionSpec {
     return {
       heads: this.spec.config.heads,
       kv: this.kv,
       scale: Math.fround(scale),
       ...(softcap === undefined ? {} : { softcap }),
+      ...(sinks === undefined ? {} : { sinks: true }),
       // A window as long as the context is none.
       ...(window === undefined || window >= this.limits.contextLength ? {} : { window }),
       block: this.attentionBlock(rows),
@@ -124,7 +125,8 @@ export class ModelProgram<Spec extends ModelPart = ModelSpec> {
       this.weights.add(name, matrixCount(plan.linear) * plan.packing.totalBytes);
       if (plan.order !== undefined) this.weights.add(orderOf(name), 4 * paddedCols(plan.order.length));
     }
-    for (const vector of vectors(this.spec)) this.weights.add(nameOf(vector), 4 * paddedCols(vector.length));
+    for (const vector of vectors(this.spec))
+      this.weights.add(nameOf(vector), 4 * paddedCols(vector.length) * (vector.count ?? 1));
     const page = kvStrides(this.kv).page;
     this.spec.layers.forEach((_, n) => this.cache.add(`layer${n}`, this.pages * page));
   }

@@ -6,16 +6,14 @@ import {
   paddedCols,
 } from "../kernels/activations.ts";
 import { attention, attentionName } from "../kernels/attention.ts";
-import { combine, combineName } from "../kernels/combine.ts";
 import { type EmbedChange, embed, embedName } from "../kernels/embed.ts";
 import { type Activation, gate, gateName, softcapName, softcapRows } from "../kernels/gate.ts";
-import { groupSlots, groupSlotsName } from "../kernels/group-slots.ts";
 import { headNorm, headNormName } from "../kernels/head-norm.ts";
 import { type NormSpec, norm, normName } from "../kernels/norm.ts";
 import { prepare, prepareName } from "../kernels/prepare.ts";
 import { type ProjectionSpec, projection, projectionName } from "../kernels/projection.ts";
 import { type RopeSpec, rope, ropeName } from "../kernels/rope.ts";
-import { ROUTE_COUNTS, route, routeName } from "../kernels/route.ts";
+import { ROUTE_COUNTS } from "../kernels/route.ts";
 import { score, scoreName } from "../kernels/score.ts";
 import {
   type Attention,
@@ -33,6 +31,7 @@ import {
 } from "../models/model.ts";
 import { rowParts } from "../plan/parts.ts";
 import type { Step } from "./backend.ts";
+import { writeCombine, writeRoute } from "./expert-steps.ts";
 import {
   type Bases,
   COUNTS,
@@ -83,7 +82,7 @@ export class StepWriter {
   private readonly out: Step[] = [];
 
   constructor(
-    private readonly program: ModelProgram<ModelPart>,
+    readonly program: ModelProgram<ModelPart>,
     private readonly rows: number,
     private readonly bases: Bases,
     private readonly observe?: Observer,
@@ -187,11 +186,11 @@ export class StepWriter {
       this.addToStream(block, (to, accumulate) => this.project(inner, [{ linear: down, to, accumulate }]));
       return;
     }
-    this.route(routing, input);
+    writeRoute(this, routing, input);
     const inner = this.inner(block, input, routing);
     this.project(inner, [{ linear: down, to: "slotOutputs" }], "slots", routing);
     if (routing.shared !== undefined) this.share(routing.shared, block.activation, input);
-    this.addToStream(block, (to, accumulate) => this.combine(routing, down, to, accumulate));
+    this.addToStream(block, (to, accumulate) => writeCombine(this, block, routing, to, accumulate));
   }
 
   /** activation(gate(input)) · up(input), of the rows or of the slots of a mixture; returns where it is. */
@@ -213,35 +212,11 @@ export class StepWriter {
     return gated ? gates : ups;
   }
 
-  /** Chooses the experts of every row, and lists the slots of each. */
-  private route({ router, count: experts, used, softmaxOver }: Routing, input: string): void {
-    const { isa, kernels } = this.program;
-    this.project(input, [{ linear: router, to: "routerScores" }]);
-    const spec = { experts, used, softmaxOver };
-    const rows = this.count("rows");
-    const [scores, slots] = [this.work("routerScores"), this.work("slots")];
-    const name = kernels.add(routeName(spec), spec, () => route(spec, isa));
-    this.add(name, [scores, slots, this.work("slotWeights"), rows]);
-    const group = kernels.add(groupSlotsName(spec), { experts, used }, () => groupSlots(spec, isa));
-    const lists = ["slotExperts", "slotTokens", "nextSlots", "slotCounts"].map((list) => this.work(list));
-    this.add(group, [slots, ...lists, rows], true, 1);
-  }
-
   /** What all rows pass besides their experts, and how much of it they take. */
   private share({ gate, up, down, amount }: SharedExpert, activation: Activation, input: string): void {
     this.project(input, [{ linear: amount, to: "amounts" }]);
     const inner = this.inner({ activation, gate, up }, input);
     this.project(inner, [{ linear: down, to: "shared" }]);
-  }
-
-  /** Outputs of slots → rows. */
-  private combine({ used, shared }: Routing, { rows: cols }: Linear, to: string, accumulate: boolean): void {
-    const { isa, kernels } = this.program;
-    const spec = { cols, used, shared: shared !== undefined, accumulate };
-    const name = kernels.add(combineName(spec), spec, () => combine(spec, isa));
-    const from = ["slotOutputs", "slots", "slotWeights", to].map((part) => this.work(part));
-    const common = spec.shared ? [this.work("shared"), this.work("amounts")] : [];
-    this.add(name, [...from, this.count("rows"), ...common]);
   }
 
   /** x → logits of the rows whose output is wanted. */
@@ -257,7 +232,8 @@ export class StepWriter {
     this.add(name, [this.work("logits"), this.count("outputs")]);
   }
 
-  private add(kernel: string, args: number[], barrier = true, parts = this.rowParts()): void {
+  /** Adds a step. */
+  add(kernel: string, args: number[], barrier = true, parts = this.rowParts()): void {
     this.out.push({ kernel, arguments: args, barrier, parts });
   }
 
@@ -266,7 +242,8 @@ export class StepWriter {
     return rowParts(slotsOf(routing, this.rows), this.program.threads);
   }
 
-  private work(name: string): number {
+  /** Address of a part of the working memory. */
+  work(name: string): number {
     return this.bases.work + this.program.work.offset(name);
   }
 
@@ -278,7 +255,8 @@ export class StepWriter {
     return this.bases.weights + this.program.weights.offset(weights);
   }
 
-  private count(of: Counted | "blocks" | "experts"): number {
+  /** Address of a number of things. */
+  count(of: Counted | "blocks" | "experts"): number {
     if (of === "slots" || of === "experts") return this.work("slotCounts") + ROUTE_COUNTS[of];
     return this.work("counts") + COUNTS[of];
   }
@@ -307,12 +285,7 @@ export class StepWriter {
   }
 
   /** Projections of one input: prepares the activations once per layout they need, then multiplies. */
-  private project(
-    input: string,
-    targets: readonly Target[],
-    rows: Counted = "rows",
-    routing?: Routing,
-  ): void {
+  project(input: string, targets: readonly Target[], rows: Counted = "rows", routing?: Routing): void {
     const linears = targets.map(({ linear }) => linear);
     this.out.push(...(this.observe?.(linears, this.work(input), this.count(rows)) ?? []));
     const inputs = this.inputsOf(linears, routing);
@@ -434,6 +407,7 @@ export class StepWriter {
       this.work("blocks"),
       this.work("attentionScratch"),
       this.count("blocks"),
+      ...(block.sinks === undefined ? [] : [this.weight(block.sinks)]),
     ];
     this.add(name, args, true, program.parts);
   }

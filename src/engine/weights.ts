@@ -2,6 +2,7 @@ import { assert, at } from "../base/assert.ts";
 import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
+import { paddedCols } from "../kernels/activations.ts";
 import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
@@ -202,17 +203,20 @@ async function packPart(
   await backend.run(backend.prepare(steps));
 }
 
-/** Norm weights and biases as f32; what follows them in their part of the region stays zero. */
+/** Norm weights and biases as f32; what follows each of them in its part of the region stays zero. */
 async function loadVectors(
   program: ModelProgram<ModelPart>,
   weights: Region,
   file: ModelFile,
 ): Promise<void> {
   const loading = vectors(program.spec).map(async (vector) => {
-    const { buffer, byteOffset, byteLength } = await readVector(vector, file);
-    weights
-      .view(program.weights.offset(nameOf(vector)), byteLength)
-      .set(new Uint8Array(buffer, byteOffset, byteLength));
+    const values = await readVector(vector, file);
+    const { length, count = 1 } = vector;
+    const start = program.weights.offset(nameOf(vector));
+    for (let n = 0; n < count; n++) {
+      const bytes = new Uint8Array(values.slice(n * length, (n + 1) * length).buffer);
+      weights.view(start + 4 * n * paddedCols(length), bytes.length).set(bytes);
+    }
   });
   await Promise.all(loading);
 }
@@ -228,7 +232,7 @@ function writeOrders(program: ModelProgram<ModelPart>, weights: Region): void {
 
 /** A vector of the file as f32. Throws `FileFormatError` if it is quantized or not finite. */
 export async function readVector(
-  { tensor: name, length, first = 0 }: Vector,
+  { tensor: name, length, first = 0, count = 1 }: Vector,
   file: ModelFile,
 ): Promise<Float32Array> {
   const tensor = file.tensors.get(name);
@@ -239,7 +243,7 @@ export async function readVector(
   const all = tensor.shape.reduce((a, b) => a * b, 1);
   const bytes = new Uint8Array(rowBytes(format, all));
   await tensor.readRows(0, bytes);
-  const values = dequantizeRows(format, bytes, 1, all).slice(first, first + length);
+  const values = dequantizeRows(format, bytes, 1, all).slice(first, first + count * length);
   if (!values.every(Number.isFinite)) {
     throw new FileFormatError(tensor.file, `tensor ${name}`, "has values that are not finite");
   }

@@ -6,6 +6,7 @@ import type { Warn } from "../checkpoints/quantized/code-matrix.ts";
 import { type GgufFile, readGguf } from "../files/gguf.ts";
 import type { ModelFile } from "../files/model-file.ts";
 import { joinGguf, partPaths } from "../files/split-gguf.ts";
+import { stackExperts } from "../files/stacked-experts.ts";
 import { type ChatTemplate, chatTemplateFromGguf } from "../text/chat.ts";
 import { tokenizerFromGguf } from "../text/gguf-tokenizer.ts";
 import type { SamplingOptions } from "../text/sampling-options.ts";
@@ -85,11 +86,12 @@ async function openGguf(path: string): Promise<ModelFiles> {
       sources.push(source);
       parts.push(await readGguf(source));
     }
-    const file = joinGguf(parts);
+    const gguf = joinGguf(parts);
+    const file = stackExperts(gguf);
     return {
       stamps: sources,
       file,
-      gguf: file,
+      gguf,
       tokenizer: () => tokenizerFromGguf(file.metadata),
       chatTemplate: () => chatTemplateFromGguf(file.metadata),
       sampling: () => ({}),

@@ -10,6 +10,8 @@ export interface AttentionSpec {
   readonly scale: number;
   /** Scores s become softcap · tanh(s / softcap). */
   readonly softcap?: number | undefined;
+  /** Whether every head has a score of its own that takes a part of the weights. */
+  readonly sinks?: boolean | undefined;
   /** Positions that a row sees, its own included; all up to its own if not given. */
   readonly window?: number | undefined;
   /**

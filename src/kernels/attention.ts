@@ -21,8 +21,8 @@ import {
 import { hasScales, kvName } from "./kv-cache.ts";
 import { LINE_BYTES, nameOfNumber } from "./work.ts";
 
-export function attentionName({ heads, kv, scale, softcap, window, block }: AttentionSpec): string {
-  const limits = `${softcap === undefined ? "" : `_cap${nameOfNumber(softcap)}`}${window === undefined ? "" : `_w${window}`}`;
+export function attentionName({ heads, kv, scale, softcap, window, sinks, block }: AttentionSpec): string {
+  const limits = `${sinks ? "_sinks" : ""}${softcap === undefined ? "" : `_cap${nameOfNumber(softcap)}`}${window === undefined ? "" : `_w${window}`}`;
   return `attention_h${heads}_${kvName(kv)}_s${nameOfNumber(scale)}${limits}_b${block.rows}x${block.heads}`;
 }
 
@@ -55,6 +55,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
   const blocks = b.parameter("blocks", "ptr", "i32 first row and number of rows of every block");
   const scratch = b.parameter("scratch", "ptr", "scores and sums, one region per part of the step");
   const counts = b.parameter("counts", "ptr", "i32: number of blocks");
+  const sinks = spec.sinks ? b.parameter("sinks", "ptr", "f32 score of every head") : undefined;
   const headBlocks = heads / block.heads;
   const items = b.named("items", op.imul(op.iload(counts, { offset: 0 }), b.i(headBlocks)));
   const own = b.named("own", op.addr(scratch, b.thread, { stride: scratchLayout(spec).bytes, offset: 0 }));
@@ -80,7 +81,11 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
     b.loop("row", 0, rows, 1, (row) => {
       const from = b.named("q_row", headsOf(work, q, op.iadd(first, row), head));
       const visible = b.named("visible", op.iadd(ofRow(positions, op.iadd(first, row)), b.i(1)));
-      forEachHead(work, row, (query, h) => beginQuery(work, query, rowHead(work, from, h), visible));
+      forEachHead(work, row, (query, h) => {
+        const sink =
+          sinks && op.fload(op.addr(sinks, op.iadd(head, h), { stride: 4, offset: 0 }), { offset: 0 });
+        beginQuery(work, query, rowHead(work, from, h), visible, sink);
+      });
     });
     const firstChunk = spec.window === undefined ? 0 : chunkOf(work, ofRow(positions, first), spec.window);
     b.loop("chunk", firstChunk, op.iadd(work.lastPage, b.i(1)), CHUNK_PAGES, (chunk) =>
@@ -94,6 +99,7 @@ export function attention(spec: AttentionSpec, target: Target): Kernel {
   return b.build(attentionName(spec), [
     `out[h] = sum over positions p of softmax(${spec.scale} * q[h] . K[p]) V[p], causal`,
     ...(spec.softcap === undefined ? [] : [`scores s are ${spec.softcap} * tanh(s / ${spec.softcap})`]),
+    ...(spec.sinks ? ["every head has a sink, a score without a value"] : []),
     ...(spec.window === undefined ? [] : [`over the last ${spec.window} positions`]),
     `${heads} heads of ${kv.headDim}, ${kv.kvHeads} kv heads, ${kv.element} cache, ` +
       `${block.rows} rows of ${block.heads} heads a pass`,
@@ -143,12 +149,13 @@ function forEachHead(
   });
 }
 
-/** The query `from`, scaled, or its codes; nothing summed yet. */
+/** The query `from`, scaled, or its codes; nothing summed yet but the weight of the sink, if there is one. */
 function beginQuery(
   work: AttentionWork,
   query: Value<"i32">,
   from: Value<"ptr">,
   visible: Value<"i32">,
+  sink: Value<"f32"> | undefined,
 ): void {
   const { b, spec } = work;
   const { op, lanes } = b;
@@ -160,10 +167,12 @@ function beginQuery(
   b.loop("d", 0, mixedBytes(spec) / 4, lanes, (d) => {
     op.vfstore(op.addr(mixed, d, { stride: 4, offset: 0 }), op.vfconst({ value: 0 }), { offset: 0 });
   });
-  op.vfstore(ofQuery(work, query, layout.sums, LINE_BYTES), op.vfconst({ value: 0 }), { offset: 0 });
+  const sums = ofQuery(work, query, layout.sums, LINE_BYTES);
+  op.vfstore(sums, op.vfconst({ value: 0 }), { offset: 0 });
+  if (sink !== undefined) op.fstore(sums, b.f(1), { offset: 0 });
   // With a window a row may see nothing of its block's first chunk: −∞ less −∞ would be no number.
   const nothing = spec.window === undefined ? Number.NEGATIVE_INFINITY : LOWEST;
-  op.fstore(ofQuery(work, query, layout.largest, 4), b.f(nothing), { offset: 0 });
+  op.fstore(ofQuery(work, query, layout.largest, 4), sink ?? b.f(nothing), { offset: 0 });
   op.istore(ofQuery(work, query, layout.visible, 4), visible, { offset: 0 });
 }
 

@@ -4,14 +4,22 @@ import { paddedCols, ROW_PADDING } from "./activations.ts";
 import { gelu, geluErf, relu, silu, softcap } from "./math.ts";
 import { forEachItem, nameOfNumber } from "./work.ts";
 
-/** Between the matrices of a feed-forward block; `gelu` is the approximation with tanh. All leave 0 as it is. */
-export type Activation = "silu" | "gelu" | "gelu_erf" | "relu";
+/**
+ * Between the matrices of a feed-forward block; `gelu` is the approximation with tanh. All leave 0 as it is.
+ * `clampedSilu` is gpt-oss's x · sigmoid(1.702 x) of x ≤ 7; what it is multiplied with is clamped too, and 1 is added.
+ */
+export type Activation = "silu" | "gelu" | "gelu_erf" | "relu" | "clampedSilu";
+
+/** Of gpt-oss: the largest input, and the slope of the sigmoid. */
+const CLAMP = 7;
+const CLAMPED_SLOPE = 1.702;
 
 const ACTIVATIONS: Readonly<Record<Activation, (b: KernelBuilder, x: Value<"vf32">) => Value<"vf32">>> = {
   silu,
   gelu,
   gelu_erf: geluErf,
   relu,
+  clampedSilu: (b, x) => silu(b, b.op.vfmin(x, b.op.vfconst({ value: CLAMP })), CLAMPED_SLOPE),
 };
 /** Names of gated activations (Shazeer 2020). */
 const GATED: Readonly<Record<Activation, string>> = {
@@ -19,6 +27,7 @@ const GATED: Readonly<Record<Activation, string>> = {
   gelu: "geglu",
   gelu_erf: "geglu_erf",
   relu: "reglu",
+  clampedSilu: "clamped_swiglu",
 };
 
 export function isActivation(name: string): name is Activation {
@@ -54,10 +63,16 @@ export function gate(spec: GateSpec, target: Target): Kernel {
     mapVectors(b, g, (x, i) => {
       const value = of(x);
       const other = op.vfload(op.addr(u, i, { stride: 4, offset: 0 }), { offset: 0 });
-      return op.vfmul(value, other);
+      return op.vfmul(value, activation === "clampedSilu" ? clampedAndOne(b, other) : other);
     });
   });
   return b.build(gateName(spec), [`gate = ${activation}(gate) * up, ${cols} values a row`]);
+}
+
+/** Clamped to ±7, plus 1. */
+function clampedAndOne({ op }: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+  const constant = (value: number) => op.vfconst({ value });
+  return op.vfadd(op.vfmin(op.vfmax(x, constant(-CLAMP)), constant(CLAMP)), constant(1));
 }
 
 export interface SoftcapSpec {

@@ -27,10 +27,11 @@ export function exp(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
   return op.vfselect(op.vflt(x, constant(EXP_LOW)), constant(0), op.vfmul(mantissa, power));
 }
 
-/** x · sigmoid(x) per lane (SiLU). */
-export function silu(b: KernelBuilder, x: Value<"vf32">): Value<"vf32"> {
+/** x · sigmoid(slope · x) per lane (SiLU, where the slope is 1). */
+export function silu(b: KernelBuilder, x: Value<"vf32">, slope = 1): Value<"vf32"> {
   const { op } = b;
-  const negated = op.vfsub(op.vfconst({ value: 0 }), x);
+  const negated =
+    slope === 1 ? op.vfsub(op.vfconst({ value: 0 }), x) : op.vfmul(x, op.vfconst({ value: -slope }));
   return op.vfdiv(x, op.vfadd(op.vfconst({ value: 1 }), exp(b, negated)));
 }
 

@@ -5,9 +5,9 @@ import { blockSize, CHUNK } from "../quant/formats.ts";
 import { type Activations, activationLayout } from "./activations.ts";
 import { type Blocking, EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
+import { eachExpert, type Operands, type Rows } from "./expert-work.ts";
 import { floatInputs } from "./float-inputs.ts";
 import { type InputBlock, quantizedInputs } from "./groups.ts";
-import { EXPERT_BYTES } from "./route.ts";
 import {
   expandedSource,
   packedSource,
@@ -61,14 +61,16 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const y = b.parameter("y", "ptr", "f32 outputs [token][row]");
   const yStride = b.parameter("y_stride", "i32", "bytes from one token's outputs to the next");
   const tiles = b.parameter("tiles", "i32", "row tiles");
-  const counts = b.parameter("counts", "ptr", "i32: number of tokens");
+  const counts = b.parameter("counts", "ptr", `i32: number of ${spec.experts ? "experts" : "tokens"}`);
   const bytes = scratchBytes(spec, target);
   const scratch = blocking.expand
     ? b.parameter("scratch", "ptr", `expanded weights, ${bytes} bytes per part of the step`)
     : undefined;
-  const bias = spec.bias ? b.parameter("bias", "ptr", "f32 of all rows, zero-padded") : undefined;
+  const bias = spec.bias
+    ? b.parameter("bias", "ptr", "f32 of all rows, zero-padded; of experts, y_stride apart")
+    : undefined;
   const routed = spec.experts && {
-    list: b.parameter("experts", "ptr", "i32 expert, first slot, slots, 0; as many as counted"),
+    entries: b.parameter("experts", "ptr", "i32 expert, first slot, slots, 0; as many as counted"),
     ...(spec.experts === "of tokens" ? { tokens: b.parameter("slot_tokens", "ptr", "i32") } : {}),
   };
   const count = b.op.iload(counts, { offset: 0 });
@@ -78,17 +80,13 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     const tokens = b.named("tokens", count);
     splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, first, last, mine));
   } else {
-    eachExpert(b, spec, tiles, count, { ...routed, ...all }, (operands, first, last) =>
+    const { tileBytes } = packingOf(spec, target);
+    const inputBytes = activationLayout(spec.activations, spec.format, spec.cols).rowBytes;
+    eachExpert(b, { inputBytes, tileBytes }, tiles, count, { ...routed, ...all }, (operands, first, last) =>
       project(b, spec, operands, first, last, mine),
     );
   }
   return b.build(projectionName(spec), header(spec, target));
-}
-
-/** A matrix, the tokens that it is multiplied with, and where the results go. */
-interface Operands extends Rows {
-  readonly weights: Value<"ptr">;
-  readonly tokens: Value<"i32">;
 }
 
 /** Row tiles `first` … `last` − 1 of a matrix, for all tokens; `mine` is where they may be expanded. */
@@ -116,56 +114,6 @@ function project(
           })
         : b.i(0);
       tokenBlocks(b, packedSizes(blocking), done, tokens, (token, nu) => step(packed, nu, token));
-    });
-  });
-}
-
-/** What the experts' projections have in common: the stack, rows of all slots, the list of experts. */
-interface Stack extends Rows {
-  readonly weights: Value<"ptr">;
-  readonly list: Value<"ptr">;
-  /** Token of every slot, where inputs are rows of tokens. */
-  readonly tokens?: Value<"ptr">;
-}
-
-/**
- * The tiles of all experts that have slots are one row of work, of which every part gets as many. Calls `body` with the
- * matrix and the slots of every expert in the part, and which of its tiles.
- */
-function eachExpert(
-  b: KernelBuilder,
-  spec: ProjectionSpec,
-  tiles: Value<"i32">,
-  count: Value<"i32">,
-  { weights, list, tokens, x, y, yStride, bias }: Stack,
-  body: (operands: Operands, first: Value<"i32">, last: Value<"i32">) => void,
-): void {
-  const { op } = b;
-  const { tileBytes, tileRows } = packingOf(spec, b.target);
-  const { rowBytes } = activationLayout(spec.activations, spec.format, spec.cols);
-  splitWork(b, op.imul(count, tiles), (first, last) => {
-    const end = b.named("end", op.idiv(op.iadd(last, op.isub(tiles, b.i(1))), tiles));
-    b.loop("n", op.idiv(first, tiles), end, 1, (n) => {
-      const entry = b.named("entry", op.addr(list, n, { stride: EXPERT_BYTES, offset: 0 }));
-      const slot = b.named("slot", op.iload(entry, { offset: 4 }));
-      const tile = b.named("first_tile", op.imul(op.iload(entry, { offset: 0 }), tiles));
-      const before = op.imul(n, tiles);
-      const inputs =
-        tokens === undefined
-          ? { x: b.named("x_slots", op.addr(x, slot, { stride: rowBytes, offset: 0 })) }
-          : { x, list: b.named("x_list", op.addr(tokens, slot, { stride: 4, offset: 0 })) };
-      body(
-        {
-          ...inputs,
-          weights: b.named("w", op.addr(weights, tile, { stride: tileBytes, offset: 0 })),
-          tokens: b.named("tokens", op.iload(entry, { offset: 8 })),
-          y: b.named("y_slots", op.addrv(y, slot, yStride)),
-          yStride,
-          bias: bias && b.named("bias_of", op.addr(bias, tile, { stride: 4 * tileRows, offset: 0 })),
-        },
-        b.named("from", op.imax(op.isub(first, before), b.i(0))),
-        b.named("to", op.imin(op.isub(last, before), tiles)),
-      );
     });
   });
 }
@@ -316,16 +264,6 @@ function tokenBlocks(
     b.loop("token", start, end, size, (token) => body(token, size));
     start = end;
   }
-}
-
-/** Rows of inputs and outputs, and what is added to the latter. */
-interface Rows {
-  readonly x: Value<"ptr">;
-  /** Row of x of every token, where that is not its number. */
-  readonly list?: Value<"ptr">;
-  readonly y: Value<"ptr">;
-  readonly yStride: Value<"i32">;
-  readonly bias: Value<"ptr"> | undefined;
 }
 
 /** The token and the row tile that a micro-GEMV starts at. */

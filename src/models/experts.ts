@@ -17,18 +17,24 @@ export function readExpertConfig(
   return { ...config, experts, intermediateSize };
 }
 
+/** What architectures differ in. */
+interface ExpertKind extends Pick<Routing, "softmaxOver"> {
+  readonly activation: Activation;
+  /** Name of the norm before the router. */
+  readonly norm?: string;
+}
+
 /** A gated block of every expert behind one norm; which of them a token passes, `ffn_gate_inp` says. */
 export function gatedExperts(
   blocks: Blocks,
   layer: number,
   experts: ExpertCounts,
-  activation: Activation,
-  softmaxOver: Routing["softmaxOver"],
+  { activation, softmaxOver, norm = "ffn_norm" }: ExpertKind,
 ): FeedForward & { readonly routing: Routing } {
   const { reader, config } = blocks;
   const { hiddenSize, intermediateSize } = config;
   const name = (part: string) => `blk.${layer}.${part}`;
-  const inputNorm = blocks.norm(name("ffn_norm"));
+  const inputNorm = blocks.norm(name(norm));
   const router = reader.linear(name("ffn_gate_inp"), experts.count, hiddenSize);
   return {
     inputNorm,

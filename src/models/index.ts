@@ -4,6 +4,7 @@ import type { ModelFile } from "../files/model-file.ts";
 import { quoted } from "../files/quoted.ts";
 import { falcon } from "./falcon.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { gptneox } from "./gptneox.ts";
 import { llama } from "./llama.ts";
@@ -38,6 +39,7 @@ const ARCHITECTURES: Readonly<Record<string, (reader: ModelReader) => ModelSpec>
   starcoder2,
   gpt2,
   gptneox,
+  "gpt-oss": gptOss,
   falcon,
   opt,
 };

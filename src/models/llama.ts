@@ -19,7 +19,9 @@ export function llama(reader: ModelReader): ModelSpec {
   const layers = blocks.layers((n) => ({
     attention: { ...blocks.attention(n), ...(window !== undefined && isLocal(n) ? { window } : {}) },
     feedForward:
-      experts === undefined ? blocks.gated(n, "silu") : gatedExperts(blocks, n, experts, "silu", "chosen"),
+      experts === undefined
+        ? blocks.gated(n, "silu")
+        : gatedExperts(blocks, n, experts, { activation: "silu", softmaxOver: "chosen" }),
   }));
   return { config, embedding, layers, output: blocks.output(embedding) };
 }

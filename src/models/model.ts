@@ -7,6 +7,8 @@ export interface Vector {
   readonly tensor: string;
   readonly length: number;
   readonly first?: number;
+  /** Makes it a stack: the tensor has so many such vectors, one behind the other. */
+  readonly count?: number;
 }
 
 /** A weight matrix, `rows` outputs and `cols` inputs: a tensor, or consecutive rows of one from `firstRow` on. */
@@ -112,6 +114,8 @@ export interface Attention extends Block {
   readonly qNorm?: Norm;
   readonly kNorm?: Norm;
   readonly rope?: RopeConfig;
+  /** A score for every head, of a position that has no value: it takes a part of the weights (Xiao et al. 2023). */
+  readonly sinks?: Vector;
   /** Scores are multiplied by this before the softmax. */
   readonly scale: number;
   /** Scores s become softcap · tanh(s / softcap). */
@@ -278,10 +282,13 @@ export function norms({ layers, output }: ModelPart): Norm[] {
   return [...all, output?.norm].filter((norm) => norm !== undefined);
 }
 
-/** All norm weights and biases. */
+/** All norm weights, sinks and biases. */
 export function vectors(spec: ModelPart): Vector[] {
   const ofNorms = norms(spec).flatMap(({ weight, bias }) => [weight, bias]);
-  return [...ofNorms, ...linears(spec).map(({ bias }) => bias)].filter((vector) => vector !== undefined);
+  const sinks = spec.layers.map(({ attention }) => attention.sinks);
+  return [...ofNorms, ...sinks, ...linears(spec).map(({ bias }) => bias)].filter(
+    (vector) => vector !== undefined,
+  );
 }
 
 /** The distinct rotations of a model. */

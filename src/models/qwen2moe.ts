@@ -9,7 +9,10 @@ export function qwen2moe(reader: ModelReader): ModelSpec {
   const blocks = new Blocks(reader, config, "rms");
   const embedding = blocks.embedding();
   const layers = blocks.layers((n) => {
-    const { routing, ...feedForward } = gatedExperts(blocks, n, config.experts, "silu", "all");
+    const { routing, ...feedForward } = gatedExperts(blocks, n, config.experts, {
+      activation: "silu",
+      softmaxOver: "all",
+    });
     return {
       attention: blocks.attention(n),
       feedForward: { ...feedForward, routing: { ...routing, shared: sharedExpert(blocks, n) } },

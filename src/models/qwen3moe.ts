@@ -10,7 +10,7 @@ export function qwen3moe(reader: ModelReader): ModelSpec {
   const embedding = blocks.embedding();
   const layers = blocks.layers((n) => ({
     attention: { ...blocks.attention(n), ...blocks.headNorms(n) },
-    feedForward: gatedExperts(blocks, n, config.experts, "silu", "chosen"),
+    feedForward: gatedExperts(blocks, n, config.experts, { activation: "silu", softmaxOver: "chosen" }),
   }));
   return { config, embedding, layers, output: blocks.output(embedding) };
 }

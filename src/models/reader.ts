@@ -64,14 +64,17 @@ export class ModelReader {
     return this.tensors.has(bias) ? { ...weights, bias: this.vector(bias, rows) } : weights;
   }
 
-  /** The matrices `name`.weight, one for every expert. Throws `FileFormatError` for more rows than are believed. */
+  /** The matrices `name`.weight, one for every expert, with `name`.bias where the model has one. Throws `FileFormatError` for more rows than are believed. */
   stack(name: string, rows: number, cols: number, experts: ExpertCounts): Linear {
     const tensor = `${name}.weight`;
     if (rows * experts.count > MAX_DIMENSION) {
       throw this.metadata.error(`tensor ${tensor}`, `${experts.count} experts of ${rows} rows are too many`);
     }
     this.tensors.expect(tensor, [cols, rows, experts.count]);
-    return { tensor, rows, cols, experts };
+    const bias = `${name}.bias`;
+    if (!this.tensors.has(bias)) return { tensor, rows, cols, experts };
+    const { count } = experts;
+    return { tensor, rows, cols, experts, bias: { ...this.vector(bias, rows, [rows, count]), count } };
   }
 
   /** A matrix of one output, which files have as a vector. */

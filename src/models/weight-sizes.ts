@@ -4,12 +4,16 @@ import { type FeedForward, type LayerMatrix, layerMatrices, type ModelSpec } fro
 /** Queries and keys are this much longer than unit gaussians, which makes attention look at few positions. */
 const SCORE_GAIN = Math.SQRT2;
 
-/** Root mean square of activation(g) for a standard normal g; times a standard normal it is the same. */
+/**
+ * Root mean square of activation(g) for a standard normal g; times a standard normal it is the same, times that plus 1
+ * √2 as much.
+ */
 const ACTIVATION_RMS: Readonly<Record<Activation, number>> = {
   silu: 0.596,
   gelu: 0.652,
   gelu_erf: 0.652,
   relu: Math.SQRT1_2,
+  clampedSilu: 0.92,
 };
 
 /**

@@ -6,11 +6,11 @@ import type { Engine, Row } from "../../src/engine/engine.ts";
 import { compileModel } from "../../src/engine/load-model.ts";
 import { openSynthetic } from "../../src/engine/synthetic.ts";
 import type { GgufValue } from "../../src/files/gguf-values.ts";
-import type { GgufToWrite } from "../../src/files/gguf-writer.ts";
+import type { GgufTensorToWrite, GgufToWrite } from "../../src/files/gguf-writer.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { type RandomModelOptions, randomModel } from "../../src/models/random-model.ts";
 import { genericMachine } from "../../src/plan/machine.ts";
-import { INTERPRETER_TARGETS, NATIVE_TARGETS, need, WASM_TARGETS } from "../backends.ts";
+import { INTERPRETER_TARGETS, NATIVE_TARGETS, need, type TestTarget, WASM_TARGETS } from "../backends.ts";
 import { saveGguf, temporaryFolder } from "../cli/harness.ts";
 import { failure } from "./damaged.ts";
 import { loadOn } from "./engines.ts";
@@ -79,6 +79,57 @@ describe.each(CHOSEN)("mixtures on $name", (target) => {
       }
     },
   );
+});
+
+/** The model as the first files of mixtures have it, a tensor for every expert. */
+function unstacked({ metadata, tensors }: GgufToWrite): GgufToWrite {
+  const apart = tensors.flatMap((tensor): GgufTensorToWrite[] => {
+    const [cols = 1, rows = 1, experts] = tensor.shape;
+    if (experts === undefined) return [tensor];
+    return Array.from({ length: experts }, (_, e) => ({
+      name: tensor.name.replace("_exps", `.${e}`),
+      type: tensor.type,
+      shape: [cols, rows],
+      data: () => {
+        const all = Buffer.concat([...(tensor.data() as Iterable<Uint8Array>)]);
+        return [all.subarray((e * all.length) / experts, ((e + 1) * all.length) / experts)];
+      },
+    }));
+  });
+  return { metadata, tensors: apart };
+}
+
+describe("a tensor for every expert", () => {
+  const model = randomModel(mixture("llama", { format: "Q4_0" }));
+  const path = join(folder, "apart.gguf");
+  const [wasm] = WASM_TARGETS as [TestTarget];
+
+  async function logitsOf(contents: GgufToWrite): Promise<Float32Array[]> {
+    const { engine } = await loadOn(wasm, await saveGguf(path, contents));
+    try {
+      return await alone(engine, tokens(3, 7));
+    } finally {
+      await engine.dispose();
+    }
+  }
+
+  test("gives what one for all experts gives", async () => {
+    expect(await logitsOf(unstacked(model))).toEqual(await logitsOf(model));
+  });
+
+  test("has to be there, and like the others", async () => {
+    const { metadata, tensors } = unstacked(model);
+    const missing = tensors.filter(({ name }) => name !== "blk.1.ffn_up.2.weight");
+    await saveGguf(path, { metadata, tensors: missing });
+    expect(await failure(path, "tensor blk.1.ffn_up.3.weight")).toBeInstanceOf(FileFormatError);
+    const shorter = tensors.map((tensor) =>
+      tensor.name === "blk.0.ffn_down.4.weight"
+        ? { ...tensor, shape: [96, 32], data: () => [new Uint8Array((96 * 32 * 18) / 32)] }
+        : tensor,
+    );
+    await saveGguf(path, { metadata, tensors: shorter });
+    expect(await failure(path, "tensor blk.0.ffn_down.4.weight")).toBeInstanceOf(FileFormatError);
+  });
 });
 
 test("a token reads the experts that it passes, and no others", () => {

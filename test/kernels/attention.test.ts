@@ -19,7 +19,7 @@ interface Choice {
   readonly threads: number;
   /** What the queries are multiplied by: a large one makes the softmax a choice of the largest score. */
   readonly size?: number;
-  readonly limits?: Pick<AttentionSpec, "softcap" | "window">;
+  readonly limits?: Pick<AttentionSpec, "softcap" | "window" | "sinks">;
 }
 
 /** One row and one head at a time. */
@@ -52,6 +52,14 @@ const CHOICES: readonly Choice[] = [
   { heads: 6, kvHeads: 6, headDim: 9, element: "f32", block: { rows: 4, heads: 6 }, threads: 1 },
   // Windows of one position, of less than a page, that end in the page before, and longer than the text.
   { heads: 2, kvHeads: 1, headDim: 8, element: "f32", block: ROW, threads: 1, limits: { window: 1 } },
+  {
+    ...{ heads: 6, kvHeads: 2, headDim: 40, element: "f32", block: { rows: 4, heads: 3 }, threads: 3 },
+    limits: { sinks: true },
+  },
+  {
+    ...{ heads: 3, kvHeads: 1, headDim: 32, element: "q8_0", block: ROW, threads: 1 },
+    limits: { sinks: true, window: 33 },
+  },
   {
     heads: 4,
     kvHeads: 2,
@@ -174,6 +182,14 @@ function attentionWork(isa: Isa, choice: Choice): Work {
     input("blocks", i32(...blocks.flat())),
     output("scratch", threads * attentionScratchBytes(spec)),
     input("counts", i32(blocks.length)),
+    ...(spec.sinks
+      ? [
+          input(
+            "sinks",
+            Float32Array.from({ length: heads }, (_, h) => sinkOf(h)),
+          ),
+        ]
+      : []),
   ];
   return {
     steps: [{ kernel: attention(spec, isa), arguments: parts }],
@@ -195,6 +211,9 @@ function attentionWork(isa: Isa, choice: Choice): Work {
     },
   };
 }
+
+/** Some lower and some higher than all scores. */
+const sinkOf = (head: number) => 7 * (head % 3) - 5;
 
 /** Relative error of scores and weights for queries around 1. */
 const FLOAT_ERROR = 2e-6;
@@ -248,7 +267,7 @@ function roundedWeights(
 
 /** The outputs of all heads of a row, in f64. */
 function mixedRow(
-  { heads, kv, scale, softcap, window = Number.POSITIVE_INFINITY }: AttentionSpec,
+  { heads, kv, scale, softcap, window = Number.POSITIVE_INFINITY, sinks }: AttentionSpec,
   pages: KvPages,
   qs: Float32Array,
   row: number,
@@ -272,9 +291,11 @@ function mixedRow(
     const vs = places.map(({ page, slot }) => pages.row("v", page, kvHead, slot));
     const products = ks.map((k) => scale * dimensions.reduce((sum, d) => sum + q[d]! * k[d]!, 0));
     const scores = products.map((s) => (softcap === undefined ? s : softcap * Math.tanh(s / softcap)));
-    const largest = Math.max(...scores);
+    const ofSink = sinks ? [sinkOf(h)] : [];
+    const largest = Math.max(...scores, ...ofSink);
     const weights = scores.map((score) => Math.exp(score - largest));
-    const total = weights.reduce((sum, w) => sum + w, 0);
+    const total =
+      ofSink.reduce((sum, s) => sum + Math.exp(s - largest), 0) + weights.reduce((sum, w) => sum + w, 0);
     const ofBlocks = Array.from({ length: headBlocks(kv) }, (_, block) => {
       if (!hasScales(kv)) return weights.map((weight) => ({ weight, slack: 0 }));
       const scales = places.map(({ page, slot }) => pages.scale("v", page, kvHead, slot, block));

@@ -27,6 +27,7 @@ interface Stack {
   readonly nu: number;
   readonly expand?: boolean;
   readonly f32?: boolean;
+  readonly bias?: boolean;
   readonly threads: number;
 }
 
@@ -40,7 +41,7 @@ const STACKS: readonly Stack[] = [
     tokens: [[], [4, 5, 6, 7, 9, 11, 12], [0], [], [1, 2]],
   },
   {
-    ...{ format: "Q4_0", rows: 40, cols: 64, inputs: "of slots", tile: 1, nu: 2, threads: 7 },
+    ...{ format: "Q4_0", rows: 40, cols: 64, inputs: "of slots", tile: 1, nu: 2, threads: 7, bias: true },
     tokens: [[0], [0], [0]],
   },
   {
@@ -68,7 +69,7 @@ const STACKS: readonly Stack[] = [
 
 function specOf(
   isa: Isa,
-  { format: name, cols, inputs, tile, nu, expand = false, f32 }: Stack,
+  { format: name, cols, inputs, tile, nu, expand = false, f32, bias = false }: Stack,
 ): ProjectionSpec {
   const format = formatNamed(name);
   const tu = tile * isa.lanes;
@@ -78,6 +79,7 @@ function specOf(
     activations: f32 ? { kind: "f32" } : { kind: "int8", block: 32 },
     blocking: { mb: cols, tb: 2 * tu, mu: 32, tu, nu, expand },
     accumulate: false,
+    bias,
     experts: inputs,
   };
 }
@@ -90,6 +92,7 @@ function stackWork(isa: Isa, stack: Stack): Work {
   const packed = packing(format, rows, cols, stack.tile, isa);
   const layout = activationLayout(activations, format, cols);
   const sources = tokens.map(() => randomMatrix(format, rows, cols, rng));
+  const biases = tokens.map((_, e) => Array.from({ length: rows }, (_, r) => (stack.bias ? e + r - 9 : 0)));
   const slots = tokens.flat();
   const xRows = inputs === "of slots" ? slots.length : Math.max(...slots) + 1;
   const x = normals(rng, xRows * cols);
@@ -118,6 +121,7 @@ function stackWork(isa: Isa, stack: Stack): Work {
         arguments: [
           ...[weights, prepared, y, 4 * stride, packed.tiles, input("experts met", i32(met.length))],
           ...(blocking.expand ? [output("scratch", threads * scratchBytes(spec, isa))] : []),
+          ...(stack.bias ? [input("bias", paddedRows(biases.flat(), rows))] : []),
           input("experts", entries),
           ...(inputs === "of tokens" ? [input("tokens", Int32Array.from(slots))] : []),
         ],
@@ -133,9 +137,11 @@ function stackWork(isa: Isa, stack: Stack): Work {
           const source = at(sources, expert);
           const { result } = projectReference(format, source, rows, cols, one, activations);
           const sizes = magnitudes(format, source, rows, cols, one);
-          result.forEach((expected, r) => {
+          result.forEach((product, r) => {
+            const bias = at(at(biases, expert), r);
+            const expected = product + bias;
             const error = Math.abs(at(actual, slot * stride + r) - expected);
-            const allowed = (8 + 4 * Math.sqrt(cols)) * 2 ** -24 * at(sizes, r);
+            const allowed = (8 + 4 * Math.sqrt(cols)) * 2 ** -24 * (at(sizes, r) + Math.abs(bias));
             if (!(error <= allowed)) expect.fail(`slot ${slot}, row ${r}: ${error} off ${expected}`);
           });
           slot++;

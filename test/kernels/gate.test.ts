@@ -13,6 +13,7 @@ const FUNCTIONS: Readonly<Record<Activation, (x: number) => number>> = {
   gelu: (x) => (x / 2) * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   gelu_erf: (x) => x * normalDistribution(x),
   relu: (x) => Math.max(x, 0),
+  clampedSilu: (x) => Math.min(x, 7) / (1 + Math.exp(-1.702 * Math.min(x, 7))),
 };
 
 /** [activation, gated, columns, rows, threads] */
@@ -30,7 +31,13 @@ const CHOICES: readonly Choice[] = [
   ["relu", true, 33, 2, 1],
   ["relu", false, 129, 3, 3],
   ["silu", false, 7, 1, 1],
+  ["clampedSilu", true, 200, 3, 3],
 ];
+
+/** What an activation is multiplied with. */
+function factor(activation: Activation, up: number): number {
+  return activation === "clampedSilu" ? Math.min(7, Math.max(-7, up)) + 1 : up;
+}
 
 function gateCase(isa: Isa, choice: Choice): KernelCase {
   const [activation, gated, cols, rows, threads] = choice;
@@ -44,7 +51,7 @@ function gateCase(isa: Isa, choice: Choice): KernelCase {
 function gateWork(isa: Isa, [activation, gated, cols, rows]: Choice): Work {
   const rng = new Rng(cols);
   const gates = paddedRows(normals(rng, rows * cols, 4), cols);
-  const ups = paddedRows(normals(rng, rows * cols), cols);
+  const ups = paddedRows(normals(rng, rows * cols, activation === "clampedSilu" ? 5 : 1), cols);
   const x = output("x", gates);
   const counts = input("counts", i32(rows));
   const kernel = gate({ cols, activation, gated }, isa);
@@ -54,10 +61,11 @@ function gateWork(isa: Isa, [activation, gated, cols, rows]: Choice): Work {
       const actual = floatsOf(after(x));
       expect(actual.length).toBe(rows * paddedCols(cols));
       gates.forEach((g, i) => {
-        const expected = FUNCTIONS[activation](g) * (gated ? ups[i]! : 1);
+        const expected = FUNCTIONS[activation](g) * (gated ? factor(activation, ups[i]!) : 1);
         const error = Math.abs(actual[i]! - expected);
-        // Where GELU is next to nothing its exponent is large, and so is what rounding does to it.
-        const tolerance = 2 ** -20 * Math.abs(expected) + (activation.startsWith("gelu") ? 1e-9 : 0);
+        // Where these are next to nothing their exponent is large, and so is what rounding does to it.
+        const isSteep = activation.startsWith("gelu") || activation === "clampedSilu";
+        const tolerance = 2 ** -20 * Math.abs(expected) + (isSteep ? 1e-9 : 0);
         if (!(error <= tolerance)) expect.fail(`${i}: ${error} off ${expected}`);
       });
     },

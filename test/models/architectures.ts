@@ -79,6 +79,18 @@ export const ARCHITECTURES: readonly ArchitectureCase[] = [
     headDim: 48,
     keys: { ...expertKeys(20, 4), expert_feed_forward_length: u32(100) },
   }),
+  of("gpt-oss", "gpt-oss", {
+    headDim: 48,
+    optional: having(...BIASES, "_gate_inp.bias", "_exps.bias", "output.weight"),
+    keys: {
+      ...WINDOW,
+      ...expertKeys(8, 3),
+      expert_feed_forward_length: u32(90),
+      "rope.scaling.type": { type: "string", value: "yarn" },
+      "rope.scaling.factor": f32(4),
+      "rope.scaling.original_context_length": u32(64),
+    },
+  }),
   of("qwen2", "qwen2", { optional: having("_q.bias", "_k.bias", "_v.bias", "output.weight") }),
   of("qwen2, tied", "qwen2", { optional: having("_q.bias", "_k.bias", "_v.bias") }),
   of("qwen3", "qwen3", { headDim: 48 }),

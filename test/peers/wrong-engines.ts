@@ -80,6 +80,9 @@ export function withSwappedNorms(spec: ModelSpec): ModelSpec {
 /** Every layer sees all positions before its own. */
 export const withoutWindow = (spec: ModelSpec) => eachAttention(spec, ({ window: _, ...rest }) => rest);
 
+/** Positions take all of the weights. */
+export const withoutSinks = (spec: ModelSpec) => eachAttention(spec, ({ sinks: _, ...rest }) => rest);
+
 /** Queries and keys are taken as they are projected. */
 export const withoutHeadNorms = (spec: ModelSpec) =>
   eachAttention(spec, ({ qNorm: _, kNorm: __, ...rest }) => rest);
