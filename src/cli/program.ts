@@ -10,6 +10,7 @@ import { addInspect } from "./inspect.ts";
 import type { Io } from "./io.ts";
 import { addList } from "./list.ts";
 import { addPull } from "./pull.ts";
+import { addQuantize } from "./quantize.ts";
 import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
 import { addTune } from "./tune.ts";
@@ -55,6 +56,7 @@ function createProgram(io: Io): Command {
     addGenerate,
     addDoctor,
     addTune,
+    addQuantize,
     addBench,
   ];
   for (const add of commands) add(program, io);
