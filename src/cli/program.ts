@@ -12,6 +12,7 @@ import type { Io } from "./io.ts";
 import { addList } from "./list.ts";
 import { addPerplexity } from "./perplexity.ts";
 import { addPull } from "./pull.ts";
+import { addQuantize } from "./quantize.ts";
 import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
 import { addTune } from "./tune.ts";
@@ -57,6 +58,7 @@ function createProgram(io: Io): Command {
     addGenerate,
     addDoctor,
     addTune,
+    addQuantize,
     addBench,
     addPerplexity,
     addEval,

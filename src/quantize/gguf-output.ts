@@ -1,6 +1,6 @@
 /** A GGUF file as llama.cpp reads it. */
 
-import { GGML_TYPES, type GgmlType } from "../files/gguf-types.ts";
+import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
 import { type GgufTensorToWrite, writeGguf } from "../files/gguf-writer.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
@@ -113,9 +113,4 @@ async function gather(
       : (await readWeights(tensor, row, 1)).weights;
     into.set(weights, r * cols);
   }
-}
-
-/** Whether a type is one of GGUF's. */
-export function isGgmlType(type: string): type is GgmlType {
-  return Object.hasOwn(GGML_TYPES, type);
 }

@@ -18,6 +18,7 @@ const COMMANDS = [
   "generate",
   "doctor",
   "tune",
+  "quantize",
   "bench",
   "perplexity",
   "eval",
