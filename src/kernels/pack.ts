@@ -195,10 +195,11 @@ function groupBytes(
   const bytes: Value<"vi32">[] = [];
   const offset = part.kind === "product" ? packedOffset(part.codes) : 0;
   // 0 in lanes past the last row.
-  const offsets = op.viselect(valid, op.viconst({ value: offset }), op.viconst({ value: 0 }));
+  const ofRows = () => op.viselect(valid, op.viconst({ value: offset }), op.viconst({ value: 0 }));
+  const offsets = offset === 0 ? undefined : ofRows();
   for (let g = 0; g < groups; g++) {
     const stored = fieldsValue(b, fields(g), fetch);
-    const value = offset === 0 ? stored : op.visub(stored, offsets);
+    const value = offsets === undefined ? stored : op.visub(stored, offsets);
     let low = 0;
     for (const { byte, shift, bits } of groupFields(packed, part, groups, g)) {
       const part = op.viand(shifted(b, value, shift - low), op.viconst({ value: (2 ** bits - 1) << shift }));

@@ -77,28 +77,28 @@ describe("explainModel", () => {
       key, value               4096 x 16 expanded   32 x 16 x 4
       gate, up                 4096 x 16 expanded   32 x 16 x 4
       down                     14336 x 64 expanded  32 x 16 x 4
-      output                   4096 x 16            32 x 16 x 4
+      output                   4096 x 16            32 x 8 x 8
 
       decode, 1 token              one  GB/s  Gop/s  limit
       query, attention-output   311 µs  30.3    108  memory
       key, value               78.6 µs  30.0    107  memory
       gate, up                 1.09 ms  30.4    108  memory
       down                     1.08 ms  30.5    108  memory
-      output                   18.1 ms  30.9   58.2  memory
+      output                   18.2 ms  30.7   57.7  memory
 
       prefill, 256 tokens          one   GB/s  Gop/s  limit
       query, attention-output  12.2 ms  0.774    705  arithmetic
       key, value               3.05 ms  0.774    705  arithmetic
       gate, up                 42.7 ms  0.774    705  arithmetic
       down                     45.0 ms  0.734    668  arithmetic
-      output                    692 ms  0.807    389  arithmetic
+      output                    715 ms  0.781    376  arithmetic
 
       weights  4.18 GiB packed
-      decode   147 ms for 1 token: 6.79 tokens/s, weights at 30.5 GB/s
+      decode   147 ms for 1 token: 6.79 tokens/s, weights at 30.4 GB/s
       batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.7 GB/s
-               159 ms for 4 tokens: 25.2 tokens/s, weights at 28.3 GB/s
-               240 ms for 8 tokens: 33.4 tokens/s, weights at 18.7 GB/s
-               412 ms for 16 tokens: 38.8 tokens/s, weights at 10.9 GB/s
+               159 ms for 4 tokens: 25.2 tokens/s, weights at 28.2 GB/s
+               240 ms for 8 tokens: 33.3 tokens/s, weights at 18.7 GB/s
+               413 ms for 16 tokens: 38.7 tokens/s, weights at 10.8 GB/s
       prefill  5.16 s for 256 tokens: 49.6 tokens/s, weights at 0.868 GB/s
       "
     `);
