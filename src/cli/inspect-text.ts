@@ -29,10 +29,12 @@ function containerText({ files, ggufVersion }: Inspection["file"]): string {
 }
 
 function dimensions(config: ModelConfig): string {
+  const { experts } = config;
   const rows = [
     ["layers", formatCount(config.layers)],
     ["hidden size", formatCount(config.hiddenSize)],
     ["feed-forward size", formatCount(config.intermediateSize)],
+    ...(experts === undefined ? [] : [["experts", `${experts.count}, a token passes ${experts.used}`]]),
     ["heads", `${config.heads} of ${config.headDim}, ${config.kvHeads} for keys and values`],
     ["vocabulary", formatCount(config.vocabularySize)],
     ["trained context", formatCount(config.contextLength)],

@@ -161,6 +161,7 @@ describe("metadata", () => {
     { shape: "llama-2-13b", parameters: 13_015_864_320 },
     { shape: "llama-30b", parameters: 32_528_943_616 },
     { shape: "llama-65b", parameters: 65_285_660_672 },
+    { shape: "mixtral-8x7b", parameters: 46_702_792_704 },
   ] as const)("$shape has as many parameters as the model of that name", ({ shape, parameters }) => {
     const { tensors } = randomLlama({ ...LLAMA_SHAPES[shape], format: "Q4_0", weights: "codes" });
     const counts = tensors.map((tensor) => tensor.shape.reduce((a, b) => a * b, 1));
