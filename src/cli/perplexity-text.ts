@@ -96,7 +96,11 @@ function comparisonText(comparison: PerplexityComparison): string {
   ] as const;
   const table = [
     names,
-    ["KL, nats", estimateText(divergence), ...spread.map((key) => digitsOf(divergence[key]))],
+    [
+      "KL, nats",
+      `${digitsOf(divergence.value)} ± ${digitsOf(divergence.error)}`,
+      ...spread.map((key) => digitsOf(divergence[key])),
+    ],
     ["Δp", percentEstimate(probability), ...spread.map((key) => percent(probability[key]))],
   ];
   const rms = `root mean square of Δp: ${percent(probability.rootMeanSquare)}\n`;
