@@ -39,8 +39,6 @@ export interface FactoredHessian {
   readonly factor: Matrix;
   /** Of every input: none of its values was ever other than 0. */
   readonly dead: Uint8Array;
-  /** [inputs]: the diagonal of H, undamped. */
-  readonly diagonal: Float32Array;
   readonly damp: number;
 }
 
@@ -66,7 +64,7 @@ export async function factorHessian(
     const permuted = permute(hessian, columns.inputs, dead, damp * mean, space);
     const factor = await inverseFactor(permuted, space);
     space.release(permuted);
-    if (factor !== undefined) return { columns, factor, dead, diagonal, damp };
+    if (factor !== undefined) return { columns, factor, dead, damp };
   }
   throw new UsageError(`a Hessian is not positive definite, damped by ${damp} of its mean diagonal`);
 }
@@ -179,12 +177,11 @@ class Solver {
   /** Finds the levels of the block of slots that the columns from `c` on are of. */
   private fitBlock(c: number): void {
     const { work, hessian, matrix, rows, cols } = this;
-    const { slots, inputs } = hessian.columns;
+    const { slots } = hessian.columns;
     const length = Math.min(matrix.block, cols - c);
     const block = Math.floor(slots[c]! / matrix.block);
-    const [weights, importance] = [new Float32Array(length), new Float32Array(length)];
+    const weights = new Float32Array(length);
     const places = slots.subarray(c, c + length).map((slot) => slot - block * matrix.block);
-    for (let i = 0; i < length; i++) importance[places[i]!] = hessian.diagonal[inputs[c + i]!]!;
     for (let r = 0; r < rows; r++) {
       for (let i = 0; i < length; i++) weights[places[i]!] = work.values[(c + i) * work.stride + r]!;
       matrix.fit(r, block, weights);

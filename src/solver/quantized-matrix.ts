@@ -39,6 +39,8 @@ export class QuantizedMatrix {
   private readonly halfScales: Uint16Array;
   private readonly halfZeros: Uint16Array;
   private readonly search: LevelSearch;
+  /** Where the codes of a block stand. */
+  private readonly places: readonly (readonly BitField[])[];
   private readonly top: number;
 
   /** @param leastZero the least integer zero point */
@@ -62,6 +64,8 @@ export class QuantizedMatrix {
     this.zeroCodes = new Uint16Array(rows * this.groups);
     this.halfScales = new Uint16Array(rows * this.blocks);
     this.halfZeros = new Uint16Array(rows * this.blocks);
+    const { code } = blockOf(format, cols);
+    this.places = Array.from({ length: Math.min(this.block, cols) }, (_, k) => code(k));
     this.search = new LevelSearch(lineKind(format, leastZero));
   }
 
@@ -69,14 +73,13 @@ export class QuantizedMatrix {
    * Finds the levels of a block of a row from its weights. Throws `UsageError` for weights too large for an f16 scale.
    *
    * @param weights of the block's columns, in order
-   * @param importance what the square of an error of each counts; 1 if not given
    */
-  fit(row: number, block: number, weights: Float32Array, importance?: Float32Array): void {
+  fit(row: number, block: number, weights: Float32Array): void {
     const first = row * this.groups + (block * this.block) / this.group;
     const lines: Line[] = [];
     for (let from = 0; from < weights.length; from += this.group) {
       const to = Math.min(from + this.group, weights.length);
-      lines.push(this.search.find(weights.subarray(from, to), importance?.subarray(from, to)));
+      lines.push(this.search.find(weights.subarray(from, to)));
     }
     const { format } = this;
     const stored = blockOf(format, this.cols);
@@ -157,14 +160,13 @@ export class QuantizedMatrix {
     const stride = rowBytes(format, cols);
     const bytes = new Uint8Array(count * stride);
     const stored = blockOf(format, cols);
-    const places = Array.from({ length: Math.min(size, cols) }, (_, k) => stored.code(k));
     const flip = format.signedCodes ? 2 ** (format.bits - 1) : 0;
     for (let row = first; row < first + count; row++) {
       const start = (row - first) * stride;
       for (let b = 0; b < blocks; b++) this.writeHead(bytes, start + b * stored.bytes, stored, row, b);
       for (let i = 0; i < cols; i++) {
         const to = start + Math.floor(i / size) * stored.bytes;
-        writeFields(bytes, to, at(places, i % size), this.codes[row * cols + i]! ^ flip);
+        writeFields(bytes, to, at(this.places, i % size), this.codes[row * cols + i]! ^ flip);
       }
     }
     return bytes;

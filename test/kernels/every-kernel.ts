@@ -7,6 +7,7 @@ import { embed } from "../../src/kernels/embed.ts";
 import { gate, softcapRows } from "../../src/kernels/gate.ts";
 import { groupSlots } from "../../src/kernels/group-slots.ts";
 import { headNorm } from "../../src/kernels/head-norm.ts";
+import { matrixProduct } from "../../src/kernels/matrix-product.ts";
 import { norm } from "../../src/kernels/norm.ts";
 import { pack } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
@@ -68,6 +69,8 @@ export function everyKernel(isa: Isa): Kernel[] {
     norm({ kind: "rms", cols: COLS, epsilon: 1e-5, gather: false, bias: false, accumulate: true }, isa),
     headNorm({ kind: "rms", heads: 4, headDim: 10, epsilon: 1e-5, ownWeights: false }, isa),
     headNorm({ kind: "layer", heads: 4, headDim: 10, epsilon: 1e-5, ownWeights: true }, isa),
+    matrixProduct({ sign: "plus", upper: true }, isa),
+    matrixProduct({ sign: "minus", upper: false }, isa),
     gate({ cols: COLS, activation: "silu", gated: true }, isa),
     gate({ cols: COLS, activation: "gelu", gated: true }, isa),
     gate({ cols: COLS, activation: "gelu_erf", gated: false }, isa),
