@@ -13,6 +13,7 @@ import { addList } from "./list.ts";
 import { addPerplexity } from "./perplexity.ts";
 import { addPull } from "./pull.ts";
 import { addQuantize } from "./quantize.ts";
+import { addReport } from "./report.ts";
 import { addRm } from "./rm.ts";
 import { addRun } from "./run.ts";
 import { addTune } from "./tune.ts";
@@ -62,6 +63,7 @@ function createProgram(io: Io): Command {
     addBench,
     addPerplexity,
     addEval,
+    addReport,
   ];
   for (const add of commands) add(program, io);
   return program;

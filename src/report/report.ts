@@ -1,8 +1,4 @@
-/** An estimate and its standard error. */
-export interface Estimate {
-  readonly value: number;
-  readonly error: number;
-}
+import type { Estimate } from "../evaluation/statistics.ts";
 
 /** Tokens per second: the median of what was timed, and what the performance model predicts. */
 export interface Speed {

@@ -1,4 +1,5 @@
-import { type Estimate, nameOf, type Report, type ReportRow } from "./report.ts";
+import type { Estimate } from "../evaluation/statistics.ts";
+import { nameOf, type Report, type ReportRow } from "./report.ts";
 
 /** What is told of a row: once, for the table of the page and for CSV. */
 export interface Column {
