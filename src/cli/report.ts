@@ -91,6 +91,7 @@ async function report(named: string, flags: ReportFlags, io: Io): Promise<void> 
         samples: flags.samples,
         text: flags.text,
         context,
+        bos: opened.tokenizer().addsBos,
         windows: Math.max(1, Math.floor(flags.tokens / context)),
         tasks: flags.task ?? [],
         promptTokens: context,

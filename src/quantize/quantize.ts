@@ -22,6 +22,7 @@ import { type QuantizeOptions, type QuantizeResult, resolveOptions, type Setting
 import { ProgressMeter } from "./progress.ts";
 import { QuantizedTensors } from "./quantized-tensors.ts";
 import { FILE_TYPES, ggufTargets, gptqTargets, layerTensors, type Targets } from "./targets.ts";
+import { floatFormat } from "./working-tensors.ts";
 
 const GGUF = /^gguf:(.+)$/;
 /** Tokens of a sample, at most, unless asked for. */
@@ -69,6 +70,7 @@ async function run(
   if (type === undefined && settings.format !== "gptq") {
     throw new UnsupportedError(`no output format ${settings.format}; known: gptq, gguf:q4_0, gguf:q4_k, …`);
   }
+  requireFloats(source);
   const targets =
     type === undefined
       ? gptqTargets(source.file, source.spec, settings)
@@ -105,6 +107,14 @@ async function run(
     return report();
   } finally {
     await solver?.layers.dispose();
+  }
+}
+
+/** Throws `UnsupportedError` for a model of which something is quantized already, and for experts. */
+function requireFloats({ file, spec }: Source): void {
+  for (const tensor of file.tensors.values()) floatFormat(tensor);
+  if (spec.layers.some(({ feedForward }) => feedForward.routing !== undefined)) {
+    throw new UnsupportedError(`${file.metadata.file}: mixtures of experts cannot be quantized yet`);
   }
 }
 

@@ -1,8 +1,9 @@
 import { at } from "../base/assert.ts";
 import { FileFormatError, UnsupportedError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
+import { quoted } from "../files/quoted.ts";
 import { rowBytes } from "../quant/blocks.ts";
-import { FORMATS } from "../quant/formats.ts";
+import { type FloatFormat, FORMATS } from "../quant/formats.ts";
 import { dequantizeRows } from "../quant/reference.ts";
 
 /** Rows of a matrix as f32 weights, row-major. */
@@ -18,17 +19,21 @@ export function extentsOf({ shape }: StoredTensor): { readonly rows: number; rea
   return { cols, rows: others.reduce((product, extent) => product * extent, 1) };
 }
 
+/** The format of a tensor. Throws `UnsupportedError` unless its weights are floats. */
+export function floatFormat({ file, name, type }: StoredTensor): FloatFormat {
+  const format = FORMATS.get(type);
+  if (format?.kind === "float") return format;
+  throw new UnsupportedError(
+    `${file}: tensor ${quoted(name)} is quantized already, as ${type}: take the model of floats that it was made from`,
+  );
+}
+
 /**
  * Reads rows of a tensor. Throws `UnsupportedError` unless its weights are floats, `FileFormatError` for one that is not
  * finite.
  */
 export async function readWeights(tensor: StoredTensor, first: number, count: number): Promise<Rows> {
-  const format = FORMATS.get(tensor.type);
-  if (format?.kind !== "float") {
-    throw new UnsupportedError(
-      `${tensor.file}: tensor ${tensor.name} is quantized already (${tensor.type}): quantize from F32, F16 or BF16`,
-    );
-  }
+  const format = floatFormat(tensor);
   const { cols } = extentsOf(tensor);
   const bytes = new Uint8Array(count * rowBytes(format, cols));
   await tensor.readRows(first, bytes);

@@ -8,6 +8,8 @@ export interface Measurement {
   readonly text: string;
   readonly context: number;
   readonly windows: number;
+  /** Whether every window is led by the start token. */
+  readonly bos: boolean;
   /** Files of tasks. */
   readonly tasks: readonly string[];
   /** Tokens of the tests of speed. */
@@ -57,10 +59,11 @@ export async function measureModel(
   run: RunCommand,
   model: { readonly path: string; readonly setting: string; readonly method: Method },
   base: string | undefined,
-  { text, context, windows, tasks, promptTokens, genTokens }: Measurement,
+  { text, context, windows, bos, tasks, promptTokens, genTokens }: Measurement,
 ): Promise<Measured> {
   const { path, setting, method } = model;
-  const protocol = ["--protocol", "gptq", "--bos", "window", "--context", String(context)];
+  const led = bos ? ["--bos", "window"] : [];
+  const protocol = ["--protocol", "gptq", "--context", String(context), ...led];
   const compared = base === undefined ? [] : ["--base", base];
   const predictions = perplexity.parse(
     await run(["perplexity", path, "--text", text, ...protocol, "--chunks", String(windows), ...compared]),

@@ -50,7 +50,7 @@ function summary({ rows, parameters }: Report): string {
   const [full] = rows as [ReportRow];
   const near = rows
     .filter((row) => row.method !== "none" && row.perplexity.value <= NEAR * full.perplexity.value)
-    .sort((a, b) => a.weightBytes - b.weightBytes)[0];
+    .sort((a, b) => a.weightBytes - b.weightBytes || perplexityOf(a) - perplexityOf(b))[0];
   const model =
     `${(parameters.all / 1e6).toFixed(1)} million parameters, ` +
     `${(parameters.quantized / 1e6).toFixed(1)} million of them in projections that were quantized.`;

@@ -104,10 +104,10 @@ function quantizeArguments(
   return ["quantize", model, path, ...codes, ...text];
 }
 
-function protocolOf({ text, context, calibration, samples }: Sweep, scored: number): string[] {
+function protocolOf({ text, context, bos, calibration, samples }: Sweep, scored: number): string[] {
   return [
-    `Perplexity: ${nameOfPath(text)}, windows of ${context} tokens side by side, each led by the start token if the model ` +
-      `has one; ${scored} tokens count. KL divergence and top tokens on the same positions, against the model as it is with ` +
+    `Perplexity: ${nameOfPath(text)}, windows of ${context} tokens side by side${bos ? ", each led by the start token" : ""}; ` +
+      `${scored} tokens count. KL divergence and top tokens on the same positions, against the model as it is with ` +
       "f32 activations; quantized models have int8 activations and an f16 KV cache.",
     ...(calibration === undefined
       ? []

@@ -6,6 +6,7 @@ import { PassThrough, Readable, Writable } from "node:stream";
 import { afterAll } from "vitest";
 import { Interrupts, type Io } from "../../src/cli/io.ts";
 import { runCli } from "../../src/cli/program.ts";
+import type { GgmlType } from "../../src/files/gguf-types.ts";
 import type { GgufValue } from "../../src/files/gguf-values.ts";
 import { type GgufToWrite, writeGguf } from "../../src/files/gguf-writer.ts";
 import { randomLlama } from "../../src/models/random-llama.ts";
@@ -30,7 +31,10 @@ export async function saveGguf(path: string, contents: GgufToWrite): Promise<str
 }
 
 /** A random Llama that loads in a moment. */
-export function tinyLlama(more: Readonly<Record<string, GgufValue>> = {}): GgufToWrite {
+export function tinyLlama(
+  more: Readonly<Record<string, GgufValue>> = {},
+  format: GgmlType = "Q4_0",
+): GgufToWrite {
   const { metadata, tensors } = randomLlama({
     layers: 1,
     hiddenSize: 64,
@@ -39,7 +43,7 @@ export function tinyLlama(more: Readonly<Record<string, GgufValue>> = {}): GgufT
     kvHeads: 1,
     vocabularySize: 300,
     contextLength: 96,
-    format: "Q4_0",
+    format,
   });
   return { metadata: new Map([...metadata, ...Object.entries(more)]), tensors };
 }

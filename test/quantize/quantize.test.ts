@@ -46,6 +46,12 @@ beforeAll(async () => {
   await saveGguf(small, randomModel(SHAPE));
 });
 
+function mixtral() {
+  const found = ARCHITECTURES.find(({ name }) => name === "mixtral");
+  if (found === undefined) throw new Error("no case mixtral");
+  return found.model;
+}
+
 const out = () => join(folder, `out-${made++}`);
 
 /** GPTQ runs the model in native code. */
@@ -203,6 +209,19 @@ describe("what cannot be done is said", () => {
 
   test("a result that is there already", async () => {
     await expect(quantize(small, small, { method: "rtn" })).rejects.toThrow("exists already");
+  });
+
+  test.each([
+    ["a model that is quantized", { ...SHAPE, format: "Q4_0" as GgmlType }, "is quantized already, as Q4_0"],
+    ["a mixture of experts", mixtral(), "mixtures of experts cannot be quantized yet"],
+  ])("%s", async (name, model, message) => {
+    const path = join(folder, `${name}.gguf`);
+    await saveGguf(path, randomModel(model));
+    for (const format of ["gptq", "gguf:q8_0"]) {
+      const to = out();
+      await expect(quantize(path, to, { method: "rtn", format, groupSize: 32 })).rejects.toThrow(message);
+      expect(existsSync(to)).toBe(false);
+    }
   });
 
   test("a weight that is not a number", async () => {

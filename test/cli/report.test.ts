@@ -1,0 +1,85 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { Interrupts } from "../../src/cli/io.ts";
+import type { Report } from "../../src/report/report.ts";
+import { cli, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
+
+// Settings are measured by the built command line.
+const built = existsSync(fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)));
+const folder = temporaryFolder();
+const model = join(folder, "tiny.gguf");
+const text = join(folder, "text.txt");
+const task = join(folder, "words.jsonl");
+const out = join(folder, "map");
+const FEW = ["--bits", "8,2", "--group-sizes", "32", "--context", "16", "--tokens", "64", "--out", out];
+
+const sweeps = () => readdirSync(tmpdir()).filter((name) => name.startsWith("qigen-report-"));
+
+beforeAll(async () => {
+  await saveGguf(model, tinyLlama({}, "F32"));
+  writeFileSync(text, "bada gigi lo nu ".repeat(30));
+  writeFileSync(task, '{"text":"bada gigi lo"}\n{"text":"lo nu bada"}\n');
+});
+
+describe("report", () => {
+  beforeEach((context) => context.skip(!built, "not built: npm run build"));
+
+  test("measures every setting, and writes a page, JSON and CSV", async () => {
+    const before = sweeps();
+    const { code, stdout, stderr } = await cli(["report", model, "--text", text, "--task", task, ...FEW]);
+    expect(stderr).toBe("");
+    expect(code).toBe(0);
+    expect(stdout).toContain("3 settings");
+    const { rows, parameters } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as Report;
+    expect(rows.map(({ setting, method }) => [setting, method])).toEqual([
+      ["as it is", "none"],
+      ["8 bits, g32", "rtn"],
+      ["2 bits, g32", "rtn"],
+    ]);
+    const [full, eight, two] = rows as [Report["rows"][0], Report["rows"][0], Report["rows"][0]];
+    // 32 bits; 8 or 2 with an f16 scale and a zero point of 8 bits to 32 weights.
+    expect(full.bitsPerWeight).toBe(32);
+    expect(eight.bitsPerWeight).toBeCloseTo(8.75, 9);
+    expect(two.bitsPerWeight).toBeCloseTo(2.75, 9);
+    expect(full.projectionBytes).toBe(4 * parameters.quantized);
+    expect(two.divergence.value).toBeGreaterThan(10 * eight.divergence.value);
+    for (const { decode, prefill, peakBytes, weightBytes, tasks } of rows) {
+      for (const speed of [decode, prefill]) {
+        expect(speed.measured).toBeGreaterThan(0);
+        expect(speed.predicted).toBeGreaterThan(0);
+      }
+      expect(peakBytes).toBeGreaterThan(weightBytes);
+      expect(tasks).toMatchObject([{ task: "words" }]);
+    }
+    expect(readFileSync(`${out}.csv`, "utf8").split("\r\n")).toHaveLength(5);
+    expect(readFileSync(`${out}.html`, "utf8")).toContain("2 bits, g32, rtn");
+    expect(sweeps()).toEqual(before);
+  }, 300_000);
+
+  test("interrupted, it leaves no temporary files", async () => {
+    const before = sweeps();
+    const interrupts = new Interrupts();
+    setTimeout(() => interrupts.fire(), 500);
+    const { code } = await cli(["report", model, "--text", text, ...FEW], { interrupts });
+    expect(code).toBe(130);
+    expect(sweeps()).toEqual(before);
+  }, 60_000);
+
+  test("what a command says of a mistake is told", async () => {
+    const { code, stderr } = await cli(["report", model, "--text", join(folder, "absent"), ...FEW]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("absent");
+  }, 60_000);
+});
+
+test.each([
+  [["--bits", "4,x"], "--bits is a list of whole numbers"],
+  [["--method", "gptq"], "--calibration"],
+])("%j is wrong usage", async (flags, message) => {
+  const { code, stderr } = await cli(["report", model, "--text", text, ...flags]);
+  expect(code).toBe(2);
+  expect(stderr).toContain(message);
+});
