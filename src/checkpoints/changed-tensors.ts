@@ -142,29 +142,3 @@ export class IncreasedVector implements StoredTensor {
     target.set(new Uint8Array(sums.buffer, sums.byteOffset, sums.byteLength));
   }
 }
-
-/** Vectors of the same length and type as the rows of a matrix. */
-export class StackedTensor implements StoredTensor {
-  readonly type: string;
-  readonly shape: readonly number[];
-  readonly file: string;
-  readonly byteLength: number;
-
-  constructor(
-    readonly name: string,
-    private readonly rows: readonly StoredTensor[],
-  ) {
-    const { type, shape, file } = at(rows, 0);
-    this.type = type;
-    this.shape = [...shape, rows.length];
-    this.file = file;
-    this.byteLength = rows.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  }
-
-  async readRows(first: number, target: Uint8Array): Promise<void> {
-    const stride = this.byteLength / this.rows.length;
-    for (let row = first, to = 0; to < target.length; row++, to += stride) {
-      await at(this.rows, row).readRows(0, target.subarray(to, to + stride));
-    }
-  }
-}

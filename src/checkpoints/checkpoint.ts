@@ -7,8 +7,8 @@ import { type ModelFile, PlainTensor, type StoredTensor } from "../files/model-f
 import { quoted } from "../files/quoted.ts";
 import type { SafeTensor } from "../files/safetensors.ts";
 import { memorySource } from "../files/source.ts";
+import { StackedTensor } from "../files/stacked-tensor.ts";
 import { JsonView } from "../text/json-view.ts";
-import { StackedTensor } from "./changed-tensors.ts";
 import { type Module, patternOf, type Translation } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
 import { Latest } from "./latest.ts";
