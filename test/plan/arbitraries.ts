@@ -16,6 +16,12 @@ export const anyFormat: fc.Arbitrary<Format> = fc.oneof(
   fc.constantFrom(96, 192, 256, 512).map((group) => familyFormat(4, group, false)),
 );
 
+/** Formats that have blocks of several groups know no parts of blocks. */
+function wholeBlocks(format: Format, cols: number): number {
+  const size = format.kind === "quantized" ? (format.block ?? 1) : 1;
+  return size * Math.ceil(cols / size);
+}
+
 /** Matrices from tiny to large, ragged ones too, with every kind of activations that nests in the groups. */
 export const anyShape: fc.Arbitrary<ProjectionShape> = fc
   .record({
@@ -29,7 +35,8 @@ export const anyShape: fc.Arbitrary<ProjectionShape> = fc
     if (format.kind === "float" || block === "row") return true;
     return nests(groupSize(format, cols), block, cols);
   })
-  .map(({ format, rows, cols, block, f32 }) => {
+  .map(({ format, rows, cols: any, block, f32 }) => {
+    const cols = wholeBlocks(format, any);
     const activations =
       f32 || format.kind === "float" ? ({ kind: "f32" } as const) : ({ kind: "int8", block } as const);
     return { format, rows, cols, activations };
