@@ -1,7 +1,7 @@
 /** A quantized matrix as the parameters of a GPTQ module: what `gptq.ts` reads. */
 
 import { UnsupportedError } from "../../base/errors.ts";
-import { groupCount, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
+import { familyFormat, groupCount, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
 import type { QuantizedMatrix } from "../../solver/quantized-matrix.ts";
 
 /** Code widths that have a layout which engines agree on. */
@@ -21,16 +21,7 @@ export function gptqFormat(bits: number, group: number | "row", symmetric: boole
       `GPTQ checkpoints have no layout for ${bits} bits that engines agree on; they have ${GPTQ_BITS.join(", ")}`,
     );
   }
-  const name = `${bits}bit-${group === "row" ? "row" : `g${group}`}${symmetric ? "-sym" : ""}`;
-  return {
-    kind: "quantized",
-    name,
-    bits,
-    group,
-    scale: { kind: "half" },
-    zero: symmetric ? { kind: "constant", value: 2 ** (bits - 1) } : { kind: "code" },
-    signedCodes: false,
-  };
+  return familyFormat(bits, group, symmetric);
 }
 
 export interface GptqShapes {
