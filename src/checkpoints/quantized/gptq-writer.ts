@@ -5,7 +5,7 @@ import { familyFormat, groupCount, groupSize, type QuantizedFormat } from "../..
 import type { QuantizedMatrix } from "../../solver/quantized-matrix.ts";
 
 /** Code widths that have a layout which engines agree on. */
-const GPTQ_BITS = [2, 3, 4, 8];
+export const GPTQ_BITS = [2, 3, 4, 8];
 /** Rows and columns come in multiples of this: 32 codes fill whole words at any width. */
 export const GPTQ_MULTIPLE = 32;
 
@@ -41,6 +41,13 @@ export function gptqShapes(format: QuantizedFormat, rows: number, cols: number):
     scales: [groups, rows],
     g_idx: [cols],
   };
+}
+
+/** Bytes of the codes, zero points and scales of a module. */
+export function gptqBytes(format: QuantizedFormat, rows: number, cols: number): number {
+  const { qweight, qzeros, scales } = gptqShapes(format, rows, cols);
+  const count = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
+  return 4 * count(qweight) + 4 * count(qzeros) + 2 * count(scales);
 }
 
 export interface GptqParameters {
