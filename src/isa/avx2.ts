@@ -1,4 +1,5 @@
 import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
+import { intrinsics } from "./intrinsics.ts";
 import type { Isa } from "./isa.ts";
 
 /**
@@ -25,6 +26,7 @@ export const avx2: Isa = {
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
+  headers: intrinsics("smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"),
   registers: 16,
   types: {
     vf32: "__m256",

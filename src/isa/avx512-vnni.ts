@@ -1,4 +1,5 @@
 import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
+import { intrinsics } from "./intrinsics.ts";
 import type { Isa } from "./isa.ts";
 
 /** `vpdpbusd` multiplies u8 by i8, adds the four products of a lane and the accumulator, and never saturates. */
@@ -19,6 +20,10 @@ export const avx512Vnni: Isa = {
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],
+  headers: intrinsics(
+    ...["smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"],
+    ...["avx512fintrin", "avx512vlintrin", "avx512bwintrin", "avx512vnniintrin"],
+  ),
   registers: 32,
   types: {
     vf32: "__m512",

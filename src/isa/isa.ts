@@ -57,6 +57,8 @@ export interface Isa extends Target {
   readonly features: readonly string[];
   /** Compiler flags that make the intrinsics available. */
   readonly flags: readonly string[];
+  /** The lines of a unit that declare the intrinsics. */
+  readonly headers: readonly string[];
   /** Vector registers the allocator has. */
   readonly registers: number;
   readonly types: Readonly<Record<VectorType, string>>;

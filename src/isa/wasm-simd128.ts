@@ -137,6 +137,7 @@ export const wasmSimd128: Isa = {
   fusedMultiplyAdd: false,
   features: ["simd128"], // a WebAssembly proposal, not a CPU flag: every engine that validates v128 has it
   flags: [],
+  headers: [],
   registers: 15, // of x86-64, less the one V8 keeps; AArch64 has 31
   types: { vf32: "v128", vi32: "v128", vu8: "v128", vi8: "v128", vsum: "v128", vmask: "v128" },
   constants: {
