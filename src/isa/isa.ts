@@ -39,6 +39,8 @@ export interface IsaCosts {
   readonly dotClose: number;
   /** One link of a `dot8` chain. */
   readonly dot8: number;
+  /** One link of a `dot8n` chain. */
+  readonly dot8n: number;
   /** `vfield` with a shift, and without one. */
   readonly fieldShifted: number;
   readonly field: number;

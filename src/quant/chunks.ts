@@ -35,6 +35,15 @@ export function quads(bits: number): readonly Quad[] {
   });
 }
 
+/**
+ * Bits that the codes of odd slots may stay up, so that a word is shifted half as often: a slot's, where two slots are a
+ * nibble at most.
+ */
+export function upOf(bits: number, quad: Quad): number {
+  const slot = slotBits(bits);
+  return quad.kind === "together" && 2 * slot <= 4 ? quad.shift % (2 * slot) : 0;
+}
+
 /** Slot number `f` of a byte's, the even ones first. */
 function slotAt(f: number, slots: number): number {
   return 2 * f < slots ? 2 * f : 2 * f - slots + 1;
