@@ -1,8 +1,7 @@
 import type { PulledModel } from "../hub/pull.ts";
 import type { PullProgress } from "../hub/transfer.ts";
-import { bytesText } from "../plan/text.ts";
+import { bytesText, durationText } from "../plan/text.ts";
 import type { Io } from "./io.ts";
-import { durationText } from "./pace.ts";
 import { bar, Status } from "./status.ts";
 
 /** How far back the rate of a download looks. */
