@@ -24,6 +24,7 @@ interface ReportFlags {
   readonly samples: number;
   readonly repeat: number;
   readonly out: string;
+  readonly resume?: boolean;
   readonly json?: boolean;
 }
 
@@ -44,7 +45,7 @@ export function addReport(program: Command, io: Io): void {
     .description(
       "The map of accuracy against speed: quantizes a model of floats in many settings and measures each: perplexity, " +
         "divergence, tasks, bytes, memory, tokens/s, and what the performance model predicted. Writes one HTML page, JSON, " +
-        "CSV and a picture; they are complete after every setting, so that it may be interrupted.",
+        "CSV and a picture; they are complete after every setting, so that it may be interrupted, and resumed.",
     )
     .argument("<model>", "Hugging Face folder or GGUF file of floats, or hf:owner/name")
     .requiredOption(
@@ -71,6 +72,7 @@ export function addReport(program: Command, io: Io): void {
     .option("--samples <n>", "samples of the calibration text", wholeNumber, DEFAULTS.samples)
     .option("--repeat <n>", "how often each test of speed is run", wholeNumber, DEFAULTS.repeat)
     .option("-o, --out <name>", "writes <name>.html, .json, .csv and .svg", DEFAULTS.out)
+    .option("--resume", "measure only what <name>.json has not")
     .option("--json", "the report as JSON on stdout, too");
   addExamples(command, [
     [
@@ -86,12 +88,14 @@ async function report(named: string, flags: ReportFlags, io: Io): Promise<void> 
   const { runSweep } = await import("../report/sweep.ts");
   const { findingsOf } = await import("../report/findings.ts");
   const { sweep, parameters } = await sweepOf(named, flags, io);
+  const known = flags.resume ? await knownReport(`${flags.out}.json`) : undefined;
   const status = new Status(io.stderr, "the model as it is");
   let last: Report | undefined;
   try {
     const result = await runSweep(sweep, {
       command: commandLine(sweep.name, flags),
       parameters,
+      known,
       onProgress: (progress) => status.show(() => progressText(progress)),
       onRow: async (sofar, row) => {
         last = sofar;
@@ -157,6 +161,15 @@ async function sweepOf(
     repeat,
   };
   return { sweep, parameters: sizes.reduce((sum, size) => sum + size, 0) };
+}
+
+/** What was measured before, if anything was. */
+async function knownReport(path: string): Promise<Report | undefined> {
+  const [{ existsSync }, { readReport }] = await Promise.all([
+    import("node:fs"),
+    import("../report/read-report.ts"),
+  ]);
+  return existsSync(path) ? readReport(path) : undefined;
 }
 
 async function readTasks(files: readonly string[]): Promise<Map<string, Task>> {
@@ -232,7 +245,7 @@ function rowText(row: ReportRow | FailedRow): string {
 function commandLine(model: string, flags: ReportFlags): string {
   const shown = (value: string | number) => (typeof value === "string" ? shownPath(value) : String(value));
   const flagName = (name: string) => `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
-  const { json: _json, out: _out, ...deciding } = flags;
+  const { json: _json, out: _out, resume: _resume, ...deciding } = flags;
   const words = Object.entries(deciding).map(([name, value]) =>
     [flagName(name), ...[value].flat().map(shown)].join(" "),
   );

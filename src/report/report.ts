@@ -80,6 +80,8 @@ export interface Report {
   readonly protocol: readonly string[];
   /** Parameters of the model, and those that are quantized. */
   readonly parameters: { readonly all: number; readonly quantized: number };
+  /** Tokens whose probability counted. */
+  readonly scored: number;
   /** Rows that the whole sweep has, the model as it is among them; those that are not there yet are to come. */
   readonly planned: number;
   /** Taken so far. */

@@ -6,8 +6,9 @@ import type { Task } from "../evaluation/task.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import type { Machine } from "../plan/machine.ts";
 import { commandRunner, type RunCommand } from "./command.ts";
+import { conditionsOf, requireSame } from "./conditions.ts";
 import { type Evaluator, type EvaluatorOptions, openEvaluator } from "./evaluator.ts";
-import { type Measured, measureModel, type SpeedTests } from "./measure.ts";
+import { measureModel, type SpeedTests } from "./measure.ts";
 import { type FailedRow, nameOf, type Report, type ReportRow, type RowSetting } from "./report.ts";
 import { quantizeFlags, type Setting, settingName } from "./setting.ts";
 import { shownPath } from "./shown-path.ts";
@@ -48,6 +49,8 @@ export interface SweepOptions {
   readonly command: string;
   /** Parameters of the model. */
   readonly parameters: number;
+  /** Rows that are there already, of a sweep that ended early. */
+  readonly known?: Report | undefined;
   readonly onProgress?: ((progress: SweepProgress) => void) | undefined;
   /** Called with what is known after every row, and with the row. */
   readonly onRow?: ((report: Report, row: ReportRow | FailedRow) => Promise<void>) | undefined;
@@ -63,7 +66,7 @@ export interface Instruments {
 /**
  * Quantizes a model in every setting, one after the other, and measures each: accuracy, memory, speed. Quantized models are
  * in a temporary folder, one at a time. A setting that cannot be made or measured becomes a row that says why. Throws what
- * measuring the model as it is throws, and `AbortedError` when the signal fires.
+ * measuring the model as it is throws, `UsageError` for known rows of another sweep, and `AbortedError` when the signal fires.
  */
 export async function runSweep(
   sweep: Sweep,
@@ -80,17 +83,14 @@ export async function runSweep(
   }
 }
 
-/** What the model as it is says of the whole. */
-interface Whole {
-  readonly quantized: number;
-  readonly scored: number;
-}
+const AS_IT_IS: RowSetting = { setting: "as it is", method: "none" };
 
 class RunningSweep {
   private readonly started = performance.now();
   private readonly rows: ReportRow[] = [];
   private readonly failures: FailedRow[] = [];
-  private whole: Whole = { quantized: 0, scored: 0 };
+  /** Weights of the projections, and tokens whose probability counts: known with the model as it is. */
+  private whole = { quantized: 0, scored: 0 };
 
   constructor(
     private readonly sweep: Sweep,
@@ -101,63 +101,76 @@ class RunningSweep {
   ) {}
 
   async finish(): Promise<Report> {
-    const { model, settings } = this.sweep;
-    const { machine, folder, sweep } = this;
-    const { signal } = this.options;
-    const full: RowSetting = { setting: "as it is", method: "none" };
-    this.progress(full);
-    const evaluator = await this.instruments.openEvaluator(model, { ...sweep, machine, folder, signal });
+    const { sweep, machine, folder, instruments } = this;
+    const { known, signal } = this.options;
+    if (known !== undefined) this.take(known);
+    const settings = sweep.settings.filter((setting) => !this.has(this.about(setting)));
+    if (this.has(AS_IT_IS) && settings.length === 0) return this.report();
+    this.progress(AS_IT_IS);
+    const evaluator = await instruments.openEvaluator(sweep.model, { ...sweep, machine, folder, signal });
     try {
-      await this.add(full, this.started, await this.measure(evaluator, model));
-      const firstSetting = performance.now();
-      for (const setting of settings) await this.addSetting(evaluator, setting, firstSetting);
+      if (!this.has(AS_IT_IS)) await this.add(AS_IT_IS, this.started, evaluator, sweep.model);
+      const first = performance.now();
+      for (const [i, setting] of settings.entries()) {
+        const pace = i === 0 ? undefined : (performance.now() - first) / 1000 / i;
+        this.progress(this.about(setting), pace && pace * (settings.length - i));
+        await this.addSetting(evaluator, setting);
+      }
       return this.report();
     } finally {
       await evaluator.close();
     }
   }
 
-  private async addSetting(evaluator: Evaluator, setting: Setting, first: number): Promise<void> {
+  /** What an earlier sweep measured under the same conditions need not be measured again. */
+  private take(known: Report): void {
+    const { parameters, scored, rows } = known;
+    requireSame(known, conditionsOf(this.sweep, this.machine, scored));
+    this.rows.push(...rows.filter((row) => this.place(row) >= 0));
+    this.whole = { quantized: parameters.quantized, scored };
+  }
+
+  /** Where a row stands in the order of the settings. */
+  private place(about: RowSetting): number {
+    const all = [AS_IT_IS, ...this.sweep.settings.map((setting) => this.about(setting))];
+    return all.map(nameOf).indexOf(nameOf(about));
+  }
+
+  private has(about: RowSetting): boolean {
+    return this.rows.some((row) => nameOf(row) === nameOf(about));
+  }
+
+  private async addSetting(evaluator: Evaluator, setting: Setting): Promise<void> {
     const path = join(this.folder, "model");
     const about = this.about(setting);
     const started = performance.now();
-    this.progress(about, first);
     try {
       await this.instruments.run([...this.quantizeCommand(this.sweep.model, path, setting), "--quiet"]);
-      await this.add(about, started, await this.measure(evaluator, path));
+      await this.add(about, started, evaluator, path);
     } catch (error) {
       if (!(error instanceof QigenError) || error instanceof AbortedError) throw error;
-      await this.fail({ ...about, reason: error.message.replaceAll(path, "the quantized model") });
+      const row = { ...about, reason: error.message.replaceAll(path, "the quantized model") };
+      this.failures.push(row);
+      await this.options.onRow?.(this.report(), row);
     } finally {
       await rm(path, { recursive: true, force: true });
     }
   }
 
-  private async measure(evaluator: Evaluator, path: string): Promise<Measured> {
+  private async add(about: RowSetting, started: number, evaluator: Evaluator, path: string): Promise<void> {
     const evaluation = await evaluator.evaluate(path);
-    if (this.rows.length === 0) {
-      this.whole = { quantized: evaluation.projections.weights, scored: evaluation.scored };
-    }
-    return measureModel(this.instruments.run, path, evaluation, this.sweep);
-  }
-
-  private async add(about: RowSetting, started: number, measured: Measured): Promise<void> {
+    const measured = await measureModel(this.instruments.run, path, evaluation, this.sweep);
     const row = { ...about, ...measured, seconds: (performance.now() - started) / 1000 };
     this.rows.push(row);
+    if (about === AS_IT_IS) {
+      this.whole = { quantized: evaluation.projections.weights, scored: evaluation.scored };
+    }
     await this.options.onRow?.(this.report(), row);
   }
 
-  private async fail(row: FailedRow): Promise<void> {
-    this.failures.push(row);
-    await this.options.onRow?.(this.report(), row);
-  }
-
-  private progress(about: RowSetting, first?: number): void {
+  private progress(about: RowSetting, secondsLeft?: number): void {
     const done = this.rows.length + this.failures.length;
     const total = 1 + this.sweep.settings.length;
-    const perSetting =
-      first === undefined || done < 2 ? undefined : (performance.now() - first) / 1000 / (done - 1);
-    const secondsLeft = perSetting === undefined ? undefined : perSetting * (total - done);
     this.options.onProgress?.({ done, total, setting: nameOf(about), secondsLeft });
   }
 
@@ -189,45 +202,17 @@ class RunningSweep {
 
   private report(): Report {
     const { sweep, machine, rows, failures, whole } = this;
-    const { command, parameters } = this.options;
+    const { command, parameters, known } = this.options;
     return {
-      model: sweep.name,
+      ...conditionsOf(sweep, machine, whole.scored),
       created: new Date().toISOString().slice(0, 10),
       command,
-      machine: machineLines(sweep, machine),
-      protocol: protocolLines(sweep, whole.scored),
       parameters: { all: parameters, quantized: whole.quantized },
+      scored: whole.scored,
       planned: 1 + sweep.settings.length,
-      seconds: (performance.now() - this.started) / 1000,
-      rows: [...rows],
+      seconds: (known?.seconds ?? 0) + (performance.now() - this.started) / 1000,
+      rows: [...rows].sort((a, b) => this.place(a) - this.place(b)),
       failures: [...failures],
     };
   }
-}
-
-function machineLines({ repeat, promptTokens, genTokens }: Sweep, machine: Machine): string[] {
-  const threads = `${machine.threads} thread${machine.threads === 1 ? "" : "s"}`;
-  return [
-    `Machine: ${machine.name}, ${threads}.`,
-    `Speed: medians of ${repeat} runs with random tokens, prefill of ${promptTokens} and decode of ${genTokens}, in a ` +
-      "process of its own, whose peak memory it is. Predictions are of the projections alone.",
-  ];
-}
-
-function protocolLines(sweep: Sweep, scored: number): string[] {
-  const { textFile, context, bos, calibration, samples, tasks } = sweep;
-  const led = bos ? ", each led by the start token" : "";
-  return [
-    `Perplexity: ${shownPath(textFile)}, windows of ${context} tokens side by side${led}; ${scored} tokens count. ` +
-      "Beside the predictions of the model as it is with f32 activations and cache, on the same tokens: quantized models " +
-      "have int8 activations and an f16 cache.",
-    ...(calibration === undefined
-      ? []
-      : [`Calibration: ${samples} samples of ${context} tokens of ${shownPath(calibration)}.`]),
-    ...[...tasks].map(
-      ([name, { items, kind }]) =>
-        `Task ${name}: ${items.length} items, ${kind === "choice" ? "the likeliest ending" : "the last word"}.`,
-    ),
-    "± is a standard error.",
-  ];
 }

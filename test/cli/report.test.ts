@@ -80,7 +80,13 @@ describe("report", () => {
     expect(stderr).toMatch(/stopped: [12] of 3 settings, which are in .*sofar\.html/);
     expect(readFileSync(`${sofar}.html`, "utf8")).toContain("The sweep is not finished");
     expect(sweeps()).toEqual(before);
-  }, 120_000);
+    const rest = await cli(["report", model, "--text", text, ...FEW, "--out", sofar, "--resume", "--json"]);
+    expect(rest.stderr.trim().split("\n")).toHaveLength(3 - Number(/stopped: (\d)/.exec(stderr)?.[1]));
+    expect((JSON.parse(rest.stdout) as Report).rows).toHaveLength(3);
+    writeFileSync(`${sofar}.json`, "{}");
+    const damaged = await cli(["report", model, "--text", text, ...FEW, "--out", sofar, "--resume"]);
+    expect(damaged).toMatchObject({ code: 1, stderr: expect.stringContaining("sofar.json") });
+  }, 300_000);
 
   test("a setting that cannot be made is a row with its reason", async () => {
     const flags = [...FEW, "--bits", "7,2"];

@@ -29,6 +29,7 @@ export function report(rows: readonly ReportRow[], more: Partial<Report> = {}): 
     machine: ["a machine"],
     protocol: ["windows of 256"],
     parameters: { all: 1.5e6, quantized: 1e6 },
+    scored: 765,
     planned: rows.length,
     seconds: 200,
     rows,

@@ -1,9 +1,9 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
-import { AbortedError, MachineError } from "../../src/base/errors.ts";
+import { AbortedError, MachineError, UsageError } from "../../src/base/errors.ts";
 import type { RunCommand } from "../../src/report/command.ts";
 import type { Evaluation, Evaluator } from "../../src/report/evaluator.ts";
-import type { FailedRow, ReportRow } from "../../src/report/report.ts";
+import type { FailedRow, Report, ReportRow } from "../../src/report/report.ts";
 import { settingsOf } from "../../src/report/setting.ts";
 import { runSweep, type Sweep, type SweepProgress } from "../../src/report/sweep.ts";
 
@@ -69,12 +69,13 @@ class Fake {
     },
   });
 
-  sweep(sweep: Sweep = SWEEP) {
+  sweep(sweep: Sweep = SWEEP, known?: Report) {
     return runSweep(
       sweep,
       {
         command: "qigen report tales",
         parameters: 1500,
+        known,
         onRow: async (_, row) => {
           this.rows.push(row);
         },
@@ -167,6 +168,28 @@ describe("a sweep", () => {
     expect(fake.rows).toHaveLength(2);
     expect(fake.closed).toBe(true);
     expect(existsSync(fake.commands.at(-1)?.[2] as string)).toBe(false);
+  });
+
+  test("goes on where an earlier one ended", async () => {
+    const few = { ...SWEEP, settings: SWEEP.settings.slice(0, 2) };
+    const known = await new Fake().sweep(few);
+    const fake = new Fake();
+    const report = await fake.sweep(SWEEP, known);
+    expect(report.rows.slice(0, 3)).toEqual(known.rows);
+    expect(report.rows).toHaveLength(7);
+    expect(fake.commands.filter(([name]) => name === "quantize")).toHaveLength(4);
+    expect(report).toMatchObject({ scored: 765, parameters: { quantized: 1000 } });
+    const nothing = new Fake();
+    expect((await nothing.sweep(SWEEP, report)).rows).toEqual(report.rows);
+    expect(nothing.commands).toEqual([]);
+    // Fewer settings are asked for: the others are left out.
+    expect((await new Fake().sweep(few, report)).rows).toEqual(known.rows);
+  });
+
+  test("does not go on with one under other conditions", async () => {
+    const known = await new Fake().sweep();
+    await expect(new Fake().sweep({ ...SWEEP, context: 128 }, known)).rejects.toThrow(/another sweep/);
+    await expect(new Fake().sweep({ ...SWEEP, name: "other" }, known)).rejects.toThrow(UsageError);
   });
 
   test("says how far it is, and what is left once it can be told", async () => {
