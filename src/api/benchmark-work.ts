@@ -1,9 +1,9 @@
-import type { ModelProgram } from "../engine/model-program.ts";
+import { type ModelProgram, orderOf } from "../engine/model-program.ts";
 import { kvStrides } from "../kernels/kv-cache.ts";
-import { type Linear, layerMatrices } from "../models/model.ts";
+import { type Linear, layerMatrices, nameOf } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 
-/** What a model has to do, whoever does it: bytes as the formats define them, without padding. */
+/** What a model has to do, whoever does it: bytes as the formats define them, without padding, unless it says otherwise. */
 
 /** The matrices that every token of a prompt passes, or some matrices of. */
 function passed({ spec: { embedding, layers } }: ModelProgram): Linear[] {
@@ -28,6 +28,15 @@ export function weightBytes(program: ModelProgram): number {
   const looked = row(table) + (positions === undefined ? 0 : row(positions));
   const matrices = [...passed(program), ...ofOutput(program)];
   return matrices.reduce((sum, linear) => sum + rowsMet(linear) * row(linear), looked);
+}
+
+/** Bytes that the matrices of all layers have in memory: packed, with padding, and with the orders of their inputs. */
+export function projectionBytes({ spec: { layers }, weights, matrices }: ModelProgram): number {
+  const names = new Set(layers.flatMap(layerMatrices).map(([, linear]) => nameOf(linear)));
+  const parts = [...names].flatMap((name) =>
+    matrices.get(name)?.order === undefined ? [name] : [name, orderOf(name)],
+  );
+  return parts.reduce((sum, name) => sum + weights.part(name).bytes, 0);
 }
 
 /** Bytes of keys and values of `positions` positions. */

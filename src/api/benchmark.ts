@@ -10,7 +10,7 @@ import { describeMachine } from "../host/describe-machine.ts";
 import type { ElementType } from "../kernels/elements.ts";
 import type { Machine } from "../plan/machine.ts";
 import { memoryGBs } from "../plan/speeds.ts";
-import { cacheBytes, promptOperations, weightBytes } from "./benchmark-work.ts";
+import { cacheBytes, projectionBytes, promptOperations, weightBytes } from "./benchmark-work.ts";
 
 export interface BenchmarkOptions extends EngineOptions {
   /** Tokens of the prefill test. Default 512. */
@@ -64,9 +64,13 @@ export interface BenchmarkResult {
     /** At the median: 10⁹ bytes a second. */
     readonly gbs: number;
   };
-  /** Bytes: packed weights, the KV cache and the work space of this context, and what the process held at most. */
+  /**
+   * Bytes: packed weights, and of these the projections of all layers, the KV cache and the work space of this context, and
+   * what the process held at most.
+   */
   readonly memory: {
     readonly weights: number;
+    readonly projections: number;
     readonly kvCache: number;
     readonly work: number;
     readonly peak: number;
@@ -232,6 +236,7 @@ function summarise(
     },
     memory: {
       weights: program.weights.bytes,
+      projections: projectionBytes(program),
       kvCache: program.cache.bytes,
       work: program.work.bytes,
       // Of the whole process so far; libuv gives KiB on every system.

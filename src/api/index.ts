@@ -24,6 +24,7 @@ export { type PulledModel, type PullOptions, pull } from "../hub/pull.ts";
 export type { PullProgress } from "../hub/transfer.ts";
 export type { ModelConfig } from "../models/model.ts";
 export type { LlamaShape } from "../models/random-llama.ts";
+export type { AllocatedModule, Allocation } from "../quantize/budget.ts";
 export type { QuantizeOptions, QuantizeProgress, QuantizeResult } from "../quantize/options.ts";
 export { quantize } from "../quantize/quantize.ts";
 export type { ModuleRecord } from "../quantize/quantized-tensor.ts";

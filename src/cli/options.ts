@@ -103,6 +103,18 @@ export function decimal(text: string): number {
   return value;
 }
 
+/** "3.5bpw", or "3.5". */
+export function bitsPerWeight(text: string): number {
+  return decimal(text.replace(/ ?bpw$/, ""));
+}
+
+/** "2.4GB", "900MiB" or a number of bytes. */
+export function size(text: string): number {
+  const [, digits, prefix = "", binary] = /^(\d+(?:\.\d+)?) ?(?:([kKMGT]?)(i?)B)?$/.exec(text) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError("It must be a size, such as 2.4GB or 900MiB.");
+  return Math.floor(Number(digits) * (binary ? 1024 : 1000) ** " KMGT".indexOf(prefix.toUpperCase() || " "));
+}
+
 function collect(text: string, before: readonly string[] = []): readonly string[] {
   return [...before, text];
 }

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
+import type { Allocation } from "../quantize/budget.ts";
 import type { QuantizeOptions, QuantizeResult } from "../quantize/options.ts";
 import { columns, formatCount } from "./format.ts";
 import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
-import { addExamples, decimal, wholeNumber } from "./options.ts";
+import { addExamples, bitsPerWeight, decimal, size, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
 
 interface QuantizeFlags
@@ -12,6 +13,8 @@ interface QuantizeFlags
     | "method"
     | "format"
     | "bits"
+    | "budget"
+    | "targetSize"
     | "symmetric"
     | "actOrder"
     | "damp"
@@ -48,6 +51,12 @@ export function addQuantize(program: Command, io: Io): void {
     )
     .option("--bits <n>", "2, 3, 4 or 8, of the format gptq (default: 4)", wholeNumber)
     .option("--group-size <n>", "weights that share a scale: 16 … 256, or -1 for a whole row (default: 128)")
+    .option(
+      "--budget <n>",
+      "bits a weight, such as 3.5bpw: chooses bits and group size of every matrix (with --calibration)",
+      bitsPerWeight,
+    )
+    .option("--target-size <size>", "the same, for a result of at most this size, such as 2.4GB", size)
     .option("--symmetric", "zero points in the middle")
     .addOption(
       new Option(
@@ -68,6 +77,10 @@ export function addQuantize(program: Command, io: Io): void {
       "4 bits, groups of 128, for any engine that loads GPTQ",
       "qigen quantize model/ model-gptq/ --calibration text.txt",
     ],
+    [
+      "as little as 3.5 bits a weight can cost",
+      "qigen quantize model/ model-mixed/ --calibration text.txt --budget 3.5bpw",
+    ],
     ["for llama.cpp", "qigen quantize model/ model.gguf --format gguf:q4_k --calibration text.txt"],
     ["without a text", "qigen quantize model.gguf model-q8.gguf --method rtn --format gguf:q8_0"],
     ["only converted", "qigen quantize model/ model.gguf --method rtn --format gguf:f16"],
@@ -86,9 +99,9 @@ async function run(input: string, output: string, flags: QuantizeFlags, io: Io):
       ...options,
       ...(groupSize === undefined ? {} : { groupSize: Number(groupSize) }),
       onNotice: (line) => status.note(line),
-      onProgress: ({ done, secondsLeft }) => {
+      onProgress: ({ stage, done, secondsLeft }) => {
         const left = Number.isFinite(secondsLeft) ? `, ${timeText(secondsLeft)} left` : "";
-        status.show(() => `quantizing ${bar(done)}${left}`);
+        status.show(() => `${stage} ${bar(done)}${left}`);
       },
       signal: io.interrupts.signal,
     });
@@ -105,7 +118,19 @@ function timeText(seconds: number): string {
   return minutes < 100 ? `${minutes} min` : `${Math.ceil(minutes / 60)} h`;
 }
 
-function resultText({ path, modules, skipped, calibrationTokens, seconds }: QuantizeResult): string {
+/** "4 bits g128 × 12, 3 bits g64 × 30": how many matrices got what. */
+function chosenText({ modules }: Allocation): string {
+  const counts = new Map<string, number>();
+  const sorted = [...modules].sort((a, b) => b.bits - a.bits || a.groupSize - b.groupSize);
+  for (const { bits, groupSize } of sorted) {
+    const name = `${bits} bits g${groupSize}`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return [...counts].map(([name, count]) => `${name} × ${count}`).join(", ");
+}
+
+function resultText(result: QuantizeResult): string {
+  const { path, modules, allocation, skipped, calibrationTokens, seconds } = result;
   const weights = modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
   const lost = modules.reduce((sum, { rows, cols, weightError }) => sum + rows * cols * weightError, 0);
   return columns([
@@ -118,6 +143,15 @@ function resultText({ path, modules, skipped, calibrationTokens, seconds }: Quan
             "weights",
             `${formatCount(weights)}, mean square error ${((100 * lost) / weights).toPrecision(3)} %`,
           ],
+        ]),
+    ...(allocation === undefined
+      ? []
+      : [
+          [
+            "budget",
+            `${allocation.bitsPerWeight.toFixed(3)} bits a weight, ${allocation.bytes} of ${allocation.budget} bytes`,
+          ],
+          ["chosen", chosenText(allocation)],
         ]),
     ...(calibrationTokens === 0 ? [] : [["calibration", `${formatCount(calibrationTokens)} tokens`]]),
     ["time", timeText(seconds)],

@@ -49,6 +49,11 @@ export function planMatrices(
     }
     const format = source.kind === "float" && !routing.has(linear) ? (choices.quantize ?? source) : source;
     const { rows, cols } = linear;
+    if (format !== source && format.kind === "quantized" && cols % (format.block ?? 1) !== 0) {
+      throw new UnsupportedError(
+        `${tensor.file}: tensor ${tensor.name} has rows of ${cols} weights: ${format.name} needs multiples of ${format.block}`,
+      );
+    }
     const { tokens } = expertLoad(linear.experts, prefillTokens);
     const activations =
       choices.activations === "f32" ? ({ kind: "f32" } as const) : defaultActivations(format, cols);

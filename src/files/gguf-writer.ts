@@ -58,6 +58,11 @@ export async function writeGguf(write: WriteChunk, contents: GgufToWrite): Promi
   return header.fileBytes;
 }
 
+/** Bytes of the file that `writeGguf` writes. Throws what it throws before it writes. */
+export async function ggufFileBytes(contents: GgufToWrite): Promise<number> {
+  return (await buildHeader(contents)).fileBytes;
+}
+
 async function buildHeader({ metadata, tensors }: GgufToWrite): Promise<Header> {
   try {
     const alignment = ggufAlignment(new GgufMetadata("GGUF to write", metadata));

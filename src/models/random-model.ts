@@ -220,7 +220,8 @@ function checkBlocks(name: string, cols: number): void {
   const format = formatNamed(name);
   if (format.kind === "float") return;
   const { weights, chunkBytes } = blockOf(format, cols);
-  if (chunkBytes !== undefined || cols % weights === 0) return;
+  const hasParts = chunkBytes !== undefined && format.block === undefined;
+  if (hasParts || cols % weights === 0) return;
   throw new UsageError(
     `rows of ${cols} weights are not whole blocks of ${weights}, which ${format.name} has`,
   );

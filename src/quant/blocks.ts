@@ -4,7 +4,15 @@
  */
 
 import { quads } from "./chunks.ts";
-import { blockCount, blockSize, CHUNK, chunkCount, type Format, type QuantizedFormat } from "./formats.ts";
+import {
+  blockCount,
+  blockSize,
+  CHUNK,
+  chunkCount,
+  type Format,
+  groupsOfBlock,
+  type QuantizedFormat,
+} from "./formats.ts";
 
 /** Bits `shift` … `shift + bits − 1` of byte `byte` of a block. */
 export interface BitField {
@@ -179,12 +187,13 @@ export const GGUF_BLOCKS = {
 } as const satisfies Record<string, Block>;
 
 /**
- * The project's own blocks, one per group: the f16 scale, the f16 minimum or u8 zero point, then the codes chunk after
+ * The project's own blocks: the f16 scales of the groups, their f16 minima or u8 zero points, then the codes chunk after
  * chunk. The last block of a row has only the chunks that there are. GGUF's Q4_0, Q4_1 and Q8_0 are like this.
  */
 function ownBlock(format: QuantizedFormat, cols: number): Block {
   const zeroBytes = format.zero.kind === "minimum" ? 2 : format.zero.kind === "code" ? 1 : 0;
-  const codesAt = 2 + zeroBytes;
+  const zerosAt = 2 * groupsOfBlock(format, cols);
+  const codesAt = zerosAt + zeroBytes * groupsOfBlock(format, cols);
   const weights = blockSize(format, cols);
   const chunkBytes = (CHUNK / 8) * format.bits;
   const layout = quads(format.bits);
@@ -194,12 +203,13 @@ function ownBlock(format: QuantizedFormat, cols: number): Block {
     if (quad.kind === "together") return [field(at + 4 * quad.word, quad.shift, format.bits)];
     return Array.from({ length: format.bits }, (_, j) => field(at + 4 * j, quad.slot + quad.spare, 1));
   };
-  const zero = zeroBytes === 2 ? () => half(2) : zeroBytes === 1 ? () => [whole(2)] : undefined;
+  const zeroAt = (g: number) => zerosAt + zeroBytes * g;
+  const zero = (g: number) => (zeroBytes === 2 ? half(zeroAt(g)) : [whole(zeroAt(g))]);
   return {
     weights,
     bytes: codesAt + chunkCount(weights) * chunkBytes,
-    scale: () => half(0),
-    ...(zero ? { zero } : {}),
+    scale: (g) => half(2 * g),
+    ...(zeroBytes === 0 ? {} : { zero }),
     code,
     chunkBytes,
   };

@@ -63,7 +63,7 @@ export interface QuantizedFormat {
   readonly table?: readonly number[];
   /** Consecutive weights of a row that share a scale: a multiple of CHUNK, or 16; `"row"`: the whole row. */
   readonly group: number | "row";
-  /** Consecutive weights that are stored together, whole groups: rows have whole blocks of them. Else a group. */
+  /** Consecutive weights that are stored together, whole groups and whole chunks: rows have whole blocks. Else a group. */
   readonly block?: number;
   readonly scale: Scale;
   readonly zero: Zero;
@@ -211,15 +211,18 @@ const GGUF_FORMATS: readonly Format[] = [
 
 /** Code widths and group sizes of the paper's own family. */
 export const FAMILY_BITS = [2, 3, 4, 8] as const;
-export const FAMILY_GROUPS = [32, 64, 128, "row"] as const;
+export const FAMILY_GROUPS = [16, 32, 64, 128, "row"] as const;
+
+/** Whether a group is a part of a chunk, of which there are whole ones then. */
+const isHalfChunk = (group: number | "row") => group !== "row" && 2 * group === CHUNK;
 
 /**
  * The paper's family: `4bit-g128` has an integer zero point per group, `4bit-g128-sym` the constant 2^(bits−1);
- * `4bit-row` one group for the whole row.
+ * `4bit-row` one group for the whole row. Groups of 16 come in pairs.
  */
 export function familyFormat(bits: number, group: number | "row", symmetric: boolean): QuantizedFormat {
   const isKnown = FAMILY_BITS.some((known) => known === bits);
-  if (!isKnown || !(group === "row" || (group >= CHUNK && group % CHUNK === 0))) {
+  if (!isKnown || !(group === "row" || isHalfChunk(group) || (group >= CHUNK && group % CHUNK === 0))) {
     throw new UnsupportedError(`no format with ${bits} bits and group size ${group}`);
   }
   return {
@@ -228,6 +231,7 @@ export function familyFormat(bits: number, group: number | "row", symmetric: boo
     name: `${bits}bit-${group === "row" ? "row" : `g${group}`}${symmetric ? "-sym" : ""}`,
     bits,
     group,
+    ...(isHalfChunk(group) ? { block: CHUNK } : {}),
     zero: symmetric ? { kind: "constant", value: 2 ** (bits - 1) } : { kind: "code" },
     signedCodes: false,
   };

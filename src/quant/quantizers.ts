@@ -11,6 +11,7 @@ import {
   type FloatFormat,
   type Format,
   groupSize,
+  groupsOfBlock,
   type QuantizedFormat,
 } from "./formats.ts";
 
@@ -103,18 +104,22 @@ function encodeGroups(
 /** Stores a group of so many weights, the n-th of a row that starts at byte `row`. */
 type GroupWriter = (group: Group, length: number, row: number, n: number) => void;
 
-/** Blocks are groups here: no format whose groups share anything has a quantizer. */
+/** Groups have all that they need themselves here: no format whose groups share anything has a quantizer. */
 function groupWriter(format: QuantizedFormat, cols: number, bytes: Uint8Array): GroupWriter {
   const block = blockOf(format, cols);
+  const size = groupSize(format, cols);
+  const perBlock = groupsOfBlock(format, cols);
   const { chunkBytes } = block;
   const codesAt = Math.min(...block.code(0).map(({ byte }) => byte));
   const places = Array.from({ length: block.weights }, (_, k) => block.code(k));
+  const hasWholeChunks = chunkBytes !== undefined && perBlock === 1;
   return ({ codes, scale, zero }, length, row, n) => {
-    const at = row + n * block.bytes;
-    writeFields(bytes, at, block.scale?.(0) ?? [], scale);
-    writeFields(bytes, at, block.zero?.(0) ?? [], zero);
-    if (chunkBytes === undefined) {
-      for (let k = 0; k < length; k++) writeFields(bytes, at, places[k]!, codes[k]!);
+    const at = row + Math.floor(n / perBlock) * block.bytes;
+    const g = n % perBlock;
+    writeFields(bytes, at, block.scale?.(g) ?? [], scale);
+    writeFields(bytes, at, block.zero?.(g) ?? [], zero);
+    if (!hasWholeChunks) {
+      for (let k = 0; k < length; k++) writeFields(bytes, at, places[g * size + k]!, codes[k]!);
       return;
     }
     for (let chunk = 0; chunk * CHUNK < length; chunk++) {

@@ -94,15 +94,13 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
-/** The metadata and the names of the GGUF file that a model becomes. */
+/** The metadata, but for the type of the file, and the names of the GGUF file that a model becomes. */
 export async function ggufParts(
   source: Source,
-  fileType: number,
 ): Promise<{ readonly naming: Naming; readonly metadata: ReadonlyMap<string, GgufValue> }> {
   const { file, folder } = source;
   const own = [...file.metadata.entries].filter(([key]) => !OF_WEIGHTS.test(key));
   const weights: (readonly [string, GgufValue])[] = [
-    ["general.file_type", { type: "u32", value: fileType }],
     ["general.quantization_version", { type: "u32", value: 2 }],
   ];
   const name = (tensor: string) => tensor;

@@ -2,10 +2,9 @@
 
 import type { GgmlType } from "../files/gguf-types.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
-import { type GgufTensorToWrite, writeGguf } from "../files/gguf-writer.ts";
+import { type GgufTensorToWrite, type GgufToWrite, ggufFileBytes, writeGguf } from "../files/gguf-writer.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { WriteFile } from "../host/atomic-folder.ts";
-import { rowBytes } from "../quant/blocks.ts";
 import { type Format, formatNamed } from "../quant/formats.ts";
 import { quantizeRows } from "../quant/quantizers.ts";
 import { type Naming, rowsOf } from "./gptq-folder.ts";
@@ -25,12 +24,9 @@ export interface GgufOutput {
   readonly floats: Format;
 }
 
-/** Bytes of all tensors. */
-export function ggufBytes({ tensors, floats }: GgufOutput, quantized: QuantizedTensors): number {
-  return tensors.reduce((sum, tensor) => {
-    const { rows, cols } = extentsOf(tensor);
-    return sum + rows * rowBytes(formatOf(tensor, floats, quantized), cols);
-  }, 0);
+/** Bytes of the file. */
+export function ggufBytes(output: GgufOutput, quantized: QuantizedTensors): Promise<number> {
+  return ggufFileBytes(contentsOf(output, quantized));
 }
 
 export function writeGgufOutput(
@@ -39,10 +35,14 @@ export function writeGgufOutput(
   output: GgufOutput,
   quantized: QuantizedTensors,
 ): Promise<void> {
-  const tensors = output.tensors.map((tensor) => tensorToWrite(tensor, output, quantized));
   return write(name, async (to) => {
-    await writeGguf(to, { metadata: output.metadata, tensors });
+    await writeGguf(to, contentsOf(output, quantized));
   });
+}
+
+function contentsOf(output: GgufOutput, quantized: QuantizedTensors): GgufToWrite {
+  const { metadata } = output;
+  return { metadata, tensors: output.tensors.map((tensor) => tensorToWrite(tensor, output, quantized)) };
 }
 
 /** Vectors are floats of full precision in every GGUF file. */

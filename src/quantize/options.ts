@@ -1,6 +1,7 @@
 import { UsageError } from "../base/errors.ts";
 import { quoted } from "../files/quoted.ts";
 import type { Ordering } from "../solver/column-order.ts";
+import type { Allocation } from "./budget.ts";
 import type { ModuleRecord } from "./quantized-tensor.ts";
 
 export interface QuantizeOptions {
@@ -15,6 +16,14 @@ export interface QuantizeOptions {
   readonly bits?: number | undefined;
   /** Weights that share a scale, of the format `gptq`: 16, 32, 64, 128, 256, or −1 for a whole row. Default 128. */
   readonly groupSize?: number | undefined;
+  /**
+   * Chooses bits and group size matrix by matrix, so that codes, scales and zero points of the matrices that are quantized
+   * take at most so many bits a weight, and the predictions change as little as can be. Instead of `bits` and `groupSize`;
+   * needs a calibration text. With `format: "gguf"` it chooses types.
+   */
+  readonly budget?: number | undefined;
+  /** As `budget`, but so that the whole result takes at most so many bytes. */
+  readonly targetSize?: number | undefined;
   /** Zero points in the middle instead of where each group needs them, of the format `gptq`. Default false. */
   readonly symmetric?: boolean | undefined;
   /**
@@ -42,7 +51,9 @@ export interface QuantizeOptions {
 
 /** How far it is. */
 export interface QuantizeProgress {
-  /** Of all work, 0 to 1. */
+  /** Finding out what every matrix may cost, for a budget; or the work itself. */
+  readonly stage: "measuring" | "quantizing";
+  /** Of the stage, 0 to 1. */
   readonly done: number;
   /** What is left at the speed so far. */
   readonly secondsLeft: number;
@@ -56,10 +67,15 @@ export interface QuantizeResult {
   /** Tokens of the calibration text that were used. */
   readonly calibrationTokens: number;
   readonly modules: readonly ModuleRecord[];
+  /** How the budget was spent, where there was one. */
+  readonly allocation?: Allocation;
   /** Matrices that stay as they are, with the reason. */
   readonly skipped: readonly { readonly tensor: string; readonly reason: string }[];
   readonly seconds: number;
 }
+
+/** Bits a weight of the matrices that are quantized, or bytes of the whole result, at most. */
+export type Limit = { readonly bitsPerWeight: number } | { readonly outputBytes: number };
 
 /** The options with their defaults. */
 export interface Settings {
@@ -67,6 +83,7 @@ export interface Settings {
   readonly format: string;
   readonly bits: number;
   readonly groupSize: number;
+  readonly limit: Limit | undefined;
   readonly symmetric: boolean;
   readonly order: Ordering;
   readonly damp: number;
@@ -100,8 +117,15 @@ export function resolveOptions(options: QuantizeOptions): Settings {
   if (method === "gptq" && options.calibration === undefined) {
     throw new UsageError("gptq needs a calibration text: give one, or choose the method rtn");
   }
+  const limit = limitOf(options);
+  if (limit !== undefined && options.calibration === undefined) {
+    throw new UsageError(
+      "a budget needs a calibration text, on which it is found out what each matrix costs",
+    );
+  }
   return {
     method,
+    limit,
     format: options.format ?? "gptq",
     bits: one("bits", options.bits ?? 4, BITS),
     groupSize: one("groupSize", options.groupSize ?? 128, GROUPS),
@@ -111,4 +135,20 @@ export function resolveOptions(options: QuantizeOptions): Settings {
     trueSequential: options.trueSequential ?? false,
     samples,
   };
+}
+
+/** Throws `UsageError` for limits that are no positive numbers, and beside what they decide themselves. */
+function limitOf({ budget, targetSize, bits, groupSize }: QuantizeOptions): Limit | undefined {
+  if (budget === undefined && targetSize === undefined) return undefined;
+  if (budget !== undefined && targetSize !== undefined) {
+    throw new UsageError("budget and targetSize are two limits for one thing: give one of them");
+  }
+  if (bits !== undefined || groupSize !== undefined) {
+    throw new UsageError("under a budget, bits and groupSize are chosen for every matrix: leave them out");
+  }
+  const [name, value] = budget === undefined ? ["targetSize", targetSize] : ["budget", budget];
+  if (!(Number.isFinite(value) && Number(value) > 0)) {
+    throw new UsageError(`${name} must be a number above 0, not ${value}`);
+  }
+  return budget === undefined ? { outputBytes: Number(value) } : { bitsPerWeight: Number(value) };
 }

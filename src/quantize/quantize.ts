@@ -1,34 +1,26 @@
 import { stat } from "node:fs/promises";
-import { basename, dirname } from "node:path";
+import { dirname } from "node:path";
 import { AbortedError, UnsupportedError, UsageError } from "../base/errors.ts";
 import { GPTQ_LEAST_ZERO } from "../checkpoints/quantized/gptq-writer.ts";
 import { type OpenModel, openModel } from "../engine/load-model.ts";
-import type { StoredTensor } from "../files/model-file.ts";
-import {
-  requireFree,
-  requireSpace,
-  type WriteFile,
-  writeFilesAtomically,
-  writeFolderAtomically,
-} from "../host/atomic-folder.ts";
+import { requireFree } from "../host/atomic-folder.ts";
 import { describeMachine } from "../host/describe-machine.ts";
-import { formatNamed } from "../quant/formats.ts";
+import { type Allocation, budgetOf, evenFormats, spend } from "./budget.ts";
 import { calibrationSamples } from "./calibration.ts";
-import { folderParts, ggufParts, type Source } from "./conversion.ts";
-import { type GgufOutput, ggufBytes, writeGgufOutput } from "./gguf-output.ts";
-import { folderBytes, type GptqFolder, writeGptqFolder, writeJson } from "./gptq-folder.ts";
+import type { Source } from "./conversion.ts";
 import { LayerSolver } from "./layer-solver.ts";
+import { ModelParts } from "./model-parts.ts";
 import { type QuantizeOptions, type QuantizeResult, resolveOptions, type Settings } from "./options.ts";
 import { ProgressMeter } from "./progress.ts";
 import { QuantizedTensors } from "./quantized-tensors.ts";
-import { FILE_TYPES, ggufTargets, gptqTargets, layerTensors, type Targets } from "./targets.ts";
+import { folderWriter, ggufWriter, type ResultWriter } from "./result-writer.ts";
+import { SensitivityPass } from "./sensitivity.ts";
+import { ggufTargets, gptqTargets, layerTensors, type Targets } from "./targets.ts";
 import { floatFormat } from "./working-tensors.ts";
 
-const GGUF = /^gguf:(.+)$/;
+const GGUF = /^gguf(?::(.+))?$/;
 /** Tokens of a sample, at most, unless asked for. */
 const DEFAULT_CONTEXT = 2048;
-/** What files of a tokenizer and so on take besides the weights. */
-const SPARE_BYTES = 64 << 20;
 
 /**
  * Quantizes a model of floats, a GGUF file or a Hugging Face folder, into a new GPTQ folder or GGUF file, which appears
@@ -66,28 +58,27 @@ async function run(
   settings: Settings,
   options: QuantizeOptions,
 ): Promise<QuantizeResult> {
-  const type = GGUF.exec(settings.format)?.[1];
-  if (type === undefined && settings.format !== "gptq") {
-    throw new UnsupportedError(`no output format ${settings.format}; known: gptq, gguf:q4_0, gguf:q4_k, …`);
-  }
+  const { gguf, type } = containerOf(settings);
   requireFloats(source);
-  const targets =
-    type === undefined
-      ? gptqTargets(source.file, source.spec, settings)
-      : ggufTargets(source.file, source.spec, type);
-  if (type !== undefined && settings.order === "activations") {
-    throw new UsageError("a GGUF file has no list g_idx: take act-order groups, or none");
-  }
+  const { file, spec } = source;
+  const targets = gguf ? ggufTargets(file, spec, type) : gptqTargets(file, spec, settings);
   for (const { tensor, reason } of targets.skipped) options.onNotice?.(`${tensor} stays as it is: ${reason}`);
+  const writer = gguf
+    ? await ggufWriter(source, output, type, targets)
+    : await folderWriter(source, output, settings, targets);
   const meter = new ProgressMeter(options.onProgress);
-  const solver = await solverOf(source, settings, targets, options, meter);
+  const budget = await budgetFor(source, settings, targets, writer);
+  const calibration = await calibrate(source, settings, targets, options);
   try {
+    const { formats, allocation } = await settle(settings, targets, budget, calibration, meter);
+    meter.begin("quantizing");
+    const solver = layerSolver(settings, formats, calibration, meter);
     const quantized = new QuantizedTensors(
-      source.file,
-      targets.formats,
-      type === undefined ? GPTQ_LEAST_ZERO : 0,
-      solver?.layers.run(),
-      new Set(layerTensors(source.spec)),
+      file,
+      formats,
+      leastZero(settings),
+      solver?.run(),
+      new Set(layerTensors(spec)),
       (done, total) => {
         if (solver === undefined) meter.at(done / total);
       },
@@ -97,17 +88,37 @@ async function run(
       path: output,
       method: settings.method,
       format: settings.format,
-      calibrationTokens: solver?.tokens ?? 0,
+      calibrationTokens: calibration?.samples.flat().length ?? 0,
       modules: quantized.records,
+      ...(allocation === undefined ? {} : { allocation }),
       skipped: targets.skipped,
       seconds: meter.seconds,
     });
-    if (type === undefined) await writeFolder(source, output, settings, targets, quantized, report);
-    else await writeGguf(source, output, type, targets, quantized, report);
+    await writer.write(quantized, report);
     return report();
   } finally {
-    await solver?.layers.dispose();
+    await calibration?.parts.dispose();
   }
+}
+
+/** Whether the result is a GGUF file, and its type unless that is chosen. Throws for what cannot be in the format. */
+function containerOf({ format, order, limit }: Settings): { readonly gguf: boolean; readonly type?: string } {
+  const match = GGUF.exec(format);
+  if (format === "gptq") return { gguf: false };
+  const type = match?.[1];
+  if (match === null || (type === undefined && limit === undefined)) {
+    throw new UnsupportedError(`no output format ${format}; known: gptq, gguf:q4_0, gguf:q4_k, …`);
+  }
+  if (order === "activations") {
+    throw new UsageError("a GGUF file has no list g_idx: take act-order groups, or none");
+  }
+  if (type === undefined) return { gguf: true };
+  if (limit !== undefined) throw new UsageError("under a budget, types are chosen: take the format gguf");
+  return { gguf: true, type };
+}
+
+function leastZero({ format }: Settings): number {
+  return format === "gptq" ? GPTQ_LEAST_ZERO : 0;
 }
 
 /** Throws `UnsupportedError` for a model of which something is quantized already, and for experts. */
@@ -118,119 +129,95 @@ function requireFloats({ file, spec }: Source): void {
   }
 }
 
-/** What quantizes layer by layer; nothing where weights are rounded to nearest, or stay floats. */
-async function solverOf(
+/** A model that can run on the calibration text, part by part. */
+interface Calibration {
+  readonly parts: ModelParts;
+  readonly samples: readonly (readonly number[])[];
+}
+
+/** Nothing where no text is needed: weights are rounded to nearest in given formats, or stay floats. */
+async function calibrate(
   { file, spec, tokenizer }: OpenModel,
-  settings: Settings,
-  { formats }: Targets,
-  options: QuantizeOptions,
-  meter: ProgressMeter,
-): Promise<{ readonly layers: LayerSolver; readonly tokens: number } | undefined> {
-  const { calibration, signal, threads } = options;
-  if (settings.method === "rtn" || calibration === undefined || formats.size === 0) return undefined;
+  { method, samples: count }: Settings,
+  { formats, choices }: Targets,
+  { calibration, signal, threads, ...options }: QuantizeOptions,
+): Promise<Calibration | undefined> {
+  const unneeded = choices === undefined && (method === "rtn" || formats.size === 0);
+  if (unneeded || calibration === undefined) return undefined;
   const { contextLength } = spec.config;
   const context = options.context ?? Math.min(contextLength, DEFAULT_CONTEXT);
   if (!(Number.isInteger(context) && context >= 1 && context <= contextLength)) {
     throw new UsageError(`context must be a whole number from 1 to ${contextLength}, not ${context}`);
   }
-  const { samples: count, damp, order, trueSequential } = settings;
-  const samples = await calibrationSamples(tokenizer(), {
-    file: calibration,
-    samples: count,
-    context,
-    signal,
-  });
+  const text = { file: calibration, samples: count, context, signal };
+  const samples = await calibrationSamples(tokenizer(), text);
   if (signal?.aborted) throw new AbortedError();
-  const layers = await LayerSolver.create(file, spec, await describeMachine(), {
+  const wanted = { context, head: choices !== undefined, threads, signal };
+  return { parts: await ModelParts.create(file, spec, await describeMachine(), wanted), samples };
+}
+
+/** What quantizes layer by layer; nothing where weights are rounded to nearest, or stay floats. */
+function layerSolver(
+  settings: Settings,
+  formats: Targets["formats"],
+  calibration: Calibration | undefined,
+  meter: ProgressMeter,
+): LayerSolver | undefined {
+  if (settings.method === "rtn" || calibration === undefined) return undefined;
+  const { damp, order, trueSequential } = settings;
+  const { parts, samples } = calibration;
+  const onProgress = (done: number) => meter.at(done);
+  const options = {
     formats,
-    leastZero: settings.format === "gptq" ? GPTQ_LEAST_ZERO : 0,
+    leastZero: leastZero(settings),
     damp,
     order,
     trueSequential,
     samples,
-    threads,
+    onProgress,
+  };
+  return new LayerSolver(parts, options);
+}
+
+/** Bytes that the matrices may take whose formats are open. Throws `UsageError` where they cannot take so few. */
+async function budgetFor(
+  { file }: Source,
+  { limit }: Settings,
+  { formats, choices }: Targets,
+  writer: ResultWriter,
+): Promise<number | undefined> {
+  if (choices === undefined || limit === undefined) return undefined;
+  const budget = await budgetOf(limit, choices, (chosen) => {
+    const all = new Map([...formats, ...chosen]);
+    return writer.bytes(new QuantizedTensors(file, all, 0, undefined, new Set(), () => undefined, undefined));
+  });
+  // Too small a budget fails now, not after the work.
+  spend(choices, new Map(), budget);
+  return budget;
+}
+
+/** Chooses the formats that are open. */
+async function settle(
+  settings: Settings,
+  { formats, choices }: Targets,
+  budget: number | undefined,
+  calibration: Calibration | undefined,
+  meter: ProgressMeter,
+): Promise<{ readonly formats: Targets["formats"]; readonly allocation?: Allocation }> {
+  if (choices === undefined || budget === undefined || calibration === undefined) return { formats };
+  const { method, damp, order } = settings;
+  meter.begin("measuring");
+  const { parts, samples } = calibration;
+  const pass = new SensitivityPass(parts, {
+    method,
+    choices,
+    probe: evenFormats(choices, budget),
+    damp,
+    order,
+    leastZero: leastZero(settings),
+    samples,
     onProgress: (done) => meter.at(done),
-    signal,
   });
-  return { layers, tokens: count * context };
-}
-
-async function writeFolder(
-  source: Source,
-  output: string,
-  settings: Settings,
-  targets: Targets,
-  quantized: QuantizedTensors,
-  report: () => QuantizeResult,
-): Promise<void> {
-  const parts = await folderParts(source);
-  const { name } = parts.naming;
-  const folder: GptqFolder = {
-    file: source.file,
-    tensors: inOrder(source).filter((tensor) => tensor.name !== "rope_freqs.weight"),
-    ...parts,
-    quantization: quantizationConfig(
-      settings,
-      targets.skipped.map(({ tensor }) => name(tensor)),
-    ),
-  };
-  await requireSpace(output, folderBytes(folder, quantized) + SPARE_BYTES);
-  await writeFolderAtomically(output, async (write) => {
-    await writeGptqFolder(write, folder, quantized);
-    await writeJson(write, "quantize_report.json", report());
-  });
-}
-
-async function writeGguf(
-  source: Source,
-  output: string,
-  type: string,
-  { floats }: Targets,
-  quantized: QuantizedTensors,
-  report: () => QuantizeResult,
-): Promise<void> {
-  const parts = await ggufParts(source, FILE_TYPES[type.toUpperCase()] as number);
-  const result: GgufOutput = {
-    file: source.file,
-    tensors: inOrder(source),
-    ...parts,
-    floats: floats ?? formatNamed("F16"),
-  };
-  await requireSpace(output, ggufBytes(result, quantized) + SPARE_BYTES);
-  const body = async (write: WriteFile) => {
-    await writeGgufOutput(write, basename(output), result, quantized);
-    await writeJson(write, `${basename(output)}.json`, report());
-  };
-  await writeFilesAtomically(output, body);
-}
-
-/** The keys that other engines read, and those that say how it was made. */
-function quantizationConfig(
-  settings: Settings,
-  skipped: readonly string[],
-): Readonly<Record<string, unknown>> {
-  const { bits, groupSize, symmetric, order, damp, trueSequential, method } = settings;
-  const modules = skipped.map((name) => name.replace(/\.weight$/, "").replaceAll(".", "\\."));
-  return {
-    quant_method: "gptq",
-    checkpoint_format: "gptq",
-    bits,
-    group_size: groupSize,
-    sym: symmetric,
-    desc_act: order === "activations",
-    static_groups: false,
-    true_sequential: trueSequential,
-    damp_percent: damp,
-    lm_head: false,
-    ...(modules.length === 0
-      ? {}
-      : { dynamic: Object.fromEntries(modules.map((name) => [`-:^${name}$`, {}])) }),
-    meta: { quantizer: ["qigen"], method, act_group_aware: order === "groups" },
-  };
-}
-
-/** Tensors as they are written: those of layers layer by layer, so that no later one is wanted first. */
-function inOrder({ file }: OpenModel): StoredTensor[] {
-  const layer = ({ name }: StoredTensor) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1);
-  return [...file.tensors.values()].sort((a, b) => layer(a) - layer(b));
+  const { formats: chosen, allocation } = spend(choices, await pass.run(), budget);
+  return { formats: new Map([...formats, ...chosen]), allocation };
 }

@@ -1,4 +1,5 @@
-import { blockSize, type QuantizedFormat } from "../quant/formats.ts";
+import type { QuantizedFormat } from "../quant/formats.ts";
+import { fittedColumns } from "./quantized-matrix.ts";
 
 /**
  * In which order columns are rounded. `inputs`: as they stand. `activations`: those with the largest inputs first, and
@@ -32,7 +33,7 @@ export function orderColumns(
     const inputs = bySize(plain);
     return { inputs, slots: plain, order: inputs };
   }
-  const size = blockSize(format, cols);
+  const size = fittedColumns(format, cols);
   const starts = Array.from({ length: Math.ceil(cols / size) }, (_, g) => g * size);
   const largest = (start: number) =>
     diagonal.subarray(start, start + size).reduce((most, value) => Math.max(most, value), 0);

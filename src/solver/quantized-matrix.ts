@@ -17,6 +17,11 @@ const F16_MAX = 65504;
 /** Least normal f16: scales below it would lose their precision, and some engines take them for 0. */
 const F16_MIN = 2 ** -14;
 
+/** Columns whose levels must be found together: those of groups whose scales are multiples of one value. */
+export function fittedColumns(format: QuantizedFormat, cols: number): number {
+  return format.scale.kind === "product" ? blockSize(format, cols) : groupSize(format, cols);
+}
+
 /**
  * A matrix in a quantized format, filled in block by block: first the levels that the weights of a block may have, then
  * each weight's code. Columns are slots of the stored form.
@@ -33,12 +38,15 @@ export class QuantizedMatrix {
   /** Columns whose levels are found together. */
   readonly block: number;
   private readonly blocks: number;
+  /** Columns that are stored together. */
+  private readonly stored: number;
   /** As stored, of each group and of each block. */
   private readonly scaleCodes: Uint16Array;
   private readonly zeroCodes: Uint16Array;
   private readonly halfScales: Uint16Array;
   private readonly halfZeros: Uint16Array;
   private readonly search: LevelSearch;
+  private readonly evenCosts: Float32Array;
   /** Where the codes of a block stand. */
   private readonly places: readonly (readonly BitField[])[];
   private readonly top: number;
@@ -53,7 +61,8 @@ export class QuantizedMatrix {
     assert(format.table === undefined, `${format.name} has a table of values`);
     this.group = groupSize(format, cols);
     this.groups = groupCount(format, cols);
-    this.block = blockSize(format, cols);
+    this.block = fittedColumns(format, cols);
+    this.stored = blockSize(format, cols);
     this.blocks = blockCount(format, cols);
     this.top = 2 ** format.bits - 1;
     this.codes = new Uint8Array(rows * cols);
@@ -65,7 +74,8 @@ export class QuantizedMatrix {
     this.halfScales = new Uint16Array(rows * this.blocks);
     this.halfZeros = new Uint16Array(rows * this.blocks);
     const { code } = blockOf(format, cols);
-    this.places = Array.from({ length: Math.min(this.block, cols) }, (_, k) => code(k));
+    this.places = Array.from({ length: Math.min(this.stored, cols) }, (_, k) => code(k));
+    this.evenCosts = new Float32Array(this.block).fill(1);
     this.search = new LevelSearch(lineKind(format, leastZero));
   }
 
@@ -73,13 +83,14 @@ export class QuantizedMatrix {
    * Finds the levels of a block of a row from its weights. Throws `UsageError` for weights too large for an f16 scale.
    *
    * @param weights of the block's columns, in order
+   * @param costs of the square of each weight's error; all the same where not given
    */
-  fit(row: number, block: number, weights: Float32Array): void {
+  fit(row: number, block: number, weights: Float32Array, costs = this.evenCosts): void {
     const first = row * this.groups + (block * this.block) / this.group;
     const lines: Line[] = [];
     for (let from = 0; from < weights.length; from += this.group) {
       const to = Math.min(from + this.group, weights.length);
-      lines.push(this.search.find(weights.subarray(from, to)));
+      lines.push(this.search.find(weights.subarray(from, to), costs.subarray(from, to)));
     }
     const { format } = this;
     const stored = blockOf(format, this.cols);
@@ -156,7 +167,7 @@ export class QuantizedMatrix {
 
   /** The rows as a file has them: row-major blocks of the format. */
   encode(first: number, count: number): Uint8Array {
-    const { format, cols, blocks, block: size } = this;
+    const { format, cols, blocks, stored: size } = this;
     const stride = rowBytes(format, cols);
     const bytes = new Uint8Array(count * stride);
     const stored = blockOf(format, cols);
@@ -179,7 +190,7 @@ export class QuantizedMatrix {
       writeFields(bytes, to, halfAt(halfScale), this.halfScales[row * this.blocks + block]!);
     if (halfZero !== undefined)
       writeFields(bytes, to, halfAt(halfZero), this.halfZeros[row * this.blocks + block]!);
-    const perBlock = this.block / this.group;
+    const perBlock = this.stored / this.group;
     for (let g = 0; g < perBlock; g++) {
       const group = row * this.groups + block * perBlock + g;
       writeFields(bytes, to, stored.scale?.(g) ?? [], this.scaleCodes[group]!);

@@ -74,7 +74,7 @@ function gptqCheckpoint(choice: Choice, config: object, options: Parameters<type
 }
 
 const BITS = [2, 3, 4, 8];
-const GROUPS = [-1, 32, 64, 128];
+const GROUPS = [-1, 16, 32, 64, 128];
 
 describe("gptq", () => {
   const cases = BITS.flatMap((bits) =>
@@ -260,9 +260,9 @@ describe("what is refused", () => {
     expect(String(error)).toContain(message);
   });
 
-  it("groups of 16", async () => {
-    const checkpoint = gptqCheckpoint({ bits: 4, group: 16, symmetric: false }, {}, { format: "gptq" });
-    await expect(read(checkpoint)).rejects.toThrow("has groups that are no multiples of 32 inputs");
+  it("groups of 8", async () => {
+    const checkpoint = gptqCheckpoint({ bits: 4, group: 8, symmetric: false }, {}, { format: "gptq" });
+    await expect(read(checkpoint)).rejects.toThrow("has groups that are neither of 16 nor multiples of 32");
   });
 
   const damage: readonly (readonly [string, (quantized: Quantized) => Record<string, unknown>, string])[] = [
@@ -359,7 +359,10 @@ describe("grouping", () => {
     expect(groupingOf(even(2048, 1024))).toMatchObject({ group: 128, order: undefined });
     expect(groupingOf(even(512, 96))).toMatchObject({ group: 32 });
     expect(groupingOf(even(64, 64))).toMatchObject({ group: "row" });
-    expect(groupingOf(even(64, 16))).toBeUndefined();
+    expect(groupingOf(even(64, 16))).toMatchObject({ group: 16 });
+    expect(groupingOf(even(96, 48))).toMatchObject({ group: 16 });
+    expect(groupingOf(even(48, 16))).toBeUndefined();
+    expect(groupingOf(even(64, 8))).toBeUndefined();
     expect(groupingOf(Uint32Array.of(0, 1, 1))).toBeUndefined();
   });
 });

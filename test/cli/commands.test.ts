@@ -357,8 +357,14 @@ describe("bench", () => {
       gbs: positive,
     }),
     memory: z
-      .strictObject({ weights: positive, kvCache: positive, work: positive, peak: positive })
-      .refine(({ weights, peak }) => weights < peak),
+      .strictObject({
+        weights: positive,
+        projections: positive,
+        kvCache: positive,
+        work: positive,
+        peak: positive,
+      })
+      .refine(({ weights, projections, peak }) => projections < weights && weights < peak),
     machine: z.strictObject({ readGBs: positive.optional(), int8Gops: positive.optional() }),
   });
   const sizes = ["--prompt-tokens", "40", "--gen-tokens", "5", "--depth", "36", "--repeat", "2"];
@@ -369,6 +375,10 @@ describe("bench", () => {
     // q, o 64 × 64, k, v 32 × 64, gate, up, down 96 × 64, output 300 × 64, one row of the embedding; 18 bytes for 32.
     const weights = 64 * (2 * 64 + 2 * 32 + 3 * 96 + 300 + 1);
     expect(found.decode.bytesPerToken.weights).toBe((weights * 18) / 32);
+    // Rows come in tiles of 4 lanes: all but the output head and the embedding.
+    const { projections } = found.memory;
+    expect(projections % ((64 * 4 * 18) / 32)).toBe(0);
+    expect(projections).toBeGreaterThanOrEqual((64 * (2 * 64 + 2 * 32 + 3 * 96) * 18) / 32);
     // Keys and values of one head of 32, f16; the third of five tokens sees 36 + 3 positions.
     expect(found.decode.bytesPerToken.kvCache).toBe(2 * 32 * 2 * 39);
     const { code, stdout } = await cli(["bench", model, ...sizes, ...WASM]);

@@ -113,5 +113,6 @@ function zeroCode({ zero, bits }: QuantizedFormat, rng: Rng, values: Values): nu
 export function wholeBlocks(format: Format, cols: number): number {
   if (format.kind === "float") return cols;
   const { weights, chunkBytes } = blockOf(format, cols);
-  return chunkBytes === undefined ? Math.ceil(cols / weights) * weights : cols;
+  const isWhole = chunkBytes === undefined || format.block !== undefined;
+  return isWhole ? Math.ceil(cols / weights) * weights : cols;
 }

@@ -22,7 +22,7 @@ afterAll(async () => {
 
 beforeEach(needPeer);
 
-test.for(["f16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q6_k"])(
+test.for(["f16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"])(
   "a folder quantized to gguf:%s is the same model in llama.cpp",
   { timeout: 300_000 },
   async (type, context) => {

@@ -97,7 +97,7 @@ describe("the format table", () => {
     [5, 32],
     [4, 48],
     [4, 0],
-    [4, 16],
+    [4, 8],
   ])("refuses %d bits in groups of %d", (bits, group) => {
     expect(() => familyFormat(bits, group, true)).toThrow(UnsupportedError);
   });

@@ -5,6 +5,7 @@ import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16 } from "../../src/base/float16
 import { Rng } from "../../src/base/rng.ts";
 import { blockOf, readFields, rowBytes } from "../../src/quant/blocks.ts";
 import {
+  blockCount,
   CHUNK,
   chunkCount,
   FORMATS,
@@ -102,8 +103,8 @@ describe.each(quantized)("quantizing to $name", (format) => {
     for (const cols of [1, 31, 33, 172]) {
       const bytes = quantizeRows(format, new Float32Array(2 * cols).fill(-1.5), 2, cols);
       const block = blockOf(format, cols);
-      const start = rowBytes(format, cols) + (groupCount(format, cols) - 1) * block.bytes;
-      const inBlock = cols - (groupCount(format, cols) - 1) * block.weights;
+      const start = rowBytes(format, cols) + (blockCount(format, cols) - 1) * block.bytes;
+      const inBlock = cols - (blockCount(format, cols) - 1) * block.weights;
       for (let k = inBlock; k < chunkCount(inBlock) * CHUNK; k++)
         expect(readFields(bytes, start, block.code(k))).toBe(0);
     }

@@ -1,15 +1,19 @@
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { Rng } from "../../src/base/rng.ts";
 import { familyFormat, formatNamed, type QuantizedFormat } from "../../src/quant/formats.ts";
 import { dequantizeRows } from "../../src/quant/reference.ts";
-import type { Ordering } from "../../src/solver/column-order.ts";
+import { type Ordering, orderColumns } from "../../src/solver/column-order.ts";
 import { factorHessian, solve } from "../../src/solver/gptq.ts";
 import { inverseFactor } from "../../src/solver/inverse-factor.ts";
 import { QuantizedMatrix } from "../../src/solver/quantized-matrix.ts";
-import { invert, naiveGptq } from "./naive-gptq.ts";
+import { errorCosts, invert, naiveGptq } from "./naive-gptq.ts";
 import { matrixOf, PLAIN_SPACE } from "./plain-space.ts";
 
-const rng = new Rng(5);
+let rng = new Rng(5);
+
+beforeEach(() => {
+  rng = new Rng(5);
+});
 
 /** Σ x xᵀ of correlated inputs, some larger than others. */
 function randomHessian(cols: number, samples = 3 * cols): Float64Array {
@@ -65,6 +69,7 @@ test("a matrix that is not positive definite has no factor", async () => {
 });
 
 const FORMATS: readonly QuantizedFormat[] = [
+  familyFormat(4, 16, false),
   familyFormat(4, 32, true),
   familyFormat(3, 64, false),
   familyFormat(2, "row", false),
@@ -73,17 +78,48 @@ const FORMATS: readonly QuantizedFormat[] = [
     (name) => formatNamed(name) as QuantizedFormat,
   ),
 ];
+
+describe("the order of columns", () => {
+  const diagonal = Float32Array.of(3, 9, 1, 4, 8, 2, 5, 7);
+  const format = { ...familyFormat(4, 32, true), group: 2 };
+  const orderBy = (ordering: Ordering) => {
+    const { inputs, slots, order } = orderColumns(diagonal, format, ordering);
+    return [inputs, slots, order].map((list) => list && [...list]);
+  };
+
+  test("none", () => {
+    const plain = [0, 1, 2, 3, 4, 5, 6, 7];
+    expect(orderBy("inputs")).toEqual([plain, plain, undefined]);
+  });
+
+  test("the largest first, in groups as they come", () => {
+    const sorted = [1, 4, 7, 6, 3, 0, 5, 2];
+    expect(orderBy("activations")).toEqual([sorted, [0, 1, 2, 3, 4, 5, 6, 7], sorted]);
+  });
+
+  test("the group with the largest first, and of each its largest", () => {
+    const inputs = [1, 0, 4, 5, 7, 6, 3, 2];
+    expect(orderBy("groups")).toEqual([inputs, inputs, undefined]);
+  });
+
+  test("a shorter group stays last", () => {
+    const { inputs } = orderColumns(Float32Array.of(1, 2, 3, 4, 9), format, "groups");
+    expect([...inputs]).toEqual([3, 2, 1, 0, 4]);
+  });
+});
+
 const ORDERINGS: readonly Ordering[] = ["inputs", "activations", "groups"];
 /** Blocks of 256 take a while: all orders of one such format. */
-const ordersOf = ({ block, name }: QuantizedFormat) =>
-  block === undefined || name === "Q4_K" ? ORDERINGS : (["groups"] as const);
+const isLong = ({ block }: QuantizedFormat) => block !== undefined && block > 32;
+const ordersOf = (format: QuantizedFormat) =>
+  !isLong(format) || format.name === "Q4_K" ? ORDERINGS : (["groups"] as const);
 const CASES = FORMATS.flatMap((format) =>
   ordersOf(format).map((order) => [format.name, order, format] as const),
 );
 
 describe("the solver", () => {
   test.each(CASES)("%s by %s is the algorithm as it is written down", async (_, order, format) => {
-    const [rows, cols] = [3, format.block === undefined ? 160 : 512];
+    const [rows, cols] = [3, isLong(format) ? 512 : 160];
     const weights = randomWeights(rows * cols);
     const plain = randomHessian(cols);
     const damp = 0.01;
@@ -99,6 +135,9 @@ describe("the solver", () => {
     const naive = new QuantizedMatrix(format, rows, cols);
     const slotOf = new Map(Array.from(inputs, (input, p) => [input, slots[p]!]));
     const inputOf = new Map(Array.from(inputs, (input, p) => [slots[p]!, input]));
+    const top = 2 ** format.bits - 1;
+    const codes = new Uint8Array(rows * cols);
+    const costs = errorCosts(damped, cols, inputs);
     const { quantized, seen } = naiveGptq({
       rows,
       cols,
@@ -110,14 +149,24 @@ describe("the solver", () => {
         const block = Math.floor(slots[p]! / naive.block);
         const length = Math.min(naive.block, cols - p);
         for (let r = 0; r < rows; r++) {
-          const values = Float32Array.from(
-            { length },
-            (_, i) => left[r * cols + inputOf.get(block * naive.block + i)!]!,
+          const inputsOf = Array.from({ length }, (_, i) => inputOf.get(block * naive.block + i)!);
+          const values = Float32Array.from(inputsOf, (input) => left[r * cols + input]!);
+          naive.fit(
+            r,
+            block,
+            values,
+            Float32Array.from(inputsOf, (input) => costs[input]!),
           );
-          naive.fit(r, block, values);
         }
       },
-      round: (r, c, weight) => naive.round(r, slotOf.get(c)!, weight),
+      round(r, c, weight) {
+        const slot = slotOf.get(c)!;
+        const g = r * naive.groups + Math.floor(slot / naive.group);
+        const [scale, zero, minimum] = [naive.scales[g]!, naive.zeros[g]!, naive.minima[g]!];
+        const steps = scale === 0 ? zero : Math.round((weight - minimum) / scale + zero);
+        codes[r * cols + slot] = Math.max(0, Math.min(top, steps));
+        return scale * (codes[r * cols + slot]! - zero) + minimum;
+      },
     });
 
     // A weight in the middle of two values may fall to either by rounding; from then on that row is another problem.
@@ -125,7 +174,7 @@ describe("the solver", () => {
     for (let r = 0; r < rows; r++) {
       const wrong = inputs.findIndex(
         (input) =>
-          solution.matrix.codes[r * cols + slotOf.get(input)!] !== naive.codes[r * cols + slotOf.get(input)!],
+          solution.matrix.codes[r * cols + slotOf.get(input)!] !== codes[r * cols + slotOf.get(input)!],
       );
       if (wrong < 0) {
         same++;
@@ -201,7 +250,7 @@ describe("the solver", () => {
 
 describe.each(FORMATS.map((format) => [format.name, format] as const))("%s", (_, format) => {
   test("is stored as what it stands for", () => {
-    const [rows, cols] = [4, format.block === undefined ? 160 : 512];
+    const [rows, cols] = [4, isLong(format) ? 512 : 160];
     const weights = randomWeights(rows * cols);
     weights.fill(0, 0, cols);
     const matrix = new QuantizedMatrix(format, rows, cols);

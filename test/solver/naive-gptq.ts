@@ -36,13 +36,31 @@ export function naiveGptq(problem: NaiveProblem): { quantized: Float64Array; see
       const error = (weight - value) / pivot;
       for (let j = p; j < cols; j++) weights[r * cols + order[j]!]! -= error * inverse[c * cols + order[j]!]!;
     }
-    const row = inverse.slice(c * cols, (c + 1) * cols);
-    for (let i = 0; i < cols; i++) {
-      const factor = inverse[i * cols + c]! / pivot;
-      for (let j = 0; j < cols; j++) inverse[i * cols + j]! -= factor * row[j]!;
-    }
+    eliminate(inverse, cols, c);
   }
   return { quantized, seen };
+}
+
+/** From the inverse of a Hessian to that of the Hessian without input `c`. */
+function eliminate(inverse: Float64Array, n: number, c: number): void {
+  const pivot = inverse[c * n + c]!;
+  const row = inverse.slice(c * n, (c + 1) * n);
+  for (let i = 0; i < n; i++) {
+    const factor = inverse[i * n + c]! / pivot;
+    for (let j = 0; j < n; j++) inverse[i * n + j]! -= factor * row[j]!;
+  }
+}
+
+/** By input, what the square of its error adds to the loss, when it is rounded in this order (equation 3). */
+export function errorCosts(hessian: Float64Array, n: number, order: ArrayLike<number>): Float64Array {
+  const inverse = invert(hessian, n);
+  const costs = new Float64Array(n);
+  for (let p = 0; p < n; p++) {
+    const c = order[p]!;
+    costs[c] = 1 / inverse[c * n + c]!;
+    eliminate(inverse, n, c);
+  }
+  return costs;
 }
 
 /** Gauss and Jordan, with pivots. */

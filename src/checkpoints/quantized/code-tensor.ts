@@ -1,7 +1,14 @@
 import { UnsupportedError } from "../../base/errors.ts";
 import type { StoredTensor } from "../../files/model-file.ts";
-import { type Block, blockOf, rowBytes } from "../../quant/blocks.ts";
-import { CHUNK, chunkCount, familyFormat, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
+import { blockOf, rowBytes } from "../../quant/blocks.ts";
+import {
+  blockSize,
+  CHUNK,
+  chunkCount,
+  familyFormat,
+  groupsOfBlock,
+  type QuantizedFormat,
+} from "../../quant/formats.ts";
 import type { Latest } from "../latest.ts";
 import { ChunkPacker } from "./chunk-packer.ts";
 import type { CodeMatrix, LoadedCodes, Parameters } from "./code-matrix.ts";
@@ -18,7 +25,7 @@ export class CodeTensor implements StoredTensor {
   readonly byteLength: number;
   private readonly format: QuantizedFormat;
   private readonly grouping: Grouping;
-  private readonly block: Block;
+  private readonly places: ReturnType<typeof placesOf>;
   private readonly packer: ChunkPacker;
 
   /** Throws `UnsupportedError` for groups that no format of the family has. */
@@ -32,12 +39,12 @@ export class CodeTensor implements StoredTensor {
     const grouping = groupingOf(groups);
     if (grouping === undefined) {
       throw new UnsupportedError(
-        `${tensor.source.name}: tensor ${JSON.stringify(tensor.name)} has groups that are no multiples of 32 inputs`,
+        `${tensor.source.name}: tensor ${JSON.stringify(tensor.name)} has groups that are neither of 16 nor multiples of 32 inputs`,
       );
     }
     this.grouping = grouping;
     this.format = familyFormat(bits, grouping.group, symmetric);
-    this.block = blockOf(this.format, cols);
+    this.places = placesOf(this.format, cols);
     this.packer = new ChunkPacker(this.format);
     this.type = this.format.name;
     this.shape = [cols, rows];
@@ -69,7 +76,7 @@ export class CodeTensor implements StoredTensor {
     }
   }
 
-  /** Writes the groups of a row, whose codes are the quads from `at` on. */
+  /** Writes the blocks of a row, whose codes are the quads from `at` on. */
   private writeRow(
     row: number,
     { scales, zeros }: LoadedCodes,
@@ -79,24 +86,37 @@ export class CodeTensor implements StoredTensor {
   ): void {
     const { rows, cols } = this.matrix;
     const { from } = this.grouping;
-    const { zero, chunkBytes = 0, code } = this.block;
-    const [zeroAt, codesAt] = [zero?.(0)[0]?.byte ?? 0, code(0)[0]?.byte ?? 0];
-    const groupChunks = Math.ceil(groupSize(this.format, cols) / CHUNK);
+    const { scalesAt, zerosAt, codesAt, chunkBytes, blockChunks } = this.places;
+    const perBlock = scalesAt.length;
     const chunks = chunkCount(cols);
-    let block = 0;
-    for (let group = 0; group < from.length; group++) {
-      const head = from[group]! * rows + row;
-      const scale = scales[head]!;
-      into[block] = scale;
-      into[block + 1] = scale >>> 8;
-      if (zeros !== undefined) into[block + zeroAt] = zeros[head]!;
+    for (let group = 0, chunk = 0, block = 0; group < from.length; group += perBlock) {
+      for (let g = 0; g < perBlock; g++) {
+        const head = from[group + g]! * rows + row;
+        const scale = scales[head]!;
+        into[block + scalesAt[g]!] = scale;
+        into[block + scalesAt[g]! + 1] = scale >>> 8;
+        if (zeros !== undefined) into[block + zerosAt[g]!] = zeros[head]!;
+      }
       block += codesAt;
-      const end = Math.min(chunks, (group + 1) * groupChunks);
-      for (let chunk = group * groupChunks; chunk < end; chunk++, block += chunkBytes) {
+      const end = Math.min(chunks, chunk + blockChunks);
+      for (; chunk < end; chunk++, block += chunkBytes) {
         this.packer.pack(quads, at + (chunk * CHUNK) / 4, into, block);
       }
     }
   }
+}
+
+/** Where things stand in a block; scales and zeros group by group. */
+function placesOf(format: QuantizedFormat, cols: number) {
+  const block = blockOf(format, cols);
+  const groups = Array.from({ length: groupsOfBlock(format, cols) }, (_, g) => g);
+  return {
+    scalesAt: groups.map((g) => block.scale?.(g)[0]?.byte ?? 0),
+    zerosAt: groups.map((g) => block.zero?.(g)[0]?.byte ?? 0),
+    codesAt: block.code(0)[0]?.byte ?? 0,
+    chunkBytes: block.chunkBytes ?? 0,
+    blockChunks: chunkCount(blockSize(format, cols)),
+  };
 }
 
 /** Rows `padded` bytes apart, their inputs put in an order. */

@@ -1,11 +1,11 @@
 /** A quantized matrix as the parameters of a GPTQ module: what `gptq.ts` reads. */
 
 import { UnsupportedError } from "../../base/errors.ts";
-import { groupCount, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
+import { familyFormat, groupCount, groupSize, type QuantizedFormat } from "../../quant/formats.ts";
 import type { QuantizedMatrix } from "../../solver/quantized-matrix.ts";
 
 /** Code widths that have a layout which engines agree on. */
-const GPTQ_BITS = [2, 3, 4, 8];
+export const GPTQ_BITS = [2, 3, 4, 8];
 /** Rows and columns come in multiples of this: 32 codes fill whole words at any width. */
 export const GPTQ_MULTIPLE = 32;
 
@@ -21,16 +21,7 @@ export function gptqFormat(bits: number, group: number | "row", symmetric: boole
       `GPTQ checkpoints have no layout for ${bits} bits that engines agree on; they have ${GPTQ_BITS.join(", ")}`,
     );
   }
-  const name = `${bits}bit-${group === "row" ? "row" : `g${group}`}${symmetric ? "-sym" : ""}`;
-  return {
-    kind: "quantized",
-    name,
-    bits,
-    group,
-    scale: { kind: "half" },
-    zero: symmetric ? { kind: "constant", value: 2 ** (bits - 1) } : { kind: "code" },
-    signedCodes: false,
-  };
+  return familyFormat(bits, group, symmetric);
 }
 
 export interface GptqShapes {
@@ -50,6 +41,13 @@ export function gptqShapes(format: QuantizedFormat, rows: number, cols: number):
     scales: [groups, rows],
     g_idx: [cols],
   };
+}
+
+/** Bytes of the codes, zero points and scales of a module. */
+export function gptqBytes(format: QuantizedFormat, rows: number, cols: number): number {
+  const { qweight, qzeros, scales } = gptqShapes(format, rows, cols);
+  const count = (shape: readonly number[]) => shape.reduce((product, extent) => product * extent, 1);
+  return 4 * count(qweight) + 4 * count(qzeros) + 2 * count(scales);
 }
 
 export interface GptqParameters {

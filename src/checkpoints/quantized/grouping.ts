@@ -1,4 +1,4 @@
-import { FAMILY_GROUPS } from "../../quant/formats.ts";
+import { CHUNK, FAMILY_GROUPS } from "../../quant/formats.ts";
 
 /** How the inputs of a matrix are put in order, so that groups of one size lie together. */
 export interface Grouping {
@@ -23,7 +23,8 @@ export function groupingOf(groups: Uint32Array): Grouping | undefined {
   const cols = groups.length;
   for (const group of [...FAMILY_GROUPS].reverse()) {
     const size = group === "row" ? cols : group;
-    // Groups of a row must be whole chunks, except the last one.
+    // Parts of chunks need whole ones; of whole chunks, the last group of a row may be shorter.
+    if (group !== "row" && group < CHUNK && cols % CHUNK > 0) continue;
     const whole = sorted.every((one, i) => i % size === 0 || one === sorted[i - 1]);
     if (!whole) continue;
     const from = Uint32Array.from({ length: Math.ceil(cols / size) }, (_, i) => sorted[i * size]!);

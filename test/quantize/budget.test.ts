@@ -1,0 +1,204 @@
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { loadModel } from "../../src/api/model.ts";
+import { Rng } from "../../src/base/rng.ts";
+import { gptqBytes, gptqFormat } from "../../src/checkpoints/quantized/gptq-writer.ts";
+import { bitsPerWeight, size } from "../../src/cli/options.ts";
+import { openModel } from "../../src/engine/load-model.ts";
+import type { GgmlType } from "../../src/files/gguf-types.ts";
+import type { StoredTensor } from "../../src/files/model-file.ts";
+import { randomModel } from "../../src/models/random-model.ts";
+import { type Choice, evenFormats, spend } from "../../src/quantize/budget.ts";
+import type { QuantizeOptions, QuantizeResult } from "../../src/quantize/options.ts";
+import { quantize } from "../../src/quantize/quantize.ts";
+import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { cli, saveGguf, temporaryFolder } from "../cli/harness.ts";
+import { readTensors } from "./decode-gptq.ts";
+
+const folder = temporaryFolder();
+const calibration = join(folder, "text.txt");
+const small = join(folder, "small.gguf");
+const EXACT = { activations: "f32", kv: "f32", placement: "arena", threads: 2 } as const;
+const FEW = { calibration, samples: 8, context: 32, threads: 2 } as const;
+let made = 0;
+const out = () => join(folder, `out-${made++}`);
+
+const SHAPE = {
+  architecture: "llama",
+  layers: 2,
+  hiddenSize: 64,
+  intermediateSize: 96,
+  heads: 2,
+  kvHeads: 1,
+  vocabularySize: 300,
+  contextLength: 96,
+  format: "F32" as GgmlType,
+};
+
+beforeAll(async () => {
+  const rng = new Rng(3);
+  const words = Array.from({ length: 4000 }, () => "abcdefghij klmnop qrst"[rng.integer(22)]);
+  writeFileSync(calibration, words.join(""));
+  await saveGguf(small, randomModel(SHAPE));
+});
+
+/** The model runs in native code. */
+async function needNative(context: TestContext): Promise<void> {
+  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
+  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
+}
+
+/** Bytes of codes, zero points and scales in a folder. */
+function packedBytes(path: string): number {
+  const tensors = [...readTensors(path)].filter(([name]) => /\.(qweight|qzeros|scales)$/.test(name));
+  return tensors.reduce((sum, [, { bytes }]) => sum + bytes.byteLength, 0);
+}
+
+function folderBytes(path: string): number {
+  return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
+}
+
+describe("a budget", () => {
+  const choice = (tensor: string, rows: number, cols: number): Choice => {
+    const formats = [2, 3, 4, 8].flatMap((bits) => [32, 64].map((group) => gptqFormat(bits, group, false)));
+    const options = formats.map((format) => ({ format, bytes: gptqBytes(format, rows, cols) }));
+    return { tensor, rows, cols, options };
+  };
+  const choices = [choice("a", 64, 128), choice("b", 256, 64), choice("c", 32, 64)];
+  const uniform = (bits: number, group: number) =>
+    choices.reduce((sum, { rows, cols }) => sum + gptqBytes(gptqFormat(bits, group, false), rows, cols), 0);
+
+  test("goes to the matrices that lose most, and is not exceeded", () => {
+    const sensitivity: Readonly<Record<string, number>> = { a: 100, b: 1, c: 10 };
+    const losses = new Map(
+      choices.map(({ tensor, options }) => [
+        tensor,
+        options.map(({ format }) => (sensitivity[tensor] as number) * 4 ** -format.bits),
+      ]),
+    );
+    const budget = uniform(3, 64);
+    const { formats, allocation } = spend(choices, losses, budget);
+    expect(allocation.bytes).toBeLessThanOrEqual(budget);
+    expect(allocation.modules.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(allocation.bytes);
+    const bits = ["a", "b", "c"].map((tensor) => formats.get(tensor)?.bits as number);
+    expect(bits[0]).toBeGreaterThan(bits[1] as number);
+    expect(bits[2]).toBeGreaterThan(bits[1] as number);
+  });
+
+  test("of one setting for all is that setting where all are alike", () => {
+    const even = evenFormats(choices, uniform(3, 32));
+    expect([...even.values()].map(({ name }) => name)).toEqual(["3bit-g32", "3bit-g32", "3bit-g32"]);
+    const least = evenFormats(choices, 0);
+    expect([...least.values()].every(({ bits, group }) => bits === 2 && group === 64)).toBe(true);
+  });
+});
+
+describe("a folder made under a budget", () => {
+  test.for(["gptq", "rtn"] as const)(
+    "by %s, has the settings that the record says",
+    async (method, context) => {
+      await needNative(context);
+      const path = out();
+      const stages = new Set<string>();
+      const { allocation, modules } = (await quantize(small, path, {
+        ...FEW,
+        method,
+        budget: 3.4,
+        onProgress: ({ stage }) => stages.add(stage),
+      })) as Required<QuantizeResult>;
+      expect([...stages]).toEqual(["measuring", "quantizing"]);
+      expect(allocation.bytes).toBeLessThanOrEqual(allocation.budget);
+      expect(allocation.bitsPerWeight).toBeLessThanOrEqual(3.4);
+      expect(allocation.bitsPerWeight).toBeGreaterThan(3.3);
+      expect(packedBytes(path)).toBe(allocation.bytes);
+      expect(modules.map(({ tensor, format }) => [tensor, format]).sort()).toEqual(
+        allocation.modules.map(({ tensor, format }) => [tensor, format]).sort(),
+      );
+      for (const { loss } of allocation.modules) expect(loss).toBeGreaterThan(0);
+      checkConfiguration(path, allocation.modules.length);
+      const model = await loadModel(path, EXACT);
+      const rows = await model.evaluate([1, 2, 3, 4]);
+      await model.dispose();
+      expect(rows.flatMap((row) => [...row]).every(Number.isFinite)).toBe(true);
+    },
+  );
+
+  /** Every module's setting by the configuration is that of its shapes. */
+  function checkConfiguration(path: string, count: number): void {
+    const { quantization_config: config } = JSON.parse(readFileSync(join(path, "config.json"), "utf8"));
+    const dynamic = Object.entries(config.dynamic ?? {}) as [string, { bits: number; group_size: number }][];
+    const tensors = readTensors(path);
+    const modules = [...tensors.keys()].filter((name) => name.endsWith(".qweight"));
+    expect(modules).toHaveLength(count);
+    for (const name of modules) {
+      const module = name.replace(/\.qweight$/, "");
+      const own = dynamic.find(([pattern]) => new RegExp(pattern.slice(2)).test(module));
+      expect(own?.[0].startsWith("+:") ?? true).toBe(true);
+      const { bits, group_size: group } = own?.[1] ?? config;
+      const shape = (key: string) => tensors.get(`${module}.${key}`)?.shape as readonly number[];
+      const [cols] = shape("g_idx") as [number];
+      expect(shape("qweight")[0]).toBe((cols * bits) / 32);
+      expect(shape("scales")[0]).toBe(group === -1 ? 1 : cols / group);
+    }
+  }
+
+  test("of a size, is no larger", async (context) => {
+    await needNative(context);
+    const [free, path] = [out(), out()];
+    await quantize(small, free, { ...FEW, budget: 4 });
+    const targetSize = folderBytes(free);
+    const { allocation } = await quantize(small, path, { ...FEW, targetSize });
+    expect(folderBytes(path)).toBeLessThanOrEqual(targetSize);
+    expect(allocation?.bitsPerWeight).toBeGreaterThan(2.5);
+  });
+
+  test("as GGUF, has types that fit, and keeps to a size", async (context) => {
+    await needNative(context);
+    const [free, path] = [`${out()}.gguf`, `${out()}.gguf`];
+    await quantize(small, free, { ...FEW, budget: 5.2, format: "gguf" });
+    const targetSize = statSync(free).size;
+    const { allocation } = await quantize(small, path, { ...FEW, targetSize, format: "gguf" });
+    expect(statSync(path).size).toBeLessThanOrEqual(targetSize);
+    expect(allocation?.bitsPerWeight).toBeGreaterThan(5);
+    const { file, close } = await openModel(path);
+    for (const { tensor, format, bytes } of allocation?.modules ?? []) {
+      const { type, byteLength } = file.tensors.get(tensor) as StoredTensor;
+      expect([type, byteLength]).toEqual([format, bytes]);
+    }
+    await close();
+  });
+
+  test("from the command line", async (context) => {
+    await needNative(context);
+    const path = out();
+    const { code, stdout } = await cli([
+      ...["quantize", small, path, "--calibration", calibration, "--samples", "8", "--context", "32"],
+      ...["--budget", "3.2bpw", "--json", "--threads", "2"],
+    ]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout).allocation.bitsPerWeight).toBeLessThanOrEqual(3.2);
+  });
+
+  test("is written as people write it", () => {
+    expect(["3.5bpw", "3.5 bpw", "3.5"].map(bitsPerWeight)).toEqual([3.5, 3.5, 3.5]);
+    expect(["2.4GB", "900MiB", "12kB", "1000"].map(size)).toEqual([2.4e9, 900 * 2 ** 20, 12_000, 1000]);
+    for (const wrong of ["", "GB", "2.4 gigabytes", "-1GB"])
+      expect(() => size(wrong)).toThrow("such as 2.4GB");
+  });
+
+  const REFUSED: readonly (readonly [string, QuantizeOptions, string])[] = [
+    ["beside bits", { ...FEW, budget: 3, bits: 4 }, "leave them out"],
+    ["beside a size", { ...FEW, budget: 3, targetSize: 1e6 }, "give one of them"],
+    ["without a text", { method: "rtn", budget: 3 }, "needs a calibration text"],
+    ["beside a type", { ...FEW, budget: 3, format: "gguf:q4_0" }, "take the format gguf"],
+    ["too small", { ...FEW, budget: 1.5 }, "the smallest settings of all modules take"],
+    ["of a size that is too small", { ...FEW, targetSize: 1000 }, "the smallest result takes"],
+    ["of nothing", { ...FEW, budget: 0 }, "budget must be a number above 0"],
+  ];
+  test.each(REFUSED)("%s is refused", async (_, options, message) => {
+    const path = out();
+    await expect(quantize(small, path, options)).rejects.toThrow(message);
+    expect(existsSync(path)).toBe(false);
+  });
+});
