@@ -41,8 +41,8 @@ export interface Evaluation {
   readonly tasks: readonly TaskScore[];
   /** Tokens whose probability counted. */
   readonly scored: number;
-  /** Of all layers: as they lie in memory, and how many weights that are. */
-  readonly projections: { readonly bytes: number; readonly weights: number };
+  /** Of the projections of all layers. */
+  readonly weights: number;
   /** Tokens per second. */
   readonly predicted: { readonly prefill: number; readonly decode: number };
 }
@@ -102,21 +102,14 @@ async function evaluate(
     sameTop: sameTop.value,
     tasks: scores,
     scored: result.scored,
-    projections: projectionsOf(program),
+    weights: projectionWeights(program),
     predicted: { prefill: plan.prefill.tokensPerSecond, decode: plan.decode.tokensPerSecond },
   };
 }
 
-/** The matrices of all layers. */
-function projectionsOf(program: ModelProgram): Evaluation["projections"] {
-  let [bytes, weights] = [0, 0];
-  for (const layer of program.spec.layers) {
-    for (const [, linear] of layerMatrices(layer)) {
-      bytes += matrixCount(linear) * program.matrix(linear).packing.totalBytes;
-      weights += matrixCount(linear) * linear.rows * linear.cols;
-    }
-  }
-  return { bytes, weights };
+function projectionWeights({ spec }: ModelProgram): number {
+  const matrices = spec.layers.flatMap(layerMatrices).map(([, linear]) => linear);
+  return matrices.reduce((sum, linear) => sum + matrixCount(linear) * linear.rows * linear.cols, 0);
 }
 
 /** Lends a loaded model. Its packed weights go nowhere: no other start is to find them. */

@@ -16,7 +16,7 @@ const test = z.object({
 const bench = z.object({
   prefill: test,
   decode: test,
-  memory: z.object({ weights: z.number(), peak: z.number() }),
+  memory: z.object({ weights: z.number(), projections: z.number(), peak: z.number() }),
 });
 
 /** What is measured of a model. */
@@ -26,7 +26,7 @@ export type Measured = Omit<ReportRow, "setting" | "method" | "seconds">;
 export async function measureModel(
   run: RunCommand,
   path: string,
-  { perplexity, ratio, divergence, sameTop, tasks, projections, predicted }: Evaluation,
+  { perplexity, ratio, divergence, sameTop, tasks, weights, predicted }: Evaluation,
   { promptTokens, genTokens, repeat }: SpeedTests,
 ): Promise<Measured> {
   const counts = ["--prompt-tokens", promptTokens, "--gen-tokens", genTokens, "--repeat", repeat].map(String);
@@ -34,8 +34,8 @@ export async function measureModel(
     await run(["bench", path, ...counts, "--placement", "arena"]),
   );
   return {
-    bitsPerWeight: (8 * projections.bytes) / projections.weights,
-    projectionBytes: projections.bytes,
+    bitsPerWeight: (8 * memory.projections) / weights,
+    projectionBytes: memory.projections,
     weightBytes: memory.weights,
     peakBytes: memory.peak,
     perplexity,

@@ -163,7 +163,7 @@ class RunningSweep {
     const row = { ...about, ...measured, seconds: (performance.now() - started) / 1000 };
     this.rows.push(row);
     if (about === AS_IT_IS) {
-      this.whole = { quantized: evaluation.projections.weights, scored: evaluation.scored };
+      this.whole = { quantized: evaluation.weights, scored: evaluation.scored };
     }
     await this.options.onRow?.(this.report(), row);
   }

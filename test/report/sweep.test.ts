@@ -33,7 +33,7 @@ const EVALUATION: Evaluation = {
   sameTop: 0.9,
   tasks: [],
   scored: 765,
-  projections: { bytes: 500, weights: 1000 },
+  weights: 1000,
   predicted: { prefill: 2000, decode: 200 },
 };
 
@@ -56,7 +56,11 @@ class Fake {
     const error = this.fails(args);
     if (error !== undefined) throw error;
     if (args[0] === "quantize") writeFileSync(args[2] as string, "");
-    return { prefill: speed(1000), decode: speed(100), memory: { weights: 700, peak: 9000 } };
+    return {
+      prefill: speed(1000),
+      decode: speed(100),
+      memory: { weights: 700, projections: 500, peak: 9000 },
+    };
   };
 
   readonly openEvaluator = async (): Promise<Evaluator> => ({
