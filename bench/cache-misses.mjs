@@ -24,7 +24,7 @@ import { planProjection } from "../dist/plan/projection-plan.js";
 import { layoutOf } from "../dist/plan/shape.js";
 import { formatNamed } from "../dist/quant/formats.js";
 import { packing } from "../dist/quant/packing.js";
-import { barChart } from "./svg.mjs";
+import { missesPicture } from "./pictures.mjs";
 
 const { values: flags } = parseArgs({
   options: { out: { type: "string", default: "bench/results/cache-misses" } },
@@ -147,12 +147,12 @@ function row({ name, tokens, blocking, misses, seconds }) {
 }
 
 function chart(results) {
-  return barChart({
-    title: `Cache misses of ${rows} x ${cols}, ${format.name}, ${results[0].tokens} tokens (millions)`,
-    groups: results.map(({ name }) => name),
-    series: ["L1", "L2", "L3"].map((level) => ({
-      title: level,
-      values: results.map(({ misses }) => misses[level] / 1e6),
+  const title = `Cache misses of ${results[0].tokens} tokens, millions`;
+  return missesPicture(
+    title,
+    results.map(({ name, misses }) => ({
+      name,
+      values: ["L1", "L2", "L3"].map((level) => misses[level] / 1e6),
     })),
-  });
+  );
 }

@@ -20,8 +20,8 @@ import { describeMachine } from "../dist/host/describe-machine.js";
 import { predict } from "../dist/plan/cost.js";
 import { planProjection } from "../dist/plan/projection-plan.js";
 import { cells, legalBlockings } from "./model-cells.mjs";
+import { modelPicture } from "./pictures.mjs";
 import { median, rankCorrelation } from "./statistics.mjs";
-import { scatterPlot } from "./svg.mjs";
 
 const { values: flags } = parseArgs({
   options: {
@@ -156,25 +156,15 @@ function judge(cell) {
 }
 
 function plot() {
-  const group = (title, wanted) => ({
-    title,
-    points: cells
-      .filter((cell) => cell.name in saved.cells && wanted(cell))
-      .flatMap((cell) =>
-        saved.cells[cell.name].timed.map(({ blocking, seconds }) => [
-          secondsOf(cell, blocking) * 1e3,
-          seconds * 1e3,
-        ]),
-      ),
-  });
-  return scatterPlot({
-    title: "One projection: predicted and measured time (ms)",
-    x: "predicted, ms",
-    y: "measured, ms",
-    series: [
-      group("1 token", ({ tokens }) => tokens === 1),
-      group("4 to 16 tokens", ({ tokens }) => tokens > 1 && tokens <= 16),
-      group("64 and 256 tokens", ({ tokens }) => tokens > 16),
-    ],
-  });
+  const marks = cells
+    .filter((cell) => cell.name in saved.cells)
+    .flatMap((cell) =>
+      saved.cells[cell.name].timed.map(({ blocking, seconds }) => ({
+        x: secondsOf(cell, blocking) * 1e3,
+        y: seconds * 1e3,
+        series: cell.tokens === 1 ? "s0" : cell.tokens <= 16 ? "s1" : "s2",
+        shape: "dot",
+      })),
+    );
+  return modelPicture(marks);
 }

@@ -21,6 +21,7 @@ const LAYERS: Readonly<Record<string, number>> = {
   engine: 5,
   quantize: 5,
   hub: 5,
+  plot: 0,
   report: 6,
   api: 6,
   evaluation: 6,

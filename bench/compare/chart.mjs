@@ -1,10 +1,10 @@
 // @ts-check
 /** The results as a bar chart: a panel for each test, a group of bars for each case, lengths relative to a peer. */
 
+import { element, svgDocument, text } from "../../dist/plot/svg.js";
 import { digits } from "../statistics.mjs";
 import { percent } from "./markdown.mjs";
 import { OURS, summarise, TESTS } from "./summary.mjs";
-import { element, svgDocument, text } from "./svg.mjs";
 
 /**
  * @import { Results, TestName } from "./results.mjs"

@@ -1,8 +1,8 @@
 // @ts-check
 /** The curves as small multiples: a column for each sweep, tokens/s above, the part of the nearer limit below. */
 
+import { element, svgDocument, text } from "../../dist/plot/svg.js";
 import { percent } from "../compare/markdown.mjs";
-import { element, svgDocument, text } from "../compare/svg.mjs";
 import { digits } from "../statistics.mjs";
 import { figuresOf } from "./summary.mjs";
 import { SWEEPS } from "./sweeps.mjs";

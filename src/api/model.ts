@@ -8,6 +8,7 @@ import {
   type PerplexityResult,
 } from "../evaluation/perplexity.ts";
 import { runTask, type TaskOptions, type TaskResult } from "../evaluation/run-task.ts";
+import { baseOf } from "../evaluation/scoring.ts";
 import type { Task } from "../evaluation/task.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import { isHubReference } from "../hub/reference.ts";
@@ -177,7 +178,7 @@ export class Model implements AsyncDisposable {
       const { base } = options;
       const releaseBase = base?.begin("perplexity");
       try {
-        return await measurePerplexity(this.writer, base?.writer, text, options);
+        return await measurePerplexity(this.writer, base && baseOf(base.writer), text, options);
       } finally {
         releaseBase?.();
       }

@@ -1,9 +1,8 @@
 import type { PulledModel } from "../hub/pull.ts";
 import type { RemoteModel } from "../hub/remote-model.ts";
 import type { PullProgress } from "../hub/transfer.ts";
-import { bytesText } from "../plan/text.ts";
+import { bytesText, durationText } from "../plan/text.ts";
 import type { Io } from "./io.ts";
-import { durationText } from "./pace.ts";
 import { bar, Status } from "./status.ts";
 
 /** How far back the rate of a download looks. */

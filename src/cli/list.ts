@@ -1,10 +1,9 @@
 import type { Command } from "commander";
 import type { CachedModel } from "../hub/cached-models.ts";
-import { bytesText } from "../plan/text.ts";
+import { bytesText, durationText } from "../plan/text.ts";
 import { columns, oneLine, printable } from "./format.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { addExamples } from "./options.ts";
-import { durationText } from "./pace.ts";
 
 export function addList(program: Command, io: Io): void {
   const command = program

@@ -31,7 +31,7 @@ export async function planFor(
     import("../engine/plan-matrices.ts"),
     import("../plan/model-plan.ts"),
     import("../quant/formats.ts"),
-    import("./model-shapes.ts"),
+    import("../engine/model-shapes.ts"),
   ]);
   const quantize = flags.quantize === undefined ? undefined : formatNamed(flags.quantize);
   const threads = flags.threads ?? (isa.syntax === "wasm" ? 1 : machine.threads);

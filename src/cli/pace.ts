@@ -1,4 +1,4 @@
-import { digits } from "../plan/text.ts";
+import { digits, durationText } from "../plan/text.ts";
 
 /** How fast something goes on since it was first looked at, and when it will be done. */
 export class Pace {
@@ -12,12 +12,4 @@ export class Pace {
     if (!(rate > 0 && Number.isFinite(rate))) return "";
     return `, ${digits(rate)}/s, ${durationText((total - done) / rate)} left`;
   }
-}
-
-/** "45 s", "3 min 20 s", "2 h 5 min". */
-export function durationText(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const [h, min, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
-  if (h > 0) return `${h} h ${min} min`;
-  return min > 0 ? `${min} min ${s} s` : `${s} s`;
 }

@@ -15,6 +15,21 @@ export interface Row extends Placed {
   readonly output: boolean;
 }
 
+/** A row of which something is wanted: how likely its target is. */
+export type RowToScore = Omit<ScoredRow, "sequence">;
+
+/** Where the logits come from that a model's own are compared with. */
+export interface BaseLogits {
+  /** Rows of logits that it gives at a time, at most. */
+  readonly maxOutputs: number;
+  /** Makes the logits of the next rows of the text, which `read` is then asked for. */
+  begin(rows: readonly RowToScore[], signal: AbortSignal | undefined): Promise<void>;
+  /** The logits of rows with a target, in the order of the rows: as an engine's lie, with their padding. */
+  read(part: readonly Target[], signal: AbortSignal | undefined): Promise<Uint8Array>;
+  /** Called when all logits of the rows were read. */
+  end(rows: readonly RowToScore[]): void;
+}
+
 /** The memory regions of a loaded model. */
 export interface Regions {
   readonly weights: Region;
@@ -102,13 +117,18 @@ export class Engine {
 
   /**
    * As `step`, but returns how likely the targets of the rows that have one are, in order. Any number of them: logits
-   * are made for some rows at a time, and stay where they are.
+   * are made for some rows at a time, and stay where they are; `onLogits` sees them, with their padding, until it returns.
    */
-  async score(rows: readonly ScoredRow[], signal?: AbortSignal): Promise<TokenScore[]> {
+  async score(
+    rows: readonly ScoredRow[],
+    signal?: AbortSignal,
+    onLogits?: (logits: Uint8Array) => Promise<void>,
+  ): Promise<TokenScore[]> {
     await this.pass(rows, [], signal);
     const scores: TokenScore[] = [];
     for (const part of targetParts(rows, this.program.limits.maxOutputs)) {
       await this.output("scores", part, signal);
+      await onLogits?.(this.logitRows(0, part.length));
       const records = this.floats("scores");
       scores.push(...part.map((_, i) => tokenScore(records, i)));
     }
@@ -116,29 +136,42 @@ export class Engine {
     return scores;
   }
 
-  /** As `score`, on a sequence of another engine too, whose predictions are compared. Both have the same vocabulary. */
+  /** As `score`, beside the predictions of a base with the same vocabulary. */
   async compare(
     rows: readonly ScoredRow[],
-    base: { readonly engine: Engine; readonly sequence: Sequence },
+    base: BaseLogits,
     signal?: AbortSignal,
   ): Promise<ComparedScore[]> {
-    const { engine, sequence } = base;
-    assert(engine.vocabularySize === this.vocabularySize, "engines of different vocabularies");
-    const baseRows = rows.map((row) => ({ ...row, sequence }));
-    await engine.pass(baseRows, [], signal);
+    await base.begin(rows, signal);
     await this.pass(rows, [], signal);
     const { comparedRows } = this.program;
     const scores: ComparedScore[] = [];
-    for (const part of targetParts(rows, Math.min(comparedRows, engine.program.limits.maxOutputs))) {
-      await engine.output("logits", part, signal);
-      this.logitRows(comparedRows, part.length).set(engine.logitRows(0, part.length));
+    for (const part of targetParts(rows, Math.min(comparedRows, base.maxOutputs))) {
+      const logits = await base.read(part, signal);
+      const place = this.logitRows(comparedRows, part.length);
+      assert(logits.length === place.length, "logits of another vocabulary");
+      place.set(logits);
       await this.output("comparison", part, signal);
       const records = this.floats("scores");
       scores.push(...part.map((_, i) => comparedScore(records, i)));
     }
     this.append(rows);
-    engine.append(baseRows);
+    base.end(rows);
     return scores;
+  }
+
+  /** What this engine makes of the same texts, on a sequence of its own, as the base of a comparison. */
+  asBase(sequence: Sequence): BaseLogits {
+    const own = (rows: readonly RowToScore[]) => rows.map((row) => ({ ...row, sequence }));
+    return {
+      maxOutputs: this.program.limits.maxOutputs,
+      begin: (rows, signal) => this.pass(own(rows), [], signal),
+      read: async (part, signal) => {
+        await this.output("logits", part, signal);
+        return this.logitRows(0, part.length);
+      },
+      end: (rows) => this.append(own(rows)),
+    };
   }
 
   /** A forward pass, up to the logits of the rows that are wanted. */

@@ -2,7 +2,7 @@ import type { Writer } from "../api/generation.ts";
 import { UsageError } from "../base/errors.ts";
 import type { TokenScore } from "../engine/token-score.ts";
 import { ComparisonStatistics, type PerplexityComparison } from "./comparison.ts";
-import { comparerOf, type Scorer, scorerOf, scoreTokens } from "./scoring.ts";
+import { type Base, comparerOf, type Scorer, scorerOf, scoreTokens } from "./scoring.ts";
 import { type Estimate, exponential, Moments } from "./statistics.ts";
 import { textTokens } from "./text-tokens.ts";
 import {
@@ -58,6 +58,15 @@ export interface PerplexityResult {
 
 const USUAL_CONTEXT = 512;
 
+/** What only callers within the engine's own memory layout ask for. */
+interface LogitOptions {
+  /**
+   * Without a base: called with the logits of the scored tokens, some rows at a time, in order, with the padding of rows.
+   * They are valid until it returns.
+   */
+  readonly onLogits?: (logits: Uint8Array) => Promise<void>;
+}
+
 /**
  * The perplexity of a text, by one model or compared with a base. Throws `UsageError` for options out of range, a text
  * too short for the protocol and a base with another vocabulary, `FileFormatError` for weights that give no finite
@@ -65,13 +74,13 @@ const USUAL_CONTEXT = 512;
  */
 export async function measurePerplexity(
   model: Writer,
-  base: Writer | undefined,
+  base: Base | undefined,
   text: string,
-  options: PerplexityOptions,
+  options: PerplexityOptions & LogitOptions,
 ): Promise<PerplexityResult> {
-  const { signal } = options;
+  const { signal, onLogits } = options;
   if (base === undefined) {
-    const scorer = scorerOf(model, signal);
+    const scorer = scorerOf(model, signal, onLogits);
     return runWindows(scorer, await planRun(model, scorer, text, options), options, () => undefined);
   }
   const scorer = comparerOf(model, base, signal);

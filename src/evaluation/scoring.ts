@@ -1,12 +1,8 @@
 import type { Writer } from "../api/generation.ts";
 import { FileFormatError, UsageError } from "../base/errors.ts";
+import type { BaseLogits, RowToScore } from "../engine/engine.ts";
 import type { ComparedScore, TokenScore } from "../engine/token-score.ts";
-
-/** A row to run: a token, and the one after it if that is scored. */
-interface RowToScore {
-  readonly token: number;
-  readonly target: number | undefined;
-}
+import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** Scores tokens of texts with one model, or with two that are compared. */
 export interface Scorer<S extends TokenScore> {
@@ -20,10 +16,44 @@ export interface Scorer<S extends TokenScore> {
   run(rows: readonly RowToScore[]): Promise<S[]>;
 }
 
-/** Scores by one model. */
+/** What a model is compared with. */
+export interface Base {
+  /** Of the model's file. */
+  readonly path: string;
+  readonly tokenizer: Tokenizer;
+  /** Logits of a row. */
+  readonly vocabularySize: number;
+  /** Tokens of a text, and rows of a step, at most. */
+  readonly limits: { readonly contextLength: number; readonly maxRows: number };
+  readonly logits: BaseLogits;
+  /** Keeps the first tokens of the text that was run last. */
+  truncate(length: number): void;
+}
+
+/** A loaded model as a base: it runs whatever the other one runs. */
+export function baseOf({ path, tokenizer, engine, text }: Writer): Base {
+  const { vocabularySize } = engine;
+  const logits = engine.asBase(text.sequence);
+  const { limits } = engine.program;
+  const end = (rows: readonly RowToScore[]) => {
+    logits.end(rows);
+    text.tokens.push(...rows.map(({ token }) => token));
+  };
+  return {
+    path,
+    tokenizer,
+    vocabularySize,
+    limits,
+    logits: { ...logits, end },
+    truncate: (length) => forget(text, length),
+  };
+}
+
+/** Scores by one model; `onLogits` sees the logits of the scored rows, in order. */
 export function scorerOf(
   { path, engine, text }: Writer,
   signal: AbortSignal | undefined,
+  onLogits?: (logits: Uint8Array) => Promise<void>,
 ): Scorer<TokenScore> {
   const { contextLength, maxRows } = engine.program.limits;
   return {
@@ -35,6 +65,7 @@ export function scorerOf(
       const scores = await engine.score(
         rows.map((row) => ({ ...row, sequence })),
         signal,
+        onLogits,
       );
       text.tokens.push(...rows.map(({ token }) => token));
       for (const score of scores) checkFinite(score, path);
@@ -46,28 +77,26 @@ export function scorerOf(
 /** Scores by a model, beside those of a base with the same vocabulary. Throws `UsageError` for another one. */
 export function comparerOf(
   model: Writer,
-  base: Writer,
+  base: Base,
   signal: AbortSignal | undefined,
 ): Scorer<ComparedScore> {
   checkVocabulary(model, base);
-  const [own, theirs] = [model.engine.program.limits, base.engine.program.limits];
+  const [own, theirs] = [model.engine.program.limits, base.limits];
   return {
     contextLength: Math.min(own.contextLength, theirs.contextLength),
     maxRows: Math.min(own.maxRows, theirs.maxRows),
     truncate: (length) => {
       forget(model.text, length);
-      forget(base.text, length);
+      base.truncate(length);
     },
     run: async (rows) => {
       const { sequence } = model.text;
       const scores = await model.engine.compare(
         rows.map((row) => ({ ...row, sequence })),
-        { engine: base.engine, sequence: base.text.sequence },
+        base.logits,
         signal,
       );
-      const tokens = rows.map(({ token }) => token);
-      model.text.tokens.push(...tokens);
-      base.text.tokens.push(...tokens);
+      model.text.tokens.push(...rows.map(({ token }) => token));
       for (const score of scores) {
         checkFinite(score, model.path);
         checkFinite(score.base, base.path);
@@ -88,7 +117,7 @@ function checkFinite({ logProbability }: TokenScore, path: string): void {
 }
 
 /** Ids must mean the same to both, or their predictions cannot be compared. */
-function checkVocabulary(model: Writer, base: Writer): void {
+function checkVocabulary(model: Writer, base: Base): void {
   const [own, theirs] = [model.tokenizer, base.tokenizer];
   const refuse = (why: string) => {
     throw new UsageError(`${base.path} cannot be the base: ${why}`);
@@ -96,7 +125,7 @@ function checkVocabulary(model: Writer, base: Writer): void {
   if (own.vocabularySize !== theirs.vocabularySize) {
     refuse(`it has ${theirs.vocabularySize} tokens, the model ${own.vocabularySize}`);
   }
-  const [rows, baseRows] = [model.engine.vocabularySize, base.engine.vocabularySize];
+  const [rows, baseRows] = [model.engine.vocabularySize, base.vocabularySize];
   if (rows !== baseRows) refuse(`its output has ${baseRows} rows, the model's ${rows}`);
   for (let id = 0; id < own.vocabularySize; id++) {
     if (Buffer.compare(own.tokenBytes(id), theirs.tokenBytes(id)) !== 0) {

@@ -32,6 +32,14 @@ export function secondsText(seconds: number): string {
   return `${digits(seconds * 1e9)} ns`;
 }
 
+/** "45 s", "3 min 20 s", "2 h 5 min". */
+export function durationText(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const [h, min, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  if (h > 0) return `${h} h ${min} min`;
+  return min > 0 ? `${min} min ${s} s` : `${s} s`;
+}
+
 /** "1 token", "256 tokens". */
 export function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;

@@ -27,10 +27,21 @@ export function commandRunner(signal: AbortSignal | undefined): RunCommand {
       });
       const [out, said, code] = await Promise.all([text(child.stdout), text(child.stderr), ended]);
       if (signal?.aborted) throw new AbortedError();
-      if (code !== 0) throw new MachineError(`qigen ${args.join(" ")} failed:\n${said.trim()}`);
+      if (code !== 0) throw new MachineError(`${args[0]}: ${complaint(said, code)}`);
       return JSON.parse(out) as unknown;
     } finally {
       signal?.removeEventListener("abort", stop);
     }
   };
+}
+
+/** The last line that a failed command said, without the program's name. */
+function complaint(said: string, code: number | null): string {
+  const last = said
+    .trim()
+    .split("\n")
+    .at(-1)
+    ?.trim()
+    .replace(/^qigen: /, "");
+  return last || (code === null ? "was killed" : `failed with exit code ${code}`);
 }

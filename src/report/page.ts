@@ -1,188 +1,205 @@
-import { linearAxis, logAxis } from "./axis.ts";
-import { bars } from "./bars.ts";
-import { METHODS, type Method, nameOf, paretoFront, type Report, type ReportRow } from "./report.ts";
-import { type Mark, scatter } from "./scatter.ts";
-import { STYLE } from "./style.ts";
-import { element, escaped } from "./svg.ts";
+import { durationText } from "../plan/text.ts";
+import { element, escaped } from "../plot/svg.ts";
+import { choicesOf, findingsOf, timesSmaller } from "./findings.ts";
+import { lossesOf } from "./losses.ts";
+import {
+  accuracyPlot,
+  type Cost,
+  frontOf,
+  memoryPicture,
+  rowId,
+  scatterPicture,
+  speedPlot,
+} from "./plots.ts";
+import { type FailedRow, nameOf, type Report } from "./report.ts";
+import { seriesOf } from "./series.ts";
+import { pageStyle } from "./style.ts";
 import { columnsOf, megabytes, threeDigits } from "./table.ts";
 
-const LEGEND: Readonly<Record<Method, string>> = {
-  none: "as it is",
-  rtn: "round to nearest",
-  gptq: "GPTQ",
-  mixed: "bits per module",
-};
-
-/** A report as one HTML page that needs nothing else. */
+/** A report as one HTML page that needs nothing else: no script, no font, no address. */
 export function reportPage(report: Report): string {
   const title = `Accuracy and performance of ${report.model}`;
   const body = [
-    element("h1", {}, escaped(title)),
-    element("p", { class: "lead" }, escaped(summary(report))),
-    legend(report.rows),
-    element("div", { class: "plots" }, ...plots(report)),
-    element("h2", {}, "All settings"),
-    element("div", { class: "wide" }, table(report)),
-    element("h2", {}, "How it was measured"),
-    element(
-      "ul",
-      {},
-      ...[...report.protocol, ...report.machine].map((line) => element("li", {}, escaped(line))),
-    ),
-    element("pre", {}, escaped(report.command)),
-    element("p", { class: "small" }, escaped(`QIGen, ${report.created}`)),
+    element("header", {}, ...headOf(report, title)),
+    element("main", {}, ...(report.rows.length < 2 ? [] : figures(report)), ...tables(report)),
+    element("footer", {}, ...footOf(report)),
   ];
   const head = [
     '<meta charset="utf-8">',
     '<meta name="viewport" content="width=device-width, initial-scale=1">',
     element("title", {}, escaped(title)),
-    element("style", {}, STYLE),
+    element("style", {}, pageStyle(lossesOf(report).length)),
   ];
   return `<!doctype html>\n<html lang="en"><head>${head.join("\n")}</head>\n<body>${body.join("\n")}</body></html>\n`;
 }
 
-const perplexityOf = ({ perplexity }: ReportRow) => perplexity.value;
-
-/** The smallest setting that costs no more than so much perplexity. */
-const NEAR = 1.02;
-
-function summary({ rows, parameters }: Report): string {
-  const [full] = rows as [ReportRow];
-  const near = rows
-    .filter((row) => row.method !== "none" && row.perplexity.value <= NEAR * full.perplexity.value)
-    .sort((a, b) => a.weightBytes - b.weightBytes || perplexityOf(a) - perplexityOf(b))[0];
-  const model =
-    `${(parameters.all / 1e6).toFixed(1)} million parameters, ` +
-    `${(parameters.quantized / 1e6).toFixed(1)} million of them in projections that were quantized.`;
-  if (near === undefined) return `${model} No setting stays within 2 % of its perplexity.`;
-  const smaller = full.projectionBytes / near.projectionBytes;
-  return (
-    `${model} The smallest setting within 2 % of the model's own perplexity is ${nameOf(near)}: projections ` +
-    `${threeDigits(smaller)} times smaller, perplexity ${near.perplexity.value.toFixed(2)} instead of ` +
-    `${full.perplexity.value.toFixed(2)}, decode ${threeDigits(near.decode.measured / full.decode.measured)} times as fast.`
-  );
-}
-
-function legend(rows: readonly ReportRow[]): string {
-  const used = METHODS.filter((method) => rows.some((row) => row.method === method));
-  const items = used.map((method) =>
-    element("span", { class: `key ${method}` }, element("i", {}), escaped(LEGEND[method])),
-  );
-  return element("p", { class: "legend" }, ...items);
-}
-
-function plots(report: Report): string[] {
+function headOf(report: Report, title: string): string[] {
+  const { parameters, rows, failures, planned, created } = report;
+  const done = rows.length + failures.length;
+  const millions = (count: number) => `${threeDigits(count / 1e6)} million`;
+  const [first = "", ...others] = findingsOf(report);
   return [
-    figure(
-      "Perplexity against bytes",
-      "The line joins settings that no other beats in both.",
-      accuracyPlot(report, "bytes"),
+    element("h1", {}, escaped(title)),
+    element(
+      "p",
+      { class: "small" },
+      escaped(
+        `${millions(parameters.all)} parameters, ${millions(parameters.quantized)} of them in projections that were quantized · ` +
+          `${done} of ${planned} settings in ${durationText(report.seconds)} · ${created}`,
+      ),
     ),
-    figure(
-      "Perplexity against decode speed",
-      "To the right and down is better; the line joins settings that no other beats in both.",
-      accuracyPlot(report, "speed"),
+    ...(done < planned
+      ? [
+          element(
+            "p",
+            { class: "partial" },
+            `The sweep is not finished: ${planned - done} settings are missing.`,
+          ),
+        ]
+      : []),
+    element("p", { class: "headline" }, escaped(first)),
+    element("div", { class: "overview" }, choiceTable(report), list(others)),
+  ];
+}
+
+function list(lines: readonly string[]): string {
+  return element("ul", {}, ...lines.map((line) => element("li", {}, escaped(line))));
+}
+
+/** Which setting to take, by what one is ready to lose. */
+function choiceTable(report: Report): string {
+  const choices = choicesOf(report);
+  if (choices.length === 0) return "";
+  const cell = (content: string) => element("td", {}, escaped(content));
+  const rows = choices.map(({ tolerance, row }) =>
+    element(
+      "tr",
+      { class: row.method },
+      cell(`${threeDigits(100 * tolerance)} %`),
+      element("td", {}, element("a", { href: `#${rowId(report.rows.indexOf(row))}` }, escaped(nameOf(row)))),
+      cell(row.perplexity.value.toFixed(2)),
+      cell(`${megabytes(row.projectionBytes)}, ${threeDigits(timesSmaller(report, row))}×`),
+      cell(threeDigits(row.decode.measured)),
     ),
-    figure(
-      "Memory of the projections",
-      "Bytes as they lie in memory, and how many times smaller than in F16.",
-      memoryPlot(report),
-    ),
-    figure(
-      "Predicted and measured tokens/s",
-      "Decode and prefill of every setting; on the line the prediction is right.",
-      speedPlot(report),
+  );
+  const heads = ["to lose", "smallest setting", "perplexity", "projections, to F16", "decode, tokens/s"];
+  return tableOf(
+    heads.map((words) => element("th", { scope: "col" }, escaped(words))),
+    rows,
+    "choices",
+  );
+}
+
+function tableOf(heads: readonly string[], rows: readonly string[], name: string): string {
+  const [head, body] = [element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...rows)];
+  return element("div", { class: "wide" }, element("table", { class: name }, head, body));
+}
+
+function figures(report: Report): string[] {
+  const losses = lossesOf(report);
+  const choices = losses.flatMap(({ name }, i) => [
+    element("input", { type: "radio", name: "loss", id: `loss${i}`, ...(i === 0 ? { checked: "" } : {}) }),
+    element("label", { for: `loss${i}` }, escaped(name)),
+  ]);
+  const accuracy = (cost: Cost, name: string) =>
+    losses.map((loss, i) =>
+      element(
+        "div",
+        { class: `loss loss${i}` },
+        scatterPicture(accuracyPlot(report, loss, cost, true), `${loss.name} against ${name}`),
+      ),
+    );
+  return [
+    legend(report),
+    element("span", { class: "switch" }, "Accuracy as"),
+    ...choices,
+    element(
+      "div",
+      { class: "plots" },
+      figure(
+        "Accuracy against bytes",
+        "Towards the left is smaller. The line joins the settings that no other beats in both.",
+        accuracy("bytes", "bytes"),
+      ),
+      figure(
+        "Accuracy against speed",
+        "Towards the right is faster. The line joins the settings that no other beats in both.",
+        accuracy("speed", "tokens per second"),
+      ),
+      figure(
+        "Memory of the projections",
+        "Bytes as they lie in memory, and how many times smaller than in F16.",
+        [memoryPicture(report)],
+      ),
+      figure(
+        "Predicted and measured speed",
+        "Decode (filled) and prefill (hollow) of every setting. On the dashed line the prediction is right.",
+        [scatterPicture(speedPlot(report), "predicted and measured tokens per second")],
+      ),
     ),
   ];
 }
 
-function figure(title: string, caption: string, svg: string): string {
-  return element("figure", {}, element("figcaption", {}, element("b", {}, title), ` ${caption}`), svg);
-}
-
-/** What is nearer to the model's own perplexity than this is drawn there: no text that one has tells it apart. */
-const LEAST_LOSS = 1e-3;
-
-function accuracyPlot({ rows }: Report, against: "bytes" | "speed"): string {
-  const [full, ...others] = rows as [ReportRow, ...ReportRow[]];
-  const bytes = against === "bytes";
-  const at = (row: ReportRow) => (bytes ? row.weightBytes : row.decode.measured);
-  const loss = (row: ReportRow) => Math.max(LEAST_LOSS, perplexityOf(row) / perplexityOf(full) - 1);
-  const front = paretoFront(others, (row) => (bytes ? at(row) : -at(row)), loss);
-  const marks = others.map(
-    (row): Mark => ({
-      x: at(row),
-      y: loss(row),
-      series: row.method,
-      title: `${nameOf(row)}: perplexity ${perplexityOf(row).toFixed(2)}, ${megabytes(row.weightBytes)}, decode ${threeDigits(row.decode.measured)} tokens/s`,
-      label: front.includes(row) ? nameOf(row) : undefined,
-    }),
+function legend(report: Report): string {
+  const items = seriesOf(report).map(({ key, name }) =>
+    element("span", { class: `key ${key}` }, element("i", {}, ""), escaped(name)),
   );
-  return scatter({
-    title: `perplexity against ${against}`,
-    x: {
-      label: bytes ? "bytes of all weights, MB" : "decode, tokens/s",
-      axis: linearAxis(others.map(at)),
-      format: (value) => threeDigits(bytes ? value / 1e6 : value),
-    },
-    y: {
-      label: `perplexity above the model's own ${perplexityOf(full).toFixed(2)}`,
-      axis: logAxis(others.map(loss)),
-      format: (value) => `${threeDigits(100 * value)} %`,
-    },
-    marks,
-    front: front.map((row) => ({ x: at(row), y: loss(row) })),
-  });
-}
-
-function memoryPlot({ rows, parameters }: Report): string {
-  const half = 2 * parameters.quantized;
-  const settings = rows.filter((row, i) => rows.findIndex(({ setting }) => setting === row.setting) === i);
-  return bars(
-    "memory of the projections",
-    settings
-      .sort((a, b) => b.projectionBytes - a.projectionBytes)
-      .map(({ setting, method, projectionBytes }) => ({
-        name: setting,
-        value: projectionBytes,
-        text: `${megabytes(projectionBytes)}, ${threeDigits(half / projectionBytes)}×`,
-        series: method === "none" || method === "mixed" ? method : "uniform",
-      })),
+  return element(
+    "p",
+    { class: "legend" },
+    ...items,
+    element("span", {}, "The number in a mark is its bits."),
   );
 }
 
-function speedPlot({ rows }: Report): string {
-  const marks = rows.flatMap((row) =>
-    (["decode", "prefill"] as const).flatMap((test): Mark[] => {
-      const { measured, predicted } = row[test];
-      if (predicted === undefined) return [];
-      const title = `${nameOf(row)}, ${test}: ${threeDigits(predicted)} predicted, ${threeDigits(measured)} measured`;
-      return [{ x: predicted, y: measured, series: `${row.method} ${test}`, title }];
-    }),
-  );
-  const axis = logAxis(marks.flatMap(({ x, y }) => [x, y]));
-  return scatter({
-    title: "predicted and measured tokens/s",
-    x: { label: "predicted, tokens/s", axis, format: String },
-    y: { label: "measured, tokens/s", axis, format: String },
-    marks,
-    diagonal: true,
-  });
+function figure(title: string, caption: string, pictures: readonly string[]): string {
+  const words = element("figcaption", {}, element("b", {}, title), ` ${caption}`);
+  return element("figure", {}, words, ...pictures);
 }
 
-function table(report: Report): string {
+function tables(report: Report): string[] {
   const columns = columnsOf(report).filter(({ heading }) => heading !== undefined);
-  const head = columns.map(({ heading }) => element("th", {}, escaped(heading ?? "")));
-  const rows = report.rows.map((row) => {
+  const heads = columns.map(({ heading, hint }) =>
+    element("th", { scope: "col", title: hint }, escaped(heading ?? "")),
+  );
+  const [perplexity] = lossesOf(report);
+  const front = frontOf(report, perplexity, "bytes");
+  const rows = report.rows.map((row, i) => {
     const cells = columns.map(({ value, text }) =>
       element("td", {}, escaped(text?.(row) ?? String(value(row) ?? ""))),
     );
-    return element("tr", { class: row.method }, ...cells);
+    const style = front.includes(row) ? `${row.method} best` : row.method;
+    return element("tr", { class: style, id: rowId(i), title: row.command }, ...cells);
   });
+  const failed = report.failures.map((row) => failedRow(row, columns.length));
+  return [
+    element("h2", {}, "All settings"),
+    element("p", { class: "small" }, "Bold: no other setting is as small and as accurate."),
+    tableOf(heads, [...rows, ...failed], "all"),
+  ];
+}
+
+function failedRow(row: FailedRow, columns: number): string {
+  const reason = element("td", { colspan: columns - 1, class: "reason" }, escaped(row.reason));
   return element(
-    "table",
-    {},
-    element("thead", {}, element("tr", {}, ...head)),
-    element("tbody", {}, ...rows),
+    "tr",
+    { class: `${row.method} failed`, title: row.command },
+    element("td", {}, escaped(nameOf(row))),
+    reason,
   );
+}
+
+function footOf({ protocol, machine, command, rows, failures }: Report): string[] {
+  const commands = [...rows, ...failures].flatMap((row) => row.command ?? []);
+  return [
+    element("h2", {}, "How it was measured"),
+    list([...protocol, ...machine]),
+    element("pre", {}, escaped(command)),
+    element(
+      "details",
+      {},
+      element("summary", {}, "The command of every setting"),
+      element("pre", {}, escaped(commands.join("\n"))),
+    ),
+  ];
 }

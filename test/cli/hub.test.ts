@@ -14,8 +14,8 @@ import { z } from "zod";
 import { loadModel } from "../../src/api/index.ts";
 import { pullProgressOn } from "../../src/cli/hub-model.ts";
 import { Interrupts } from "../../src/cli/io.ts";
-import { durationText } from "../../src/cli/pace.ts";
 import { Status } from "../../src/cli/status.ts";
+import { durationText } from "../../src/plan/text.ts";
 import { dropAfter, FakeHub, ignoreRange, stallAfter } from "../hub/hub-server.ts";
 import {
   CHAT_TEMPLATE,

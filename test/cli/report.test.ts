@@ -30,10 +30,13 @@ describe("report", () => {
   test("measures every setting, and writes a page, JSON and CSV", async () => {
     const before = sweeps();
     const { code, stdout, stderr } = await cli(["report", model, "--text", text, "--task", task, ...FEW]);
-    expect(stderr).toBe("");
+    expect(stderr.trim().split("\n")).toHaveLength(3);
+    expect(stderr).toMatch(
+      /^2 bits, g32, rtn +2\.75 bits per weight, perplexity [\d.]+, decode \d+ tokens\/s/m,
+    );
     expect(code).toBe(0);
-    expect(stdout).toContain("3 settings");
-    const { rows, parameters } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as Report;
+    expect(stdout).toContain(`${out}.html, .json, .csv, .svg\n`);
+    const { rows, parameters, command, protocol } = JSON.parse(readFileSync(`${out}.json`, "utf8")) as Report;
     expect(rows.map(({ setting, method }) => [setting, method])).toEqual([
       ["as it is", "none"],
       ["8 bits, g32", "rtn"],
@@ -54,19 +57,49 @@ describe("report", () => {
       expect(peakBytes).toBeGreaterThan(weightBytes);
       expect(tasks).toMatchObject([{ task: "words" }]);
     }
+    expect(command).toContain("qigen report tiny.gguf --text text.txt");
+    expect(protocol.join()).not.toContain(folder);
     expect(readFileSync(`${out}.csv`, "utf8").split("\r\n")).toHaveLength(5);
+    expect(readFileSync(`${out}.svg`, "utf8")).toContain("perplexity above the model's own");
     expect(readFileSync(`${out}.html`, "utf8")).toContain("2 bits, g32, rtn");
     expect(sweeps()).toEqual(before);
   }, 300_000);
 
-  test("interrupted, it leaves no temporary files", async () => {
+  test("interrupted, it leaves what was measured so far, and no temporary files", async () => {
     const before = sweeps();
     const interrupts = new Interrupts();
-    setTimeout(() => interrupts.fire(), 500);
-    const { code } = await cli(["report", model, "--text", text, ...FEW], { interrupts });
+    const sofar = join(folder, "sofar");
+    const watching = setInterval(() => {
+      if (existsSync(`${sofar}.svg`)) interrupts.fire();
+    }, 10);
+    const { code, stderr } = await cli(["report", model, "--text", text, ...FEW, "--out", sofar], {
+      interrupts,
+    });
+    clearInterval(watching);
     expect(code).toBe(130);
+    expect(stderr).toMatch(/stopped: [12] of 3 settings, which are in .*sofar\.html/);
+    expect(readFileSync(`${sofar}.html`, "utf8")).toContain("The sweep is not finished");
     expect(sweeps()).toEqual(before);
-  }, 60_000);
+    const rest = await cli(["report", model, "--text", text, ...FEW, "--out", sofar, "--resume", "--json"]);
+    expect(rest.stderr.trim().split("\n")).toHaveLength(3 - Number(/stopped: (\d)/.exec(stderr)?.[1]));
+    expect((JSON.parse(rest.stdout) as Report).rows).toHaveLength(3);
+    writeFileSync(`${sofar}.json`, "{}");
+    const damaged = await cli(["report", model, "--text", text, ...FEW, "--out", sofar, "--resume"]);
+    expect(damaged).toMatchObject({ code: 1, stderr: expect.stringContaining("sofar.json") });
+  }, 300_000);
+
+  test("a setting that cannot be made is a row with its reason", async () => {
+    const flags = [...FEW, "--bits", "7,2"];
+    const { code, stdout, stderr } = await cli(["report", model, "--text", text, ...flags, "--json"]);
+    expect(code).toBe(0);
+    const { rows, failures } = JSON.parse(stdout) as Report;
+    expect(rows).toHaveLength(2);
+    expect(failures).toMatchObject([
+      { setting: "7 bits, g32", reason: expect.stringContaining("bits must be") },
+    ]);
+    expect(stderr).toContain("bits must be");
+    expect(readFileSync(`${out}.html`, "utf8")).toContain("bits must be");
+  }, 300_000);
 
   test("what a command says of a mistake is told", async () => {
     const { code, stderr } = await cli(["report", model, "--text", join(folder, "absent"), ...FEW]);
@@ -78,6 +111,7 @@ describe("report", () => {
 test.each([
   [["--bits", "4,x"], "--bits is a list of whole numbers"],
   [["--method", "gptq"], "--calibration"],
+  [["--calibration", text, "--budgets", "low"], "--budgets is a list of numbers"],
 ])("%j is wrong usage", async (flags, message) => {
   const { code, stderr } = await cli(["report", model, "--text", text, ...flags]);
   expect(code).toBe(2);

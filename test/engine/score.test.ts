@@ -47,10 +47,8 @@ describe.each(TARGETS.map((target) => [target.name, target] as const))("scores o
     const scores = await model.score(rowsOf({ sequence: sequences.own }));
     expect(sequences.own.length).toBe(IDS.length);
     sequences.own.truncate(0);
-    const compared = await model.compare(rowsOf({ sequence: sequences.own }), {
-      engine: base,
-      sequence: sequences.base,
-    });
+    const live = base.asBase(sequences.base);
+    const compared = await model.compare(rowsOf({ sequence: sequences.own }), live);
     expect([sequences.own.length, sequences.base.length]).toEqual([IDS.length, IDS.length]);
     expect(compared.map(({ logProbability, top }) => ({ logProbability, top }))).toEqual(scores);
     wanted.forEach(({ row, target: token }, i) => {

@@ -1,8 +1,8 @@
 import { assert } from "../base/assert.ts";
-import type { MatrixPlan } from "../engine/matrix-plan.ts";
 import { type LayerMatrix, type Linear, layerMatrices, type ModelSpec, nameOf } from "../models/model.ts";
 import type { ModelProjection, ModelShapes } from "../plan/model-plan.ts";
 import { shapeKey } from "../plan/shape.ts";
+import type { MatrixPlan } from "./matrix-plan.ts";
 
 /** The matrices of a layer, by what the explanation calls them. */
 const NAMES: Readonly<Record<LayerMatrix, string>> = {

@@ -24,10 +24,14 @@ export function linearAxis(values: readonly number[]): Axis {
   return { ticks, place: (value) => (value - start) / (end - start) };
 }
 
+/** Decades from which on powers of ten alone are ticks. */
+const MANY_DECADES = 4.5;
+
 /** Equal distances for equal ratios of positive values. */
 export function logAxis(values: readonly number[]): Axis {
   const { low, high } = extent(values.filter((value) => value > 0));
-  const round = STEPS.flatMap((step) => decades(low, high).map((decade) => clean(step * decade)));
+  const steps = Math.log10(high / low) > MANY_DECADES ? [1] : STEPS;
+  const round = steps.flatMap((step) => decades(low, high).map((decade) => clean(step * decade)));
   const sorted = round.sort((a, b) => a - b);
   const first = sorted.findLastIndex((value) => value <= low);
   const last = sorted.findIndex((value) => value >= high);
