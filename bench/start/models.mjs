@@ -43,10 +43,18 @@ function mixture(types) {
  */
 function reordered(file) {
   const other = (/** @type {StoredTensor} */ tensor) => {
-    const { name, type, shape } = tensor;
+    const { name, type, shape, byteLength } = tensor;
     if (!name.startsWith("blk.") || type === "F32") return tensor;
     const order = Uint32Array.from({ length: shape[0] ?? 1 }, (_, i) => i ^ 1);
-    return { file: tensor.file, name, type, shape, order, readRows: tensor.readRows.bind(tensor) };
+    return {
+      file: tensor.file,
+      name,
+      type,
+      shape,
+      byteLength,
+      order,
+      readRows: tensor.readRows.bind(tensor),
+    };
   };
   return {
     metadata: file.metadata,
