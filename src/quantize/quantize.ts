@@ -73,17 +73,7 @@ async function run(
     const { formats, allocation } = await settle(settings, targets, budget, calibration, meter);
     meter.begin("quantizing");
     const solver = layerSolver(settings, formats, calibration, meter);
-    const quantized = new QuantizedTensors(
-      file,
-      formats,
-      leastZero(settings),
-      solver?.run(),
-      new Set(layerTensors(spec)),
-      (done, total) => {
-        if (solver === undefined) meter.at(done / total);
-      },
-      options.signal,
-    );
+    const quantized = quantizedTensors(source, settings, formats, solver, meter, options.signal);
     const report = (): QuantizeResult => ({
       path: output,
       method: settings.method,
@@ -103,8 +93,8 @@ async function run(
 
 /** Whether the result is a GGUF file, and its type unless that is chosen. Throws for what cannot be in the format. */
 function containerOf({ format, order, limit }: Settings): { readonly gguf: boolean; readonly type?: string } {
-  const match = GGUF.exec(format);
   if (format === "gptq") return { gguf: false };
+  const match = GGUF.exec(format);
   const type = match?.[1];
   if (match === null || (type === undefined && limit === undefined)) {
     throw new UnsupportedError(`no output format ${format}; known: gptq, gguf:q4_0, gguf:q4_k, …`);
@@ -177,6 +167,22 @@ function layerSolver(
     onProgress,
   };
   return new LayerSolver(parts, options);
+}
+
+/** Gives quantized tensors to the writer, and tells how far it is where no solver does. */
+function quantizedTensors(
+  { file, spec }: Source,
+  settings: Settings,
+  formats: Targets["formats"],
+  solver: LayerSolver | undefined,
+  meter: ProgressMeter,
+  signal: AbortSignal | undefined,
+): QuantizedTensors {
+  const ofLayers = new Set(layerTensors(spec));
+  const onTensor = (done: number, total: number) => {
+    if (solver === undefined) meter.at(done / total);
+  };
+  return new QuantizedTensors(file, formats, leastZero(settings), solver?.run(), ofLayers, onTensor, signal);
 }
 
 /** Bytes that the matrices may take whose formats are open. Throws `UsageError` where they cannot take so few. */
