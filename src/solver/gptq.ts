@@ -91,7 +91,7 @@ function permute(
 
 /**
  * Rounds W [rows, cols] to a format such that tr((W − Q) H (W − Q)ᵀ) is small. Levels of a block of columns are found
- * when the algorithm reaches it, from what the weights are by then, and for what their errors cost.
+ * when the algorithm reaches it, from what the weights are by then.
  *
  * Throws `UsageError` for weights that the format cannot hold.
  */
@@ -174,25 +174,17 @@ class Solver {
     }
   }
 
-  /**
-   * Finds the levels of the block of slots that the columns from `c` on are of. The error of a weight costs what it adds to
-   * the sum that the algorithm makes small: its square over that of the column's pivot.
-   */
+  /** Finds the levels of the block of slots that the columns from `c` on are of. */
   private fitBlock(c: number): void {
     const { work, hessian, matrix, rows, cols } = this;
-    const { factor, columns, dead } = hessian;
-    const { slots, inputs } = columns;
+    const { slots } = hessian.columns;
     const length = Math.min(matrix.block, cols - c);
     const block = Math.floor(slots[c]! / matrix.block);
-    const [weights, costs] = [new Float32Array(length), new Float32Array(length)];
+    const weights = new Float32Array(length);
     const places = slots.subarray(c, c + length).map((slot) => slot - block * matrix.block);
-    for (let i = 0; i < length; i++) {
-      const pivot = factor.values[(c + i) * factor.stride + c + i]!;
-      costs[places[i]!] = dead[inputs[c + i]!] === 1 ? 0 : 1 / pivot ** 2;
-    }
     for (let r = 0; r < rows; r++) {
       for (let i = 0; i < length; i++) weights[places[i]!] = work.values[(c + i) * work.stride + r]!;
-      matrix.fit(r, block, weights, costs);
+      matrix.fit(r, block, weights);
     }
   }
 

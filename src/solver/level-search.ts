@@ -39,15 +39,15 @@ export class LevelSearch {
   }
 
   /**
-   * The line with the least Σ cost · (weight − nearest value)² that the search finds: ranges shrunk step by step, then
-   * least squares.
+   * The line with the least Σ (weight − nearest value)² that the search finds: ranges shrunk step by step, then least
+   * squares.
    */
-  find(weights: Float32Array, costs: Float32Array): Line {
+  find(weights: Float32Array): Line {
     let best: Line = this.kind.settle({ scale: 0, offset: 0 });
-    let least = this.error(weights, costs, best);
+    let least = this.error(weights, best);
     const consider = (line: Line): boolean => {
       const settled = this.kind.settle(line);
-      const error = this.error(weights, costs, settled);
+      const error = this.error(weights, settled);
       if (!(error < least)) return false;
       best = settled;
       least = error;
@@ -57,7 +57,7 @@ export class LevelSearch {
       for (const f of this.fractions) consider({ scale: line.scale * f, offset: line.offset * f });
     }
     for (let i = 0; i < REFINEMENTS; i++) {
-      const line = this.leastSquares(weights, costs, best);
+      const line = this.leastSquares(weights, best);
       if (line === undefined || !consider(line)) break;
     }
     return best;
@@ -78,7 +78,7 @@ export class LevelSearch {
     return scales.map((scale) => ({ scale, offset: -scale * zero }));
   }
 
-  private error(weights: Float32Array, costs: Float32Array, line: Line): number {
+  private error(weights: Float32Array, line: Line): number {
     const { top } = this.kind;
     const { scale, offset } = line;
     const inverse = scale === 0 ? 0 : 1 / scale;
@@ -89,27 +89,26 @@ export class LevelSearch {
       if (code < 0) code = 0;
       else if (code > top) code = top;
       const difference = weight - (scale * code + offset);
-      error += costs[i]! * difference * difference;
+      error += difference * difference;
     }
     return error;
   }
 
   /** The best line for the codes that a line gives; undefined where they do not determine one. */
-  private leastSquares(weights: Float32Array, costs: Float32Array, line: Line): Line | undefined {
+  private leastSquares(weights: Float32Array, line: Line): Line | undefined {
     const { top, zero } = this.kind;
     const { scale, offset } = line;
     if (scale === 0) return undefined;
     const origin = typeof zero === "number" ? zero : zero === "code" ? Math.round(-offset / scale) : 0;
-    let [n, x, xx, y, xy] = [0, 0, 0, 0, 0];
+    const n = weights.length;
+    let [x, xx, y, xy] = [0, 0, 0, 0];
     for (let i = 0; i < weights.length; i++) {
       const weight = weights[i]!;
       const code = Math.max(0, Math.min(top, Math.floor((weight - offset) / scale + 0.5))) - origin;
-      const cost = costs[i]!;
-      n += cost;
-      x += cost * code;
-      xx += cost * code * code;
-      y += cost * weight;
-      xy += cost * code * weight;
+      x += code;
+      xx += code * code;
+      y += weight;
+      xy += code * weight;
     }
     if (typeof zero === "number" || zero === "code") {
       return xx > 0 ? { scale: xy / xx, offset: (-origin * xy) / xx } : undefined;

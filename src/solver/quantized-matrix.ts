@@ -46,7 +46,6 @@ export class QuantizedMatrix {
   private readonly halfScales: Uint16Array;
   private readonly halfZeros: Uint16Array;
   private readonly search: LevelSearch;
-  private readonly evenCosts: Float32Array;
   /** Where the codes of a block stand. */
   private readonly places: readonly (readonly BitField[])[];
   private readonly top: number;
@@ -75,7 +74,6 @@ export class QuantizedMatrix {
     this.halfZeros = new Uint16Array(rows * this.blocks);
     const { code } = blockOf(format, cols);
     this.places = Array.from({ length: Math.min(this.stored, cols) }, (_, k) => code(k));
-    this.evenCosts = new Float32Array(this.block).fill(1);
     this.search = new LevelSearch(lineKind(format, leastZero));
   }
 
@@ -83,14 +81,13 @@ export class QuantizedMatrix {
    * Finds the levels of a block of a row from its weights. Throws `UsageError` for weights too large for an f16 scale.
    *
    * @param weights of the block's columns, in order
-   * @param costs of the square of each weight's error; all the same where not given
    */
-  fit(row: number, block: number, weights: Float32Array, costs = this.evenCosts): void {
+  fit(row: number, block: number, weights: Float32Array): void {
     const first = row * this.groups + (block * this.block) / this.group;
     const lines: Line[] = [];
     for (let from = 0; from < weights.length; from += this.group) {
       const to = Math.min(from + this.group, weights.length);
-      lines.push(this.search.find(weights.subarray(from, to), costs.subarray(from, to)));
+      lines.push(this.search.find(weights.subarray(from, to)));
     }
     const { format } = this;
     const stored = blockOf(format, this.cols);

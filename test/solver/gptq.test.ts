@@ -6,7 +6,7 @@ import { type Ordering, orderColumns } from "../../src/solver/column-order.ts";
 import { factorHessian, solve } from "../../src/solver/gptq.ts";
 import { inverseFactor } from "../../src/solver/inverse-factor.ts";
 import { QuantizedMatrix } from "../../src/solver/quantized-matrix.ts";
-import { errorCosts, invert, naiveGptq } from "./naive-gptq.ts";
+import { invert, naiveGptq } from "./naive-gptq.ts";
 import { matrixOf, PLAIN_SPACE } from "./plain-space.ts";
 
 let rng = new Rng(5);
@@ -137,7 +137,6 @@ describe("the solver", () => {
     const inputOf = new Map(Array.from(inputs, (input, p) => [slots[p]!, input]));
     const top = 2 ** format.bits - 1;
     const codes = new Uint8Array(rows * cols);
-    const costs = errorCosts(damped, cols, inputs);
     const { quantized, seen } = naiveGptq({
       rows,
       cols,
@@ -151,12 +150,7 @@ describe("the solver", () => {
         for (let r = 0; r < rows; r++) {
           const inputsOf = Array.from({ length }, (_, i) => inputOf.get(block * naive.block + i)!);
           const values = Float32Array.from(inputsOf, (input) => left[r * cols + input]!);
-          naive.fit(
-            r,
-            block,
-            values,
-            Float32Array.from(inputsOf, (input) => costs[input]!),
-          );
+          naive.fit(r, block, values);
         }
       },
       round(r, c, weight) {

@@ -51,18 +51,6 @@ function eliminate(inverse: Float64Array, n: number, c: number): void {
   }
 }
 
-/** By input, what the square of its error adds to the loss, when it is rounded in this order (equation 3). */
-export function errorCosts(hessian: Float64Array, n: number, order: ArrayLike<number>): Float64Array {
-  const inverse = invert(hessian, n);
-  const costs = new Float64Array(n);
-  for (let p = 0; p < n; p++) {
-    const c = order[p]!;
-    costs[c] = 1 / inverse[c * n + c]!;
-    eliminate(inverse, n, c);
-  }
-  return costs;
-}
-
 /** Gauss and Jordan, with pivots. */
 export function invert(matrix: Float64Array, n: number): Float64Array {
   const a = Float64Array.from(matrix);
