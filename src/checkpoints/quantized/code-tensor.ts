@@ -14,8 +14,10 @@ import { reorderStreams, wordsOf } from "./bit-fields.ts";
 import type { CodeMatrix, LoadedCodes, Parameters } from "./code-matrix.ts";
 import { groupingOf } from "./grouping.ts";
 
-/** Rows that are read together: a cache line of the words of checkpoints that have outputs side by side. */
-const BLOCK_ROWS = 16;
+/** Rows that are read together: some cache lines of the words of checkpoints that have outputs side by side. */
+const BLOCK_ROWS = 64;
+/** Words of a cache line, by which rows in memory are longer: a power of two apart they would all share a few sets. */
+const LINE_WORDS = 16;
 
 /** A quantized matrix of a checkpoint as a tensor in a format of the family, which has the same codes. */
 export class CodeTensor implements StoredTensor {
@@ -58,7 +60,7 @@ export class CodeTensor implements StoredTensor {
     const { bits } = this.format;
     const stride = rowBytes(this.format, cols);
     const rows = target.length / stride;
-    const width = wordsOf(chunkCount(cols) * CHUNK, bits);
+    const width = wordsOf(chunkCount(cols) * CHUNK, bits) + LINE_WORDS;
     const stored = new Uint32Array(BLOCK_ROWS * width);
     const sorted = this.order === undefined ? stored : new Uint32Array(stored.length);
     const view = new DataView(target.buffer, target.byteOffset, target.byteLength);
