@@ -108,14 +108,14 @@ function compile({ blocking, tokens }) {
   const pack = packing(format, rows, cols, blocking.tu / avx2.lanes, avx2);
   const file = join(folder, kernel.name);
   writeFileSync(`${file}.c`, emitC([kernel], avx2));
-  writeFileSync(`${file}_main.c`, driver(kernel.name, pack, tokens));
+  writeFileSync(`${file}_main.c`, driver(kernel.name, pack, blocking, tokens));
   const options = ["-O2", "-std=gnu11", ...avx2.flags, "-o", `${file}_${tokens}`];
   execFileSync(compiler.path, [...options, `${file}.c`, `${file}_main.c`]);
   return `${file}_${tokens}`;
 }
 
 /** Zeros do as well as weights: the kernel has no branches on data. */
-function driver(name, { tiles, totalBytes }, tokens) {
+function driver(name, { tiles, totalBytes }, { tb, tu }, tokens) {
   return `#include <stdint.h>
 #include <stdlib.h>
 struct team;
@@ -125,7 +125,7 @@ int main(int argc, char **argv) {
   int32_t *tokens = memory(64);
   *tokens = ${tokens};
   const uint64_t arguments[] = {(uint64_t)memory(${totalBytes}), (uint64_t)memory(${tokens * layoutOf(shape).rowBytes}),
-    (uint64_t)memory(${4 * tokens * rows}), ${4 * rows}, ${tiles}, (uint64_t)tokens};
+    (uint64_t)memory(${4 * tokens * rows}), ${4 * rows}, ${tiles}, (uint64_t)tokens, ${tb / tu}};
   if (argc > 1 && atoi(argv[1])) ${name}(arguments, 0, 1, NULL);
 }
 `;

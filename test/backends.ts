@@ -1,11 +1,9 @@
-import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
-import { fileURLToPath } from "node:url";
+import { existsSync } from "node:fs";
 import koffi from "koffi";
 import type { TestContext } from "vitest";
 import type { Backend, BackendRequest } from "../src/engine/backend.ts";
 import { InterpreterBackend } from "../src/engine/interpreter.ts";
-import { createNativeBackend } from "../src/engine/native.ts";
+import { compilerFlags, createNativeBackend } from "../src/engine/native.ts";
 import { createWasmBackend } from "../src/engine/wasm.ts";
 import { type Compiler, chooseCompiler } from "../src/host/compilers.ts";
 import { probeMachine } from "../src/host/probe.ts";
@@ -13,6 +11,7 @@ import { avx2 } from "../src/isa/avx2.ts";
 import { avx512Vnni } from "../src/isa/avx512-vnni.ts";
 import type { Isa } from "../src/isa/isa.ts";
 import { wasmSimd128 } from "../src/isa/wasm-simd128.ts";
+import { precompiledShim, SHIM, SHIM_VERSION } from "./simde-shim/shim.ts";
 
 /** A way to run kernels that tests go through: a backend and an instruction set. */
 export interface TestTarget {
@@ -55,11 +54,6 @@ function native(isa: Isa): TestTarget {
   };
 }
 
-const SHIM = fileURLToPath(new URL("simde-shim", import.meta.url));
-const shimVersion = createHash("sha256")
-  .update(readFileSync(`${SHIM}/immintrin.h`))
-  .digest("hex")
-  .slice(0, 8);
 const hasSimde = ["/usr/include", "/usr/local/include"].some((folder) =>
   existsSync(`${folder}/simde/x86/avx512.h`),
 );
@@ -72,6 +66,7 @@ const avx512VnniSimde: Isa = {
   ...avx512Vnni,
   name: "avx512-vnni-simde",
   features: avx2.features,
+  headers: ["#include <immintrin.h>"],
   flags: [
     ...avx2.flags,
     // Half the compile time, then a quarter of what is left.
@@ -79,7 +74,7 @@ const avx512VnniSimde: Isa = {
     "-DSIMDE_NO_INLINE",
     "-Wno-psabi",
     `-I${SHIM}`,
-    `-DSHIM_VERSION=0x${shimVersion}`,
+    `-DSHIM_VERSION=0x${SHIM_VERSION}`,
   ],
 };
 
@@ -88,6 +83,12 @@ koffi.config({ async_stack_size: 2 ** 20 });
 
 const nativeSimde: TestTarget = {
   ...native(avx512VnniSimde),
+  create: async (request) => {
+    const compiler = await theCompiler();
+    const folder = await precompiledShim(compiler, compilerFlags(compiler, avx512VnniSimde));
+    const isa = { ...avx512VnniSimde, flags: [`-I${folder}`, ...avx512VnniSimde.flags] };
+    return createNativeBackend({ ...request, isa }, compiler);
+  },
   missing: async () => {
     if (lacking(avx512Vnni).length === 0) return "this CPU has AVX-512 itself";
     if (!hasSimde) return "no SIMDe headers (Debian: libsimde-dev)";

@@ -75,7 +75,13 @@ export class RearrangedTensor implements StoredTensor {
   }
 }
 
-/** A matrix that stands in its file with inputs as rows. */
+/** Columns of a stored matrix: from `first` on, `step` apart. */
+export interface Columns {
+  readonly first: number;
+  readonly step: number;
+}
+
+/** A matrix that stands in its file with inputs as rows; or some columns of it, which are its rows here. */
 export class TransposedTensor implements StoredTensor {
   readonly name: string;
   readonly type: string;
@@ -87,22 +93,26 @@ export class TransposedTensor implements StoredTensor {
   constructor(
     private readonly from: PlainTensor,
     private readonly held: Latest<Elements>,
+    private readonly columns: Columns = { first: 0, step: 1 },
   ) {
+    const [width = 1, cols = 1] = from.shape;
     this.name = from.name;
     this.type = from.type;
-    this.shape = [...from.shape].reverse();
+    this.shape = [cols, Math.ceil((width - columns.first) / columns.step)];
     this.file = from.file;
-    this.byteLength = from.byteLength;
+    this.byteLength = from.byteLength / columns.step;
   }
 
   async readRows(first: number, target: Uint8Array): Promise<void> {
-    const [cols = 1, rows = 1] = this.shape;
+    const [width = 1, cols = 1] = this.from.shape;
     const elements = await this.held.get(this, () => this.elements());
     const count = target.length / (cols * elements.BYTES_PER_ELEMENT);
+    const { first: start, step } = this.columns;
     const transposed = elements.slice(0, count * cols);
     for (let col = 0; col < cols; col++) {
-      const from = col * rows + first;
-      for (let row = 0, to = col; row < count; row++, to += cols) transposed[to] = elements[from + row]!;
+      let from = col * width + start + first * step;
+      for (let row = 0, to = col; row < count; row++, to += cols, from += step)
+        transposed[to] = elements[from]!;
     }
     target.set(new Uint8Array(transposed.buffer));
   }
@@ -112,6 +122,27 @@ export class TransposedTensor implements StoredTensor {
     const { buffer } = (await source.read(offset, byteLength)).slice();
     const size = byteLength / shape.reduce((product, extent) => product * extent, 1);
     return size === 4 ? new Uint32Array(buffer) : new Uint16Array(buffer);
+  }
+}
+
+/** A tensor under another name or in another shape of as many weights. */
+export class RenamedTensor implements StoredTensor {
+  readonly type: string;
+  readonly file: string;
+  readonly byteLength: number;
+
+  constructor(
+    private readonly from: StoredTensor,
+    readonly name: string,
+    readonly shape: readonly number[],
+  ) {
+    this.type = from.type;
+    this.file = from.file;
+    this.byteLength = from.byteLength;
+  }
+
+  readRows(first: number, target: Uint8Array): Promise<void> {
+    return this.from.readRows(first, target);
   }
 }
 

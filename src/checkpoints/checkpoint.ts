@@ -1,17 +1,17 @@
-import { FileAccessError, FileFormatError } from "../base/errors.ts";
+import { FileAccessError } from "../base/errors.ts";
 import type { FileFolder } from "../files/folder.ts";
 import { GgufMetadata } from "../files/gguf-metadata.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
 import { readJson } from "../files/json.ts";
 import { type ModelFile, PlainTensor, type StoredTensor } from "../files/model-file.ts";
-import { quoted } from "../files/quoted.ts";
 import type { SafeTensor } from "../files/safetensors.ts";
 import { memorySource } from "../files/source.ts";
-import { StackedTensor } from "../files/stacked-tensor.ts";
+import { stackOf } from "../files/stacked-tensor.ts";
 import { JsonView } from "../text/json-view.ts";
 import { type Module, patternOf, type Translation } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
 import { Latest } from "./latest.ts";
+import { plainTensor } from "./plain-tensor.ts";
 import type { LoadedCodes, Parameters, Warn } from "./quantized/code-matrix.ts";
 import { CodeTensor } from "./quantized/code-tensor.ts";
 import { type Method, methodOf } from "./quantized/method.ts";
@@ -94,14 +94,14 @@ async function tensorsOf(
   reader: ModuleReader,
 ): Promise<readonly StoredTensor[]> {
   const tensors: StoredTensor[] = [];
-  const stacks = new Stacks();
+  const stacks = new Map<string, Map<number, StoredTensor>>();
   for (const [name, parameters] of modulesOf(weights)) {
     const { pattern, layer, part } = patternOf(name);
     const module = Object.hasOwn(modules, pattern) ? modules[pattern] : undefined;
     if (module !== undefined) {
       const found = await reader.tensors(module, layer, parameters);
       if (part === undefined) tensors.push(...found);
-      else for (const tensor of found) stacks.add(tensor, part);
+      else for (const tensor of found) addPart(stacks, part, tensor);
       continue;
     }
     // Tensors without a place keep their names, for the model to say so.
@@ -110,32 +110,12 @@ async function tensorsOf(
       if (!isDerived) tensors.push(plainTensor(tensor.name, tensor));
     }
   }
-  return [...tensors, ...stacks.tensors()];
+  return [...tensors, ...[...stacks].map(([name, parts]) => stackOf(name, parts))];
 }
 
-/** Vectors of several modules that are rows of one tensor. */
-class Stacks {
-  private readonly stacks = new Map<string, Map<number, StoredTensor>>();
-
-  add(row: StoredTensor, part: number): void {
-    const rows = this.stacks.get(row.name) ?? new Map<number, StoredTensor>();
-    this.stacks.set(row.name, rows.set(part, row));
-  }
-
-  tensors(): StoredTensor[] {
-    return [...this.stacks].map(([name, rows]) => {
-      const sorted = Array.from({ length: rows.size }, (_, part) => rows.get(part));
-      const [first] = [...rows.values()] as [StoredTensor];
-      const isWhole = (row: StoredTensor | undefined): row is StoredTensor =>
-        row?.type === first.type && row.shape.length === 1 && row.shape[0] === first.shape[0];
-      if (sorted.every(isWhole)) return new StackedTensor(name, sorted);
-      throw new FileFormatError(
-        first.file,
-        `tensors of ${name}`,
-        "are not vectors of one length, one after the other",
-      );
-    });
-  }
+function addPart(stacks: Map<string, Map<number, StoredTensor>>, part: number, tensor: StoredTensor): void {
+  const parts = stacks.get(tensor.name) ?? new Map<number, StoredTensor>();
+  stacks.set(tensor.name, parts.set(part, tensor));
 }
 
 function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string, Parameters> {
@@ -159,10 +139,15 @@ class ModuleReader {
   ) {}
 
   async tensors(module: Module, layer: string, parameters: Parameters): Promise<readonly StoredTensor[]> {
-    const isChanged = typeof module !== "string";
-    const name = (isChanged ? module.name : module).replace("*", layer);
-    const tensors = await this.unchanged(name, parameters);
-    return isChanged ? tensors.map(module.change) : tensors;
+    if (typeof module === "string") return this.unchanged(module.replace("*", layer), parameters);
+    if ("change" in module) {
+      const tensors = await this.unchanged(module.name.replace("*", layer), parameters);
+      return tensors.map(module.change);
+    }
+    return [...parameters].flatMap(([name, tensor]) => {
+      const read = Object.hasOwn(module.parameters, name) ? module.parameters[name] : undefined;
+      return read?.(tensor, parameters, layer) ?? [plainTensor(tensor.name, tensor)];
+    });
   }
 
   /** @param name GGUF's, without `weight` or `bias` */
@@ -181,17 +166,6 @@ class ModuleReader {
     }
     return tensors;
   }
-}
-
-function plainTensor(name: string, { dtype, shape, source, offset, byteLength }: SafeTensor): StoredTensor {
-  if (shape.includes(0)) {
-    throw new FileFormatError(
-      source.name,
-      `tensor ${quoted(name)}`,
-      `has no weights: its shape is [${shape}]`,
-    );
-  }
-  return new PlainTensor(name, dtype, [...shape].reverse(), source, offset, byteLength);
 }
 
 /** Quantizers used to add biases that do nothing to every matrix. */

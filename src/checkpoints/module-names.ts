@@ -8,10 +8,11 @@ import { patternOf, type Translation } from "./families/family.ts";
  * `UnsupportedError` for a tensor that such checkpoints lack, or that has other values there.
  */
 export function checkpointNames({ modules, prefixes }: Translation): (tensor: string) => string {
-  const named = Object.entries(modules).map(
-    ([module, to]) =>
-      [typeof to === "string" ? to : to.name, { module, same: typeof to === "string" }] as const,
-  );
+  const named = Object.entries(modules).flatMap(([module, to]) => {
+    if (typeof to !== "string" && "parameters" in to) return [];
+    const isSame = typeof to === "string" && !module.includes("#");
+    return [[typeof to === "string" ? to : to.name, { module, isSame }] as const];
+  });
   const known = new Map(named);
   return (tensor) => {
     const dot = tensor.lastIndexOf(".");
@@ -21,7 +22,7 @@ export function checkpointNames({ modules, prefixes }: Translation): (tensor: st
     if (found === undefined) {
       throw new UnsupportedError(`tensor ${quoted(tensor)} has no name in checkpoints of this family`);
     }
-    if (!found.same) {
+    if (!found.isSame) {
       throw new UnsupportedError(
         `tensor ${quoted(tensor)} is stored otherwise in checkpoints of this family, which cannot be written yet`,
       );

@@ -1,4 +1,5 @@
 import type { PulledModel } from "../hub/pull.ts";
+import type { RemoteModel } from "../hub/remote-model.ts";
 import type { PullProgress } from "../hub/transfer.ts";
 import { bytesText, durationText } from "../plan/text.ts";
 import type { Io } from "./io.ts";
@@ -11,6 +12,21 @@ const WINDOW_MS = 10_000;
 export async function localModel<T>(model: T, io: Io, quiet = false): Promise<T | string> {
   const { isHubReference } = await import("../hub/reference.ts");
   return isHubReference(model) ? (await pullForUser(model, io, quiet)).path : model;
+}
+
+/** Likewise, but of a GGUF file of the hub that is not in the cache only headers are downloaded. */
+export async function modelToInspect(model: string, io: Io): Promise<string | RemoteModel> {
+  const { isHubReference } = await import("../hub/reference.ts");
+  if (!isHubReference(model)) return model;
+  const { lookAt } = await import("../hub/remote-model.ts");
+  const status = new Status(io.stderr, "asking the hub");
+  try {
+    const { signal } = io.interrupts;
+    const found = await lookAt(model, { onNotice: (line) => status.note(line), signal });
+    return "path" in found ? found.path : found;
+  } finally {
+    status.done();
+  }
 }
 
 /** Downloads what is missing of a model, with notices and progress on stderr. */

@@ -1,6 +1,7 @@
 import type { GgufArray, GgufValue } from "../files/gguf-values.ts";
 import { type ModelFile, PlainTensor } from "../files/model-file.ts";
 import type { ModelFiles } from "../host/model-files.ts";
+import type { RemoteModel } from "../hub/remote-model.ts";
 import type { ModelConfig, ModelSpec } from "../models/model.ts";
 import { formatFloat32 } from "./format.ts";
 import type { InspectFlags } from "./inspect.ts";
@@ -77,11 +78,18 @@ export interface MemoryNeed {
   readonly total: number;
 }
 
-/** Reads the headers of a model's files and tells what is in them. Throws only where they are not well-formed. */
-export async function inspectModel(path: string, flags: InspectFlags): Promise<Inspection> {
+/**
+ * Reads the headers of a model's files, here or on the hub, and tells what is in them. Throws only where they are not
+ * well-formed.
+ */
+export async function inspectModel(model: string | RemoteModel, flags: InspectFlags): Promise<Inspection> {
   const { openModelFiles } = await import("../host/model-files.ts");
   const notices: string[] = [];
-  const files = await openModelFiles(path, (line) => notices.push(line));
+  const [path, opening] =
+    typeof model === "string"
+      ? [model, openModelFiles(model, (line) => notices.push(line))]
+      : [model.reference, model.open()];
+  const files = await opening;
   try {
     const { file, gguf, stamps = [] } = files;
     const architecture = file.metadata.stringOr("general.architecture", "unknown");
@@ -99,10 +107,10 @@ export async function inspectModel(path: string, flags: InspectFlags): Promise<I
       metadata: Object.fromEntries([...file.metadata.entries].map(([key, value]) => [key, plain(value)])),
       tensors: await summarise(file, flags.tensors ?? false),
     };
-    const model = await specOf(files);
-    if ("reason" in model) return { ...about, supported: false, reason: model.reason, ...contents };
-    const { config } = model.spec;
-    const memory = await memoryNeed({ ...model, file }, flags);
+    const found = await specOf(files);
+    if ("reason" in found) return { ...about, supported: false, reason: found.reason, ...contents };
+    const { config } = found.spec;
+    const memory = await memoryNeed({ ...found, file }, flags);
     if ("reason" in memory) return { ...about, supported: false, reason: memory.reason, ...contents, config };
     return { ...about, supported: true, ...contents, config, memory };
   } finally {

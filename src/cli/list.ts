@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { CachedModel } from "../hub/cached-models.ts";
 import { bytesText, durationText } from "../plan/text.ts";
-import { columns, printable } from "./format.ts";
+import { columns, oneLine, printable } from "./format.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { addExamples } from "./options.ts";
 
@@ -28,12 +28,13 @@ export function addList(program: Command, io: Io): void {
 /** What `qigen list` prints for people. */
 export function listText(models: readonly CachedModel[], now = Date.now()): string {
   if (models.length === 0) return "no models; qigen pull hf:owner/name downloads one\n";
-  const rows = models.map(({ reference, kind, bytes, lastUsed }) => [
+  const rows = models.map(({ reference, kind, architecture = "", bytes, lastUsed }) => [
     printable(reference) + (kind === "unfinished" ? " (a download that has not ended)" : ""),
+    oneLine(architecture, 40),
     bytesText(bytes),
     agoText(now - lastUsed.getTime()),
   ]);
-  return columns([["model", "size", "last used"], ...rows], [1]);
+  return columns([["model", "architecture", "size", "last used"], ...rows], [2]);
 }
 
 const DAY_MS = 24 * 3600 * 1000;

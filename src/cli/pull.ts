@@ -14,8 +14,8 @@ export function addPull(program: Command, io: Io): void {
     .description(
       "Download a model of the Hugging Face hub, into the cache that other programs use too, and print where it is. What " +
         "was interrupted goes on. Without a file or type: Q4_K_M, else Q4_0, Q8_0 or what is nearest; safetensors where " +
-        "there is no GGUF. HF_TOKEN opens gated and private repositories; HF_ENDPOINT, HF_HOME, HF_HUB_CACHE and " +
-        "HF_HUB_OFFLINE mean what they mean elsewhere.",
+        "there is no GGUF. HF_TOKEN opens gated and private repositories; HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, " +
+        "HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY mean what they mean elsewhere.",
     )
     .argument(
       "<model>",

@@ -167,7 +167,7 @@ export function emitC(kernels: readonly Kernel[], isa: Isa): string {
   const available = { ...scalarHelpers, ...isa.helpers };
   const helpers = Object.entries(available).filter(([name]) => functions.includes(`${name}(`));
   return [
-    "#include <immintrin.h>",
+    ...isa.headers,
     "#include <math.h>",
     "#include <stdint.h>",
     "#include <string.h>",

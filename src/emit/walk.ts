@@ -143,7 +143,16 @@ class Walk {
     const text = template
       .replaceAll(/\$(\d)/g, (_, i) => operands[Number(i)] as string)
       .replaceAll("@", () => at);
-    this.result(s.result, text, OPS[s.op].pure && s.operands.every((o) => o.variable === undefined), s.op);
+    if (s.op === "vsumjoin") this.goOn(s.operands[0] as Value, s.result as Value, text);
+    else
+      this.result(s.result, text, OPS[s.op].pure && s.operands.every((o) => o.variable === undefined), s.op);
+  }
+
+  /** A sum of a chain goes on in the local of the one before. */
+  private goOn(before: Value, sum: Value, text: string): void {
+    const name = this.nameOf(before);
+    this.names.set(sum.id, name);
+    this.lines.push(...this.syntax.assign(name, text));
   }
 
   /** Evaluates the row, fills in attributes and notes the hoisted constants. */
@@ -182,9 +191,7 @@ class Walk {
       this.lines.push(...this.syntax.variable(s.result.type, this.declareLocal(s.result), text));
       return;
     }
-    const name = this.nameOf(s.sum);
-    this.names.set(s.result.id, name);
-    this.lines.push(...this.syntax.assign(name, text));
+    this.goOn(s.sum, s.result, text);
   }
 
   /** Where the target adds in place, the open sum is the result. */

@@ -161,7 +161,7 @@ export async function readAngles(
   const reading = ropes(spec).map(async (rope) => {
     const vector = ropeFactors(rope, contextLength);
     const factors = vector === undefined ? undefined : await readVector(vector, file);
-    const angles = ropeAngles(rope, factors);
+    const angles = ropeAngles(rope, contextLength, factors);
     if (angles.frequencies.every(Number.isFinite) && Number.isFinite(angles.magnitude)) return angles;
     const keys = `${spec.config.architecture}.rope`;
     const field = vector === undefined ? keys : `${keys}, tensor ${vector.tensor}`;

@@ -27,14 +27,11 @@ export function modelShapes(spec: ModelSpec, matrices: ReadonlyMap<string, Matri
     const plan = matrices.get(nameOf(linear));
     assert(plan !== undefined, `no plan for ${nameOf(linear)}`);
     const { rows, cols, experts } = linear;
-    const shape = { format: plan.packing.format, rows, cols, activations: plan.activations };
+    const { format } = plan.packing;
+    const shape = { format, rows, cols, activations: plan.activations, ...(experts && { experts }) };
     const key = `${name} ${shapeKey(shape)}`;
     const count = (projections.get(key)?.count ?? 0) + 1;
-    const more = {
-      ...(experts === undefined ? {} : { experts }),
-      ...(lastTokenOnly ? { lastTokenOnly } : {}),
-    };
-    projections.set(key, { name, shape, count, ...more });
+    projections.set(key, { name, shape, count, ...(lastTokenOnly ? { lastTokenOnly } : {}) });
   };
   const { embedding, layers, output } = spec;
   if (embedding.projection !== undefined) add("embedding projection", embedding.projection, false);

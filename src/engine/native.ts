@@ -1,17 +1,11 @@
 import { AbortedError, UsageError } from "../base/errors.ts";
-import { emitC } from "../emit/c.ts";
-import { C_MEMORY } from "../emit/c-memory.ts";
-import { emitRuntime } from "../emit/c-runtime.ts";
 import { openCacheDir } from "../host/cache-dir.ts";
-import { compileShared, type Sources, sourcesOf, type Unit } from "../host/compile.ts";
+import { compileShared } from "../host/compile.ts";
 import type { Compiler } from "../host/compilers.ts";
-import { generatorVersion } from "../host/generator-version.ts";
 import { NativeLibrary } from "../host/native-library.ts";
-import type { Kernel, Statement } from "../ir/types.ts";
-import { verify } from "../ir/verify.ts";
 import type { Isa } from "../isa/isa.ts";
-import { generated, type KernelRecipe } from "../kernels/recipe.ts";
 import type { Backend, BackendRequest, MemoryUse, Move, Program, Region, Step } from "./backend.ts";
+import { kernelSources } from "./kernel-sources.ts";
 import { type KernelTable, stepTableBytes, writeStepTable } from "./step-table.ts";
 
 /**
@@ -30,8 +24,10 @@ const ORDER_FLAGS: Readonly<Record<Compiler["kind"], readonly string[]>> = {
   zig: [],
 };
 
-/** Translation units that the kernels are spread over, so that they compile in parallel. */
-const UNITS = 4;
+/** What kernels are compiled with. */
+export function compilerFlags({ kind }: Compiler, isa: Isa): string[] {
+  return [...FLAGS, ...ORDER_FLAGS[kind], ...isa.flags];
+}
 
 /**
  * Generates, verifies and compiles the kernels (or finds them in the cache) and loads them; `compiler` builds for the
@@ -39,8 +35,8 @@ const UNITS = 4;
  */
 export async function createNativeBackend(request: BackendRequest, compiler: Compiler): Promise<Backend> {
   const { isa, kernels, threads, signal } = request;
-  const flags = [...FLAGS, ...ORDER_FLAGS[compiler.kind], ...isa.flags];
   const sources = kernelSources(kernels, isa);
+  const flags = compilerFlags(compiler, isa);
   const compiled = await compileShared(compiler, sources, flags, openCacheDir().path, { signal });
   const library = new NativeLibrary(compiled.path);
   const how = compiled.cached ? "from cache" : `compiled in ${(compiled.milliseconds / 1000).toFixed(1)} s`;
@@ -49,43 +45,6 @@ export async function createNativeBackend(request: BackendRequest, compiler: Com
     kernels.map(({ name }, number) => [name, { number, parameters: library.parameters(number) }]),
   );
   return new NativeBackend(library, isa, threads, table, description);
-}
-
-/** The C of kernels, found by their recipes where all have one: what is in the cache need not be generated. */
-function kernelSources(kernels: readonly (Kernel | KernelRecipe)[], isa: Isa): Sources {
-  const units = () => {
-    const made = kernels.map(generated);
-    made.forEach(verify);
-    return splitUnits(made, isa);
-  };
-  const version = generatorVersion();
-  const specs = kernels.flatMap((kernel) => ("spec" in kernel ? [[kernel.name, kernel.spec]] : []));
-  if (version === undefined || specs.length < kernels.length) return sourcesOf(units());
-  return { key: JSON.stringify([version, isa.name, specs]), units };
-}
-
-/** Kernels spread over a few units of about equal size, plus the runtime and the memory. */
-function splitUnits(kernels: readonly Kernel[], isa: Isa): Unit[] {
-  const bins = Array.from({ length: Math.min(UNITS, kernels.length) }, () => ({
-    size: 0,
-    kernels: [] as Kernel[],
-  }));
-  const bySize = [...kernels].sort((a, b) => statements(b.body) - statements(a.body));
-  for (const kernel of bySize) {
-    const bin = bins.reduce((least, candidate) => (candidate.size < least.size ? candidate : least));
-    bin.size += statements(kernel.body);
-    bin.kernels.push(kernel);
-  }
-  const units = bins.map((bin, i) => ({ name: `kernels${i}`, text: emitC(bin.kernels, isa) }));
-  return [...units, { name: "runtime", text: emitRuntime(kernels) }, { name: "memory", text: C_MEMORY }];
-}
-
-function statements(body: readonly Statement[]): number {
-  return body.reduce((sum, s) => {
-    if (s.kind === "loop") return sum + 1 + statements(s.body);
-    if (s.kind === "if") return sum + 1 + statements(s.body) + statements(s.otherwise);
-    return sum + 1;
-  }, 0);
 }
 
 interface NativeProgram extends Program {

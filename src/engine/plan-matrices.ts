@@ -48,17 +48,17 @@ export function planMatrices(
       );
     }
     const format = source.kind === "float" && !routing.has(linear) ? (choices.quantize ?? source) : source;
-    const { rows, cols } = linear;
+    const { rows, cols, experts } = linear;
     if (format !== source && format.kind === "quantized" && cols % (format.block ?? 1) !== 0) {
       throw new UnsupportedError(
         `${tensor.file}: tensor ${tensor.name} has rows of ${cols} weights: ${format.name} needs multiples of ${format.block}`,
       );
     }
-    const { tokens } = expertLoad(linear.experts, prefillTokens);
+    const { tokens } = expertLoad(experts, prefillTokens);
     const activations =
       choices.activations === "f32" ? ({ kind: "f32" } as const) : defaultActivations(format, cols);
-    const shape: ProjectionShape = { format, rows, cols, activations };
-    const key = `${shapeKey(shape)} ${tokens}`;
+    const shape: ProjectionShape = { format, rows, cols, activations, ...(experts && { experts }) };
+    const key = shapeKey(shape);
     const blocking =
       blockings.get(key) ??
       chooseBlocking(machine, isa, shape, { prefillTokens: tokens, threads }, remembered);
@@ -83,8 +83,10 @@ function routingMatrices({ layers }: ModelPart): ReadonlySet<Linear> {
 
 /** The blockings of the matrices, for who plans the same again. */
 export function tuningOf(matrices: ReadonlyMap<string, MatrixPlan>, isa: Isa, threads: number): Tuning {
-  const entries = [...matrices.values()].map(({ packing: { format, rows, cols }, activations, blocking }) => {
-    const shape = shapeKey({ format, rows, cols, activations });
+  const entries = [...matrices.values()].map(({ linear, packing, activations, blocking }) => {
+    const { format, rows, cols } = packing;
+    const { experts } = linear;
+    const shape = shapeKey({ format, rows, cols, activations, ...(experts && { experts }) });
     return [shape, { isa: isa.name, threads, shape, blocking }] as const;
   });
   return [...new Map(entries).values()];

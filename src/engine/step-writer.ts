@@ -328,6 +328,7 @@ export class StepWriter {
         4 * paddedCols(linear.rows),
         packing.tiles,
         this.count(experts === undefined ? rows : "experts"),
+        blocking.tb / blocking.tu,
         ...(blocking.expand ? [scratch] : []),
         ...(bias === undefined ? [] : [this.weight(bias)]),
         ...(experts === undefined ? [] : [this.work("slotExperts")]),

@@ -3,7 +3,7 @@ import { AbortedError, FileFormatError, UsageError } from "../base/errors.ts";
 import type { ModelFile, StoredTensor } from "../files/model-file.ts";
 import type { Isa } from "../isa/isa.ts";
 import { paddedCols } from "../kernels/activations.ts";
-import { PACK_SLACK, pack, packName } from "../kernels/pack.ts";
+import { PACK_SLACK, pack, packName, wholeBlocks } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
 import { type ModelPart, matrixCount, nameOf, type Vector, vectors } from "../models/model.ts";
@@ -196,7 +196,7 @@ async function packPart(
   let from = buffer.address;
   const steps = blocks.map(({ expert, firstTile, tiles, rows }, i) => {
     const to = matrix + expert * packing.totalBytes + firstTile * packing.tileBytes;
-    const args = [from, to, tiles, rows];
+    const args = [from, to, tiles, rows, wholeBlocks(packing)];
     from += rows * rowBytes(packing.format, packing.cols);
     return { kernel, arguments: args, barrier: i === blocks.length - 1, parts: tiles };
   });

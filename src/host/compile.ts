@@ -19,8 +19,8 @@ export interface Unit {
 export interface Sources {
   /** Decides the units: equal keys, equal units. */
   readonly key: string;
-  /** Made when the cache has no library of this key. */
-  readonly units: () => readonly Unit[];
+  /** Made when the cache has no library of this key, each when a compiler is free. */
+  readonly units: () => Iterable<Unit>;
 }
 
 /** Units that are at hand: their text is the key. */
@@ -74,11 +74,15 @@ export async function compileShared(
   return { path, cached: found !== undefined, milliseconds: performance.now() - start };
 }
 
-function checked(units: readonly Unit[]): readonly Unit[] {
-  assert(units.length > 0, "nothing to compile");
-  assert(new Set(units.map((unit) => unit.name)).size === units.length, "two units of one name");
-  for (const { name } of units) assert(/^\w[\w-]*$/.test(name), `unit name ${JSON.stringify(name)}`);
-  return units;
+function* checked(units: Iterable<Unit>): Generator<Unit> {
+  const names = new Set<string>();
+  for (const unit of units) {
+    assert(/^\w[\w-]*$/.test(unit.name), `unit name ${JSON.stringify(unit.name)}`);
+    assert(!names.has(unit.name), "two units of one name");
+    names.add(unit.name);
+    yield unit;
+  }
+  assert(names.size > 0, "nothing to compile");
 }
 
 function checkFlags(flags: readonly string[]): void {
@@ -99,7 +103,7 @@ function keyOf(compiler: Compiler, sources: Sources, flags: readonly string[]): 
 
 async function build(
   compiler: Compiler,
-  units: readonly Unit[],
+  units: Generator<Unit>,
   flags: readonly string[],
   cacheDir: string,
   key: string,
@@ -110,8 +114,8 @@ async function build(
     work = await makeWorkDir(cacheDir);
     const entry = join(work, "entry");
     await mkdir(entry);
-    await compileUnits(compiler, units, flags, work, options);
-    await link(compiler, units, flags, work, options);
+    const objects = await compileUnits(compiler, units, flags, work, options);
+    await link(compiler, objects, flags, work, options);
     return await addEntry(cacheDir, key, entry);
   } catch (cause) {
     if (cause instanceof QigenError) throw cause;
@@ -121,48 +125,48 @@ async function build(
   }
 }
 
-/** Every unit to an object file in `work`, several at once; the first failure stops the others. */
+/** Every unit to an object file in `work`, several at once; the first failure stops the others. Returns the files' names. */
 async function compileUnits(
   compiler: Compiler,
-  units: readonly Unit[],
+  units: Generator<Unit>,
   flags: readonly string[],
   work: string,
   options: CompileOptions,
-): Promise<void> {
+): Promise<string[]> {
   const stop = new AbortController();
   const forward = () => stop.abort();
   options.signal?.addEventListener("abort", forward, { once: true });
   if (options.signal?.aborted) stop.abort();
   const own = flags.filter((flag) => !isForLinker(flag));
-  const queue = units.values();
+  const objects: string[] = [];
   const failures: unknown[] = [];
   const worker = async () => {
-    for (const { name, text } of queue) {
+    for (const { name, text } of units) {
+      objects.push(`${name}.o`);
       await writeFile(join(work, `${name}.c`), text);
       const args = [...own, "-c", `${name}.c`, "-o", `${name}.o`];
       await runCompiler(compiler, args, `compile ${name}.c`, work, { ...options, signal: stop.signal });
     }
   };
-  const threads = Math.max(1, Math.min(units.length, options.threads ?? availableParallelism()));
   const guarded = () =>
     worker().catch((failure: unknown) => {
       failures.push(failure);
       stop.abort();
     });
-  await Promise.all(Array.from({ length: threads }, guarded));
+  await Promise.all(Array.from({ length: options.threads ?? availableParallelism() }, guarded));
   options.signal?.removeEventListener("abort", forward);
   if (failures.length > 0) throw failures[0];
+  return objects;
 }
 
 /** Libraries come after the objects that need them, or a linker run with --as-needed drops them. */
 async function link(
   compiler: Compiler,
-  units: readonly Unit[],
+  objects: readonly string[],
   flags: readonly string[],
   work: string,
   options: CompileOptions,
 ): Promise<void> {
-  const objects = units.map(({ name }) => `${name}.o`);
   const own = flags.filter((flag) => !isForLinker(flag));
   const forLinker = flags.filter((flag) => isForLinker(flag) && flag !== "-shared");
   const args = [...own, "-shared", ...objects, ...forLinker, "-o", libraryIn("entry")];

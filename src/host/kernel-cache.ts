@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { readdirSync, statSync } from "node:fs";
+import { mkdtemp, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { FileAccessError } from "../base/errors.ts";
 
@@ -70,11 +71,11 @@ export async function addEntry(cacheDir: string, key: string, built: string): Pr
  */
 export async function pruneCache(cacheDir: string, maxBytes: number, now = Date.now()): Promise<number> {
   const entries: { path: string; used: number; bytes: number }[] = [];
-  for (const name of await readdir(cacheDir).catch(() => [])) {
+  for (const name of namesIn(cacheDir)) {
     const path = join(cacheDir, name);
-    const used = (await stat(path).catch(() => undefined))?.mtimeMs;
+    const used = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
     if (used === undefined) continue;
-    if (ENTRY.test(name)) entries.push({ path, used, bytes: await bytesIn(path) });
+    if (ENTRY.test(name)) entries.push({ path, used, bytes: bytesIn(path) });
     else if (name.startsWith(WORK) && now - used > STALE_MS) await rm(path, { recursive: true, force: true });
   }
   entries.sort((a, b) => a.used - b.used);
@@ -94,12 +95,21 @@ async function discard(cacheDir: string, path: string): Promise<void> {
   await rm(trash, { recursive: true, force: true });
 }
 
-async function bytesIn(folder: string): Promise<number> {
-  let total = 0;
-  for (const name of await readdir(folder).catch(() => [])) {
-    total += (await stat(join(folder, name)).catch(() => undefined))?.size ?? 0;
+/** Not by promises, which take ten times as long for the thousands of entries of a full cache. */
+function bytesIn(folder: string): number {
+  return namesIn(folder).reduce(
+    (total, name) => total + (statSync(join(folder, name), { throwIfNoEntry: false })?.size ?? 0),
+    0,
+  );
+}
+
+/** What is in a folder; nothing where it is gone. */
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
   }
-  return total;
 }
 
 function sidecarOf(library: Uint8Array): string {

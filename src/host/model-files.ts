@@ -74,19 +74,24 @@ async function openCheckpoint(path: string, warn: Warn, weights?: string): Promi
   }
 }
 
-async function openGguf(path: string): Promise<ModelFiles> {
+function openGguf(path: string): Promise<ModelFiles> {
+  return openGgufParts(partPaths(path).map((part) => () => openFile(part)));
+}
+
+/** The model in a GGUF file, of which each part is opened by a function; all are closed together. */
+export async function openGgufParts(parts: readonly (() => Promise<FileSource>)[]): Promise<ModelFiles> {
   const sources: FileSource[] = [];
   const close = async () => {
     for (const source of sources) await source.close();
   };
   try {
-    const parts: GgufFile[] = [];
-    for (const part of partPaths(path)) {
-      const source = await openFile(part);
+    const files: GgufFile[] = [];
+    for (const open of parts) {
+      const source = await open();
       sources.push(source);
-      parts.push(await readGguf(source));
+      files.push(await readGguf(source));
     }
-    const gguf = joinGguf(parts);
+    const gguf = joinGguf(files);
     const file = stackExperts(gguf);
     return {
       stamps: sources,

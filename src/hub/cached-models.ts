@@ -1,5 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
+import { architectureOf } from "./architecture.ts";
 import { CachedRepository } from "./cached-repository.ts";
 import { isModelFolder } from "./folder-choice.ts";
 import { ggufModels } from "./gguf-choice.ts";
@@ -13,6 +14,8 @@ export interface CachedModel {
   readonly reference: string;
   readonly repository: string;
   readonly kind: "gguf" | "safetensors" | "unfinished";
+  /** As its file calls it, if it does. */
+  readonly architecture?: string;
   /** The GGUF file (of a split one the first), or the folder; of what is unfinished, the repository's folder. */
   readonly path: string;
   readonly bytes: number;
@@ -53,25 +56,30 @@ async function modelsOf(cache: CachedRepository): Promise<CachedModel[]> {
         reference: referenceText({ ...place, file }),
         repository: cache.name,
         kind: "gguf",
+        ...(await architecture(path, "gguf")),
         path,
         ...use,
       };
     });
     if (!isModelFolder(names)) return Promise.all(files);
+    const others = names.filter((name) => !/\.gguf$/i.test(name));
+    const use = await usage(cache, commit, others);
     const folder: CachedModel = {
       reference: referenceText(place),
       repository: cache.name,
       kind: "safetensors",
+      ...(await architecture(join(cache.snapshot(commit), "config.json"), "safetensors")),
       path: cache.snapshot(commit),
-      ...(await usage(
-        cache,
-        commit,
-        names.filter((name) => !/\.gguf$/i.test(name)),
-      )),
+      ...use,
     };
     return [folder, ...(await Promise.all(files))];
   });
   return (await Promise.all(all)).flat();
+}
+
+async function architecture(path: string, kind: "gguf" | "safetensors") {
+  const found = await architectureOf(path, kind);
+  return found === undefined ? {} : { architecture: found };
 }
 
 async function usage(cache: CachedRepository, commit: string, names: readonly string[]) {

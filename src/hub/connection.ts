@@ -1,6 +1,7 @@
 import { AbortedError, NetworkError, QigenError } from "../base/errors.ts";
 import { Interruption, interruptionOf } from "./interruption.ts";
 import { refusal } from "./refusal.ts";
+import { send } from "./send.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** Waits so many milliseconds. Throws `AbortedError` when the signal fires. */
@@ -53,16 +54,16 @@ export class HubConnection {
     headers: Readonly<Record<string, string>>,
     use: (response: Response, alive: () => void) => Promise<T>,
   ): Promise<T> {
-    const { timeoutMs } = this.settings;
+    const { timeoutMs, proxyOf } = this.settings;
     const stalled = new AbortController();
     const timer = setTimeout(() => {
       stalled.abort(new Interruption(`nothing came for ${timeoutMs / 1000} s`));
     }, timeoutMs);
     const signal = AbortSignal.any([stalled.signal, ...(this.signal ? [this.signal] : [])]);
     try {
-      const response = await fetch(url, { headers: { ...this.standing(url), ...headers }, signal });
+      const response = await send(url, { ...this.standing(url), ...headers }, signal, proxyOf);
       try {
-        if (!response.ok) throw refusal(response, this.repository, this.settings);
+        if (!response.ok) throw refusal(url, response, this.repository, this.settings);
         return await use(response, () => timer.refresh());
       } finally {
         // Where the body was read, it is locked or at its end, and there is nothing to close.
@@ -77,7 +78,7 @@ export class HubConnection {
     }
   }
 
-  /** `fetch` itself takes the token off where a redirect leads to another server. */
+  /** What all requests have. */
   private standing(url: string): Record<string, string> {
     const { endpoint, token } = this.settings;
     const isHub = new URL(url).origin === new URL(endpoint).origin;

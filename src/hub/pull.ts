@@ -36,7 +36,7 @@ export interface PullSurroundings {
   readonly pause: Pause;
 }
 
-const SURROUNDINGS: PullSurroundings = { env: process.env, freeBytes, pause };
+export const SURROUNDINGS: PullSurroundings = { env: process.env, freeBytes, pause };
 
 /**
  * Makes sure that a model of the hub (`hf:owner/name`, `hf:owner/name/file.gguf`, `hf:owner/name:Q4_K_M`, each with
@@ -51,6 +51,24 @@ export async function pull(
   options: PullOptions = {},
   surroundings: PullSurroundings = SURROUNDINGS,
 ): Promise<PulledModel> {
+  const found = await findModel(model, options, surroundings);
+  return "path" in found ? found : download(found, options, surroundings);
+}
+
+/** A model that the hub has, whatever the cache has of it. */
+export interface ListedModel {
+  readonly reference: HubReference;
+  readonly connection: HubConnection;
+  readonly cache: CachedRepository;
+  readonly listing: Listing;
+}
+
+/** What the hub lists of a model; what the cache has, where that is all there is, or cannot change. Throws as `pull`. */
+export async function findModel(
+  model: string,
+  options: PullOptions = {},
+  surroundings: PullSurroundings = SURROUNDINGS,
+): Promise<PulledModel | ListedModel> {
   const reference = parseReference(model);
   const settings = hubSettings(surroundings.env);
   const cache = new CachedRepository(settings.cacheDir, reference.repository);
@@ -62,9 +80,9 @@ export async function pull(
   }
   const { signal } = options;
   const connection = new HubConnection(reference.repository, settings, signal, surroundings.pause);
-  let listing: Listing;
   try {
-    listing = await listRepository(connection, reference.repository, reference.revision);
+    const listing = await listRepository(connection, reference.repository, reference.revision);
+    return { reference, connection, cache, listing };
   } catch (error) {
     if (!(error instanceof NetworkError)) throw error;
     const found = await inCache(cache, reference);
@@ -72,14 +90,10 @@ export async function pull(
     options.onNotice?.(`${error.message}; using what is in the cache`);
     return found;
   }
-  return download(connection, cache, listing, reference, options, surroundings);
 }
 
 async function download(
-  connection: HubConnection,
-  cache: CachedRepository,
-  listing: Listing,
-  reference: HubReference,
+  { connection, cache, listing, reference }: ListedModel,
   { onNotice, onProgress }: PullOptions,
   { freeBytes, pause }: PullSurroundings,
 ): Promise<PulledModel> {
@@ -124,7 +138,7 @@ async function inCache(
   }
 }
 
-async function pulled(
+export async function pulled(
   cache: CachedRepository,
   commit: string,
   { file, files }: Choice,

@@ -4,8 +4,8 @@ import { Interruption } from "./interruption.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** Why a server did not give what it was asked for: an `Interruption` where asking again may help. */
-export function refusal(response: Response, repository: string, settings: HubSettings): Error {
-  const { status, headers, url } = response;
+export function refusal(url: string, response: Response, repository: string, settings: HubSettings): Error {
+  const { status, headers } = response;
   if (status === 408 || status === 429 || status >= 500) {
     const retryAfterMs = retryAfter(headers.get("Retry-After"));
     return new Interruption(`the server answers ${statusText(response)}`, { retryAfterMs });

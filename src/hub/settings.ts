@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { UsageError } from "../base/errors.ts";
 import type { Environment } from "../host/cache-dir.ts";
+import { type ProxyOf, proxiesOf } from "./proxy.ts";
 
 /** What the variables that all programs for the hub share say. */
 export interface HubSettings {
@@ -16,6 +17,7 @@ export interface HubSettings {
   readonly offline: boolean;
   /** How long a server may say nothing. */
   readonly timeoutMs: number;
+  readonly proxyOf: ProxyOf;
 }
 
 const ENDPOINT = "https://huggingface.co";
@@ -23,8 +25,8 @@ const TIMEOUT_SECONDS = 30;
 
 /**
  * Reads `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` and
- * `HF_HUB_DOWNLOAD_TIMEOUT` as the hub's Python library does, older names of them too. Variables that are empty do not
- * count. Throws `UsageError` for an address that is none.
+ * `HF_HUB_DOWNLOAD_TIMEOUT` as the hub's Python library does, older names of them too, and those of proxies. Variables that
+ * are empty do not count. Throws `UsageError` for an address that is none.
  */
 export function hubSettings(env: Environment = process.env): HubSettings {
   const home = env.HOME || homedir();
@@ -37,6 +39,7 @@ export function hubSettings(env: Environment = process.env): HubSettings {
     ...(token === undefined ? {} : { token }),
     offline: isOn(env.HF_HUB_OFFLINE) || isOn(env.TRANSFORMERS_OFFLINE),
     timeoutMs: 1000 * (Number(env.HF_HUB_DOWNLOAD_TIMEOUT) || TIMEOUT_SECONDS),
+    proxyOf: proxiesOf(env),
   };
 }
 

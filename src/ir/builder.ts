@@ -1,4 +1,5 @@
 import { assert } from "../base/assert.ts";
+import { Chain } from "./chain.ts";
 import { type DotOpName, OPS, type OpName, resultBits } from "./ops.ts";
 import type { Attributes, Kernel, Parameter, Statement, Target, Type, Value, Variable } from "./types.ts";
 
@@ -23,13 +24,6 @@ export type OpMethods = {
 export interface Cell<T extends Type> {
   get(): Value<T>;
   set(value: Value<T>): void;
-}
-
-/** A chain of dot products that is being written; other statements may come between its links. */
-export interface Chain {
-  add(weight: Value<"vu8">, activation: Value<"vi8">): void;
-  /** The accumulator plus all products. */
-  close(): Value<"vi32">;
 }
 
 /**
@@ -90,46 +84,19 @@ export class KernelBuilder {
   }
 
   /**
-   * Opens a chain of dot products on codes of at most `bits` bits, `dot` or `dot8` by that. The accumulator is asked
-   * for when the target needs it: with the first link where it adds in place, else when the chain is closed.
+   * Opens a chain of dot products on codes of at most `bits` bits, `dot` or `dot8` by that unless told otherwise. The
+   * accumulator is asked for when the target needs it: with the first link where it adds in place, else when the chain
+   * is closed.
    */
-  chain(bits: number, accumulator: () => Value<"vi32">, name?: string): Chain {
-    const op: DotOpName = bits <= 7 ? "dot" : "dot8";
-    const most = this.target.dotLinks(bits);
-    const inPlace = most === Number.POSITIVE_INFINITY;
-    let total: Value<"vi32"> | undefined;
-    let open: Value<"vsum"> | undefined;
-    let links = 0;
-    const close = (): Value<"vi32"> => {
-      assert(open !== undefined, "a chain without links");
-      const result = this.value("vi32");
-      const added = inPlace ? {} : { accumulator: total ?? accumulator() };
-      this.block.push({ kind: "close", op, sum: open, ...added, result });
-      return result;
+  chain(bits: number, accumulator: () => Value<"vi32">, name?: string, op?: DotOpName): Chain {
+    const writer = {
+      target: this.target,
+      op: this.op,
+      sum: () => this.value("vsum", undefined, name),
+      total: () => this.value("vi32"),
+      push: (statement: Statement) => this.block.push(statement),
     };
-    return {
-      add: (weight, activation) => {
-        assert((weight.bits ?? 8) <= bits, "a code with more bits than its chain");
-        if (links === most) {
-          total = close();
-          open = undefined;
-          links = 0;
-        }
-        const sum = open ?? (inPlace ? accumulator() : undefined);
-        const result = this.value("vsum", undefined, name);
-        this.block.push({
-          kind: "dot",
-          op,
-          ...(sum === undefined ? {} : { sum }),
-          weight,
-          activation,
-          result,
-        });
-        open = result;
-        links++;
-      },
-      close,
-    };
+    return new Chain(writer, op ?? (bits <= 7 ? "dot" : "dot8"), bits, accumulator);
   }
 
   /** acc + the four-byte products per lane of every (w, x) pair, as one chain. */

@@ -94,6 +94,16 @@ const vi8loadpairs: Row = (o) => {
   };
 };
 
+const vu8loadpairs: Row = (o) => {
+  const { i32, r, lanes, memory } = o;
+  const [shift, mask] = [o.number("shift"), o.number("mask")];
+  return () => {
+    const p = o.locate(2 * lanes);
+    const half = (at: number) => (memory.view.getUint8(at) >> shift) & mask;
+    for (let i = 0; i < lanes; i++) i32[r + i] = (half(p + 2 * i + 1) << 16) | half(p + 2 * i);
+  };
+};
+
 const vi8storelanes: Row = (o) => {
   const { i32, b, lanes, memory } = o;
   return () => {
@@ -164,6 +174,7 @@ export const VECTOR_MEMORY_ROWS = {
   vu8loadlanes,
   vi8loadlanes,
   vi8loadpairs,
+  vu8loadpairs,
   vi8storelanes,
   vu16storelanes,
   vu8load,

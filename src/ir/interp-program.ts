@@ -109,7 +109,9 @@ export class Program {
   private dot(s: Of<"dot">): Step {
     const { i32, u8, i8, dotOrder } = this.registers;
     const { lanes, dot8Offset } = this.kernel.target;
-    const codes = s.op === "dot8" && dot8Offset === 128 ? i8 : u8;
+    const isSigned = s.op !== "dot" && dot8Offset === 128;
+    const codes = isSigned ? i8 : u8;
+    const lowest = isSigned && s.op === "dot8n" ? -127 : -128;
     const r = this.registers.slot(s.result);
     const a = s.sum === undefined ? undefined : this.registers.slot(s.sum);
     const [weight, activation] = [4 * this.registers.slot(s.weight), 4 * this.registers.slot(s.activation)];
@@ -120,7 +122,9 @@ export class Program {
           const byte = dotOrder[k]!;
           const x = i8[activation + byte]!;
           if (x === -128) failure(this.kernel, s, "the activation holds −128");
-          sum += codes[weight + byte]! * x;
+          const code = codes[weight + byte]!;
+          if (code < lowest) failure(this.kernel, s, "the weight holds −128");
+          sum += code * x;
         }
         i32[r + lane] = sum;
       }

@@ -128,6 +128,12 @@ export const VECTOR_OPS = {
     ["offset"],
     "2L bytes, sign-extended to 16 bits, two per lane, the first in the low half",
   ),
+  vu8loadpairs: effect(
+    ["ptr"],
+    "vi32",
+    ["offset", "shift", "mask"],
+    "of 2L bytes (byte >> shift) & mask, in 16 bits, two per lane, the first in the low half; 0 < mask < 2^(8 − shift)",
+  ),
   vi8storelanes: effect(["ptr", "vi32"], null, ["offset"], "L bytes: each lane, which is in −128 … 127"),
   vu16storelanes: effect(["ptr", "vi32"], null, ["offset"], "L 16-bit words: the low 16 bits of each lane"),
   vu8load: effect(["ptr"], "vu8", ["offset", "bits"], "4L bytes, each below 2^bits"),
@@ -168,12 +174,6 @@ export const VECTOR_OPS = {
     [],
     "low 32 bits of a₀ · b₀ + a₁ · b₁ + c, where a₀ and a₁ are the signed low and high 16 bits of a, and so b",
   ),
-  vipair: pure(
-    ["vi32", "vi32"],
-    "vi32",
-    ["shift"],
-    "the low 16 bits of a, and above them bits shift … shift + 15 of b; 0 ≤ shift < 8",
-  ),
   viand: pure(["vi32", "vi32"], "vi32", [], "bitwise and"),
   vior: pure(["vi32", "vi32"], "vi32", [], "bitwise or"),
   vixor: pure(["vi32", "vi32"], "vi32", [], "bitwise exclusive or"),
@@ -204,6 +204,19 @@ export const VECTOR_OPS = {
     "the byte view of a: byte i of lane j goes where dot looks for the i-th byte of lane j; each below 2^bits",
   ),
 
+  vsumjoin: pure(
+    ["vsum", "vsum"],
+    "vsum",
+    ["shift"],
+    "a + b / 2^shift, where all codes of b are multiples of 2^shift: neither can be used any more",
+  ),
+  vsumpair: pure(
+    ["vsum", "vsum"],
+    "vi32",
+    ["shift"],
+    "the low 16 bits of sum a, and above them bits shift … shift + 15 of sum b: both are closed; 0 ≤ shift < 8",
+  ),
+
   vfsum: pure(
     ["vf32"],
     "f32",
@@ -218,9 +231,9 @@ export const VECTOR_OPS = {
  * A chain of `dot` or `dot8` links, then closed, so that a target may add products in 16 bits before it widens them:
  * lane ← acc + Σ_n Σ_i w_n[dotByte(lane, i)] · x_n[dotByte(lane, i)], exactly.
  * `dot` needs codes of at most 7 bits. `dot8` takes any bytes: as u8, or in two's complement where the target's
- * `dot8Offset` is 128.
+ * `dot8Offset` is 128. `dot8n` is the same for bytes that can be negated: none of them is −128 then.
  */
-export const DOT_OPS = ["dot", "dot8"] as const;
+export const DOT_OPS = ["dot", "dot8", "dot8n"] as const;
 export type DotOpName = (typeof DOT_OPS)[number];
 
 export const OPS = { ...SCALAR_OPS, ...VECTOR_OPS };

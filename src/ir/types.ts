@@ -66,7 +66,7 @@ export type Statement =
        * every lane. Where the target adds in place (`Target.dotLinks`), the first link starts from the accumulator.
        */
       readonly kind: "dot";
-      readonly op: "dot" | "dot8";
+      readonly op: import("./ops.ts").DotOpName;
       readonly sum?: Value<"vi32"> | Value<"vsum">;
       readonly weight: Value<"vu8">;
       readonly activation: Value<"vi8">;
@@ -75,7 +75,7 @@ export type Statement =
   | {
       /** The sum of a chain in 32 bits, plus the accumulator where the chain did not start from it. */
       readonly kind: "close";
-      readonly op: "dot" | "dot8";
+      readonly op: import("./ops.ts").DotOpName;
       readonly sum: Value<"vsum">;
       readonly accumulator?: Value<"vi32">;
       readonly result: Value<"vi32">;

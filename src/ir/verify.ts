@@ -180,6 +180,8 @@ class Verifier {
     types.forEach((type, i) => this.use(s.operands[i], type, `operand ${i}`));
     for (const problem of attributeProblems(s.op, s.attributes, this.kernel.target)) this.problem(problem);
     this.ranges(s);
+    if (s.op === "vsumjoin") this.join(s);
+    if (s.op === "vsumpair") for (const operand of s.operands) this.extend("dot", operand);
     if ((s.result?.type ?? null) !== spec.result)
       this.problem(`results in ${s.result?.type ?? "nothing"}, must be ${spec.result ?? "nothing"}`);
     if (s.result === undefined) return;
@@ -247,6 +249,17 @@ class Verifier {
       this.problem("the chain was opened in another block");
     if (chain !== undefined && chain.op !== op) this.problem(`a chain of ${chain.op}`);
     return chain ?? { op, links: 0, bits: 1, scope: this.scopeId };
+  }
+
+  /** Two chains become one, in which codes of the second are shifted down. */
+  private join({ operands, attributes, result }: Of<"op">): void {
+    const [low, high] = operands.map((sum) => this.extend("dot", sum));
+    if (low === undefined || high === undefined || result === undefined) return;
+    const bits = Math.max(low.bits, high.bits - Number(attributes.shift));
+    const links = low.links + high.links;
+    if (links > this.kernel.target.dotLinks(bits))
+      this.problem(`${links} joined links with codes of ${bits} bits`);
+    this.chains.set(result.id, { ...low, links, bits });
   }
 
   private assign(s: Of<"assign">): void {

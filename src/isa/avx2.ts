@@ -1,4 +1,5 @@
 import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
+import { intrinsics } from "./intrinsics.ts";
 import type { Isa } from "./isa.ts";
 
 /**
@@ -7,7 +8,7 @@ import type { Isa } from "./isa.ts";
  * With 8 bits no two links fit: `dot8` widens each.
  */
 function dotLinks(bits: number): number {
-  return bits === 8 ? Number.POSITIVE_INFINITY : Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
+  return bits >= 8 ? Number.POSITIVE_INFINITY : Math.floor(32767 / (2 * (2 ** bits - 1) * 127));
 }
 
 const setr = (values: readonly number[]): string => `_mm256_setr_epi32(${values.join(", ")})`;
@@ -25,6 +26,7 @@ export const avx2: Isa = {
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
+  headers: intrinsics("smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"),
   registers: 16,
   types: {
     vf32: "__m256",
@@ -41,6 +43,10 @@ export const avx2: Isa = {
   helpers: {
     dot8: `static inline __m256i dot8(__m256i sum, __m256i w, __m256i x) {
   const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}`,
+    dot8n: `static inline __m256i dot8n(__m256i sum, __m256i w, __m256i x) {
+  const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(x), _mm256_sign_epi8(w, x));
   return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }`,
     store_lanes_i8: `static inline void store_lanes_i8(char *p, __m256i v) {
@@ -86,6 +92,12 @@ export const avx2: Isa = {
     vu8loadlanes: "_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
     vi8loadlanes: "_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(@)))",
     vi8loadpairs: "_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(@)))",
+    vu8loadpairs: ({ number }) => {
+      const [shift, mask] = [number("shift"), number("mask")];
+      const bytes = "_mm256_cvtepu8_epi16(_mm_loadu_si128((const __m128i *)(@)))";
+      const moved = shift === 0 ? bytes : `_mm256_srli_epi16(${bytes}, ${shift})`;
+      return mask === 255 >> shift ? moved : `_mm256_and_si256(${moved}, _mm256_set1_epi16(${mask}))`;
+    },
     vi8storelanes: "store_lanes_i8(@, $1)",
     vu16storelanes: "store_lanes_u16(@, $1)",
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
@@ -109,7 +121,6 @@ export const avx2: Isa = {
     visub: "_mm256_sub_epi32($0, $1)",
     vimul: "_mm256_mullo_epi32($0, $1)",
     vipairdot: "_mm256_add_epi32($2, _mm256_madd_epi16($0, $1))",
-    vipair: ({ number }) => `_mm256_blend_epi16($0, _mm256_slli_epi32($1, ${16 - number("shift")}), 0xaa)`,
     viand: "_mm256_and_si256($0, $1)",
     vior: "_mm256_or_si256($0, $1)",
     vixor: "_mm256_xor_si256($0, $1)",
@@ -138,6 +149,17 @@ export const avx2: Isa = {
       return `_mm256_and_si256(${moved}, _mm256_set1_epi32(0xff))`;
     },
     vbytes: "$0",
+    vsumjoin: "_mm256_add_epi16($0, _mm256_srai_epi16($1, {shift}))",
+    vsumpair: ({ number }) => {
+      const left = 16 - number("shift");
+      const low = "_mm256_madd_epi16(#ones16, $0)";
+      // What is moved by less than 15 bits is multiplied by a power of two as it is widened.
+      const high =
+        left < 15
+          ? `_mm256_madd_epi16(_mm256_set1_epi16(${2 ** left}), $1)`
+          : `_mm256_slli_epi32(_mm256_madd_epi16(#ones16, $1), ${left})`;
+      return `_mm256_blend_epi16(${low}, ${high}, 0xaa)`;
+    },
     vfsum: "sum_lanes($0)",
     vfmaxlane: "max_lane($0)",
     visum: "sum_lanes_i32($0)",
@@ -150,11 +172,13 @@ export const avx2: Isa = {
     },
     // |w| · ±x: a pair of products is at most 2 · 128 · 127 = 32,512 and fits 16 bits.
     dot8: { next: "dot8($s, $w, $x)" },
+    dot8n: { next: "dot8n($s, $w, $x)" },
   },
   costs: {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd
     dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb, which serves all tokens
+    dot8n: 4.5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb of the input, which serves two row vectors or more
     fieldShifted: 2,
     field: 1,
     halfLoad: 2, // vcvtph2ps from memory

@@ -1,4 +1,5 @@
 import { floatLiteral, hexByte, tableLiteral } from "./c-literal.ts";
+import { intrinsics } from "./intrinsics.ts";
 import type { Isa } from "./isa.ts";
 
 /** `vpdpbusd` multiplies u8 by i8, adds the four products of a lane and the accumulator, and never saturates. */
@@ -19,6 +20,10 @@ export const avx512Vnni: Isa = {
   fusedMultiplyAdd: true,
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],
+  headers: intrinsics(
+    ...["smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"],
+    ...["avx512fintrin", "avx512vlintrin", "avx512bwintrin", "avx512vnniintrin"],
+  ),
   registers: 32,
   types: {
     vf32: "__m512",
@@ -72,6 +77,12 @@ export const avx512Vnni: Isa = {
     vu8loadlanes: "_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
     vi8loadlanes: "_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(@)))",
     vi8loadpairs: "_mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(@)))",
+    vu8loadpairs: ({ number }) => {
+      const [shift, mask] = [number("shift"), number("mask")];
+      const bytes = "_mm512_cvtepu8_epi16(_mm256_loadu_si256((const __m256i *)(@)))";
+      const moved = shift === 0 ? bytes : `_mm512_srli_epi16(${bytes}, ${shift})`;
+      return mask === 255 >> shift ? moved : `_mm512_and_si512(${moved}, _mm512_set1_epi16(${mask}))`;
+    },
     vi8storelanes: "_mm_storeu_si128((__m128i *)(@), _mm512_cvtepi32_epi8($1))",
     vu16storelanes: "_mm256_storeu_si256((__m256i *)(@), _mm512_cvtepi32_epi16($1))",
     vu8load: "_mm512_loadu_si512(@)",
@@ -95,8 +106,6 @@ export const avx512Vnni: Isa = {
     visub: "_mm512_sub_epi32($0, $1)",
     vimul: "_mm512_mullo_epi32($0, $1)",
     vipairdot: "_mm512_dpwssd_epi32($2, $0, $1)",
-    vipair: ({ number }) =>
-      `_mm512_mask_blend_epi16(0xaaaaaaaa, $0, _mm512_slli_epi32($1, ${16 - number("shift")}))`,
     viand: "_mm512_and_si512($0, $1)",
     vior: "_mm512_or_si512($0, $1)",
     vixor: "_mm512_xor_si512($0, $1)",
@@ -125,15 +134,19 @@ export const avx512Vnni: Isa = {
       return `_mm512_and_si512(${moved}, _mm512_set1_epi32(0xff))`;
     },
     vbytes: "$0",
+    vsumjoin: "_mm512_add_epi32($0, _mm512_srai_epi32($1, {shift}))",
+    vsumpair: ({ number }) =>
+      `_mm512_mask_blend_epi16(0xaaaaaaaa, $0, _mm512_slli_epi32($1, ${16 - number("shift")}))`,
     vfsum: "sum_lanes($0)",
     vfmaxlane: "max_lane($0)",
     visum: "sum_lanes_i32($0)",
   },
-  dot: { dot, dot8: dot },
+  dot: { dot, dot8: dot, dot8n: dot },
   costs: {
     dot: 1,
     dotClose: 0,
     dot8: 1,
+    dot8n: 1,
     fieldShifted: 2,
     field: 1,
     halfLoad: 2, // vcvtph2ps from memory

@@ -39,6 +39,8 @@ export interface IsaCosts {
   readonly dotClose: number;
   /** One link of a `dot8` chain. */
   readonly dot8: number;
+  /** One link of a `dot8n` chain. */
+  readonly dot8n: number;
   /** `vfield` with a shift, and without one. */
   readonly fieldShifted: number;
   readonly field: number;
@@ -57,6 +59,8 @@ export interface Isa extends Target {
   readonly features: readonly string[];
   /** Compiler flags that make the intrinsics available. */
   readonly flags: readonly string[];
+  /** The lines of a unit that declare the intrinsics. */
+  readonly headers: readonly string[];
   /** Vector registers the allocator has. */
   readonly registers: number;
   readonly types: Readonly<Record<VectorType, string>>;

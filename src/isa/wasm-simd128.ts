@@ -137,6 +137,7 @@ export const wasmSimd128: Isa = {
   fusedMultiplyAdd: false,
   features: ["simd128"], // a WebAssembly proposal, not a CPU flag: every engine that validates v128 has it
   flags: [],
+  headers: [],
   registers: 15, // of x86-64, less the one V8 keeps; AArch64 has 31
   types: { vf32: "v128", vi32: "v128", vu8: "v128", vi8: "v128", vsum: "v128", vmask: "v128" },
   constants: {
@@ -183,6 +184,10 @@ export const wasmSimd128: Isa = {
     vu8loadlanes: "$0 v128.load32_zero offset=@ i16x8.extend_low_i8x16_u i32x4.extend_low_i16x8_u",
     vi8loadlanes: "$0 v128.load32_zero offset=@ i16x8.extend_low_i8x16_s i32x4.extend_low_i16x8_s",
     vi8loadpairs: "$0 v128.load8x8_s offset=@",
+    vu8loadpairs: ({ number }) => {
+      const moved = `$0 v128.load8x8_u offset=@ i32.const ${number("shift")} i16x8.shr_u`;
+      return `${moved} ${splat("i16x8", String(number("mask")))} v128.and`;
+    },
     vi8storelanes: "$0 $1 #low_bytes i8x16.swizzle v128.store32_lane offset=@ 0",
     vu16storelanes: "$0 $1 #low_words i8x16.swizzle v128.store64_lane offset=@ 0",
     vu8load: "$0 v128.load offset=@",
@@ -206,8 +211,6 @@ export const wasmSimd128: Isa = {
     visub: "$0 $1 i32x4.sub",
     vimul: "$0 $1 i32x4.mul",
     vipairdot: "$0 $1 i32x4.dot_i16x8_s $2 i32x4.add",
-    vipair: ({ number }) =>
-      `$1 i32.const ${16 - number("shift")} i32x4.shl #high16 v128.and $0 #low16 v128.and v128.or`,
     viand: "$0 $1 v128.and",
     vior: "$0 $1 v128.or",
     vixor: "$0 $1 v128.xor",
@@ -225,16 +228,20 @@ export const wasmSimd128: Isa = {
     vlookup: ({ attributes }) => `${tableConstant(attributes.table)} $0 i8x16.swizzle`,
     vbyteof: byteOf,
     vbytes: "$0",
+    vsumjoin: "$0 $1 i32.const {shift} i32x4.shr_s i32x4.add",
+    vsumpair: ({ number }) =>
+      `$1 i32.const ${16 - number("shift")} i32x4.shl #high16 v128.and $0 #low16 v128.and v128.or`,
     vfsum: reduction("f32x4.add", "f32x4", "f32.add"),
     vfmaxlane: maxLane,
     visum: reduction("i32x4.add", "i32x4", "i32.add"),
   },
-  dot: { dot: { next: dot }, dot8: { next: dot8 } },
+  dot: { dot: { next: dot }, dot8: { next: dot8 }, dot8n: { next: dot8 } },
   costs: {
     // x86-64. The factors made of activations, 4 and 3 instructions, are shared by the rows (of 4, say).
     dot: 6, // shift, two pmaddwd, two paddd
     dotClose: 0,
     dot8: 7, // and, shift, two pmaddwd, two paddd
+    dot8n: 7,
     fieldShifted: 2,
     field: 1,
     halfLoad: 11,

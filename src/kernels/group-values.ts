@@ -98,10 +98,9 @@ export function pairIntegers(
   if (!pack.stored) return op.viload(pointer, { offset: offset + 4 * (n * pack.tileRows + row) });
   const perByte = 8 / width;
   const place = Math.floor(n / perByte) * pack.tileRows + row;
-  const both = op.vi8loadpairs(pointer, { offset: offset + 2 * place });
-  if (width === 8) return both;
-  const mask = (2 ** width - 1) * 0x10001;
-  return op.viand(shifted(b, both, -width * (n % perByte)), op.viconst({ value: mask }));
+  const at = offset + 2 * place;
+  if (width === 8) return op.vi8loadpairs(pointer, { offset: at });
+  return op.vu8loadpairs(pointer, { offset: at, shift: width * (n % perByte), mask: 2 ** width - 1 });
 }
 
 /** The zero points of row vector u for group `g`, less `offset`. */

@@ -1,7 +1,7 @@
 import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
-import { type Quad, quads, slotBits } from "../quant/chunks.ts";
-import { type QuantizedFormat, valueBits } from "../quant/formats.ts";
+import { type Quad, quads, slotBits, upOf } from "../quant/chunks.ts";
+import { type QuantizedFormat, valueBits, valueShift } from "../quant/formats.ts";
 import { type Packing, wordOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import { type Cursor, prefetch } from "./work.ts";
@@ -53,9 +53,15 @@ export type CodesOf = (input: number) => Value<"vu8">;
  * if it comes from there.
  *
  * @param centred whether values of 8 bits are as `dot8` reads them; expanded, they already are
- * @param up bits that codes of odd slots are left up, 0 or a slot's
+ * @param raw whether codes of odd slots stay up (`upBits`), and are not looked up where values are codes moved up
  */
-export function chunkCodes(weights: Weights, codes: Cursor, u: number, centred: boolean, up = 0): CodesOf {
+export function chunkCodes(
+  weights: Weights,
+  codes: Cursor,
+  u: number,
+  centred: boolean,
+  raw = false,
+): CodesOf {
   const { b, format, pack } = weights;
   const flip = centred && pack.stored && valueBits(format) === 8 && b.target.dot8Offset === 128;
   const bits = pack.codeBits;
@@ -75,7 +81,7 @@ export function chunkCodes(weights: Weights, codes: Cursor, u: number, centred: 
     const word = readTo(quad.kind === "together" ? quad.word : bits - 1);
     if (bits === 8) return word;
     if (quad.kind === "together") {
-      const left = quad.shift % (2 * slotBits(bits)) === 0 ? 0 : up;
+      const left = raw ? upOf(bits, quad) : 0;
       return b.op.vfield(word, { shift: quad.shift - left, mask: mask << left });
     }
     const spare = quad.spare - bits;
@@ -83,10 +89,16 @@ export function chunkCodes(weights: Weights, codes: Cursor, u: number, centred: 
   };
   const { table } = format;
   const value = (quad: Quad) => {
-    if (table === undefined || !pack.stored) return flip ? b.op.vu8flip(code(quad)) : code(quad);
+    const isCode = table === undefined || (raw && valueShift(format) !== undefined);
+    if (isCode || !pack.stored) return flip ? b.op.vu8flip(code(quad)) : code(quad);
     return b.op.vlookup(code(quad), { table: flip ? table.map((value) => value ^ 128) : table });
   };
   return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
+}
+
+/** By how many bits a code of `chunkCodes` is up in its byte, if `raw`. */
+export function upBits({ codeBits }: Packing, input: number): number {
+  return upOf(codeBits, quads(codeBits)[input / 4] as Quad);
 }
 
 function loadWord({ b, format, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {

@@ -9,33 +9,38 @@ import { shifted } from "./work.ts";
 /** Per lane the 4 bytes at an offset from a place in the lane's row. */
 export type Fetch = (offset: number) => Value<"vi32">;
 
+/** Reads every word once; of use where all that reads is in one block of the kernel. */
+export function fetchOnce(fetch: Fetch): Fetch {
+  const known = new Map<number, Value<"vi32">>();
+  return (offset) => {
+    const word = known.get(offset) ?? fetch(offset);
+    known.set(offset, word);
+    return word;
+  };
+}
+
+/** Bits of a block, and what reads the words that they are in. */
+export interface SourceField extends BitField {
+  readonly fetch: Fetch;
+}
+
 /** Bits `shift` … `shift + bits − 1` of a packed byte, and the bits of a block that they come from. */
 interface Atom {
   readonly shift: number;
   readonly bits: number;
-  readonly source: BitField;
+  readonly source: SourceField;
 }
 
-/**
- * Per lane the words of a chunk as packed. `code` says where the codes of its 32 inputs are stored, `fetch` reads words of
- * a block.
- */
+/** Per lane the words of a chunk as packed. `code` says where the codes of its 32 inputs are stored. */
 export function packedWords(
   b: KernelBuilder,
   format: QuantizedFormat,
-  code: (input: number) => readonly BitField[],
-  fetch: Fetch,
+  code: (input: number) => readonly SourceField[],
 ): Value<"vi32">[] {
   const { op } = b;
-  const known = new Map<number, Value<"vi32">>();
-  const wordAt = (byte: number) => {
-    const word = known.get(byte) ?? fetch(byte);
-    known.set(byte, word);
-    return word;
-  };
   return Array.from({ length: format.bits }, (_, word) => {
     const columns = [0, 1, 2, 3].map((i) => atomsOf(format.bits, word, i, code));
-    const parts = joinable(columns) ? columnsTogether(b, columns, wordAt) : byteByByte(b, columns, wordAt);
+    const parts = joinable(columns) ? columnsTogether(b, columns) : byteByByte(b, columns);
     return parts.reduce((low, high) => op.vior(low, high));
   });
 }
@@ -45,7 +50,7 @@ function atomsOf(
   bits: number,
   word: number,
   i: number,
-  code: (input: number) => readonly BitField[],
+  code: (input: number) => readonly SourceField[],
 ): Atom[] {
   return quads(bits).flatMap((quad, q) => {
     if (quad.kind === "together") {
@@ -56,14 +61,14 @@ function atomsOf(
 }
 
 /** Bits `first` … `first + count − 1` of a value in these fields, to stand from bit `shift` on. */
-function bitsOf(fields: readonly BitField[], first: number, count: number, shift: number): Atom[] {
+function bitsOf(fields: readonly SourceField[], first: number, count: number, shift: number): Atom[] {
   let low = 0;
   return fields.flatMap((field) => {
     const [from, to] = [Math.max(first, low), Math.min(first + count, low + field.bits)];
     const skipped = from - low;
     low += field.bits;
     if (from >= to) return [];
-    const source = { byte: field.byte, shift: field.shift + skipped, bits: to - from };
+    const source = { ...field, shift: field.shift + skipped, bits: to - from };
     return [{ shift: shift + from - first, bits: to - from, source }];
   });
 }
@@ -78,6 +83,7 @@ function joinable(columns: readonly Atom[][]): boolean {
       atoms.every(({ shift, source }, n) => {
         const other = first[n] as Atom;
         return (
+          source.fetch === other.source.fetch &&
           source.byte === other.source.byte + i &&
           source.shift === other.source.shift &&
           shift === other.shift
@@ -87,23 +93,25 @@ function joinable(columns: readonly Atom[][]): boolean {
 }
 
 /** Atoms of one word that are moved by the same distance are masked together. */
-function columnsTogether(b: KernelBuilder, [atoms = []]: readonly Atom[][], wordAt: Fetch): Value<"vi32">[] {
-  const masks = new Map<string, { byte: number; left: number; mask: number }>();
+function columnsTogether(b: KernelBuilder, [atoms = []]: readonly Atom[][]): Value<"vi32">[] {
+  const moves: { fetch: Fetch; byte: number; left: number; mask: number }[] = [];
   for (const { shift, bits, source } of atoms) {
+    const { fetch, byte } = source;
     const left = shift - source.shift;
-    const key = `${source.byte} ${left}`;
-    const mask = ((2 ** bits - 1) << shift) | (masks.get(key)?.mask ?? 0);
-    masks.set(key, { byte: source.byte, left, mask });
+    const mask = (2 ** bits - 1) << shift;
+    const same = moves.find((move) => move.fetch === fetch && move.byte === byte && move.left === left);
+    if (same === undefined) moves.push({ fetch, byte, left, mask });
+    else same.mask |= mask;
   }
-  return [...masks.values()].map(({ byte, left, mask }) =>
-    masked(b, shifted(b, wordAt(byte), left), (mask * 0x01010101) | 0),
+  return moves.map(({ fetch, byte, left, mask }) =>
+    masked(b, shifted(b, fetch(byte), left), (mask * 0x01010101) | 0),
   );
 }
 
-function byteByByte(b: KernelBuilder, columns: readonly Atom[][], wordAt: Fetch): Value<"vi32">[] {
+function byteByByte(b: KernelBuilder, columns: readonly Atom[][]): Value<"vi32">[] {
   return columns.flatMap((atoms, i) =>
     atoms.map(({ shift, bits, source }) => {
-      const word = wordAt(source.byte & ~3);
+      const word = source.fetch(source.byte & ~3);
       const left = 8 * i + shift - (8 * (source.byte & 3) + source.shift);
       return masked(b, shifted(b, word, left), ((2 ** bits - 1) << (8 * i + shift)) | 0);
     }),
@@ -120,7 +128,8 @@ export function fieldsValue(b: KernelBuilder, fields: readonly BitField[], fetch
   const parts = fields.map(({ byte, shift, bits }) => {
     const at = low;
     low += bits;
-    return masked(b, shifted(b, fetch(byte), at - shift), ((2 ** bits - 1) << at) | 0);
+    const left = at - (8 * (byte & 3) + shift);
+    return masked(b, shifted(b, fetch(byte & ~3), left), ((2 ** bits - 1) << at) | 0);
   });
   return parts.reduce((a, c) => b.op.vior(a, c));
 }

@@ -1,6 +1,8 @@
+import { assert, at } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Target, Value } from "../ir/types.ts";
 import { type BitField, type Block, blockOf, rowBytes } from "../quant/blocks.ts";
+import { chunkPeriod, type Move } from "../quant/chunk-period.ts";
 import { topBits } from "../quant/chunks.ts";
 import {
   blockSize,
@@ -13,11 +15,47 @@ import {
   type Zero,
 } from "../quant/formats.ts";
 import { groupFields, type Packing, wordOffset } from "../quant/packing.ts";
-import { type Fetch, fieldsValue, packedWords } from "./pack-codes.ts";
+import { type Fetch, fetchOnce, fieldsValue, packedWords, type SourceField } from "./pack-codes.ts";
 import { forEachItem, shifted } from "./work.ts";
 
-export function packName({ format, cols, tileRows }: Packing): string {
-  return `pack_w_${format.name.toLowerCase().replaceAll("-", "_")}_c${cols}_tu${tileRows}`;
+/** Name of the generated function; matrices whose rows differ in the number of whole blocks share it. */
+export function packName(packed: Packing): string {
+  const { format, cols, tileRows } = packed;
+  const { weights } = rowOf(packed);
+  const blocks = `${weights}${cols % weights === 0 ? "" : `r${cols % weights}`}`;
+  return `pack_w_${format.name.toLowerCase().replaceAll("-", "_")}_b${blocks}_tu${tileRows}`;
+}
+
+/** A row as whole blocks and what is left: bytes of each in a file, and of a tile as packed. */
+interface BlocksOfRow {
+  /** Weights of a block, of floats 1. */
+  readonly weights: number;
+  readonly bytes: number;
+  readonly packedBytes: number;
+  readonly restBytes: number;
+  readonly packedRestBytes: number;
+}
+
+function rowOf({ format, cols, tileRows, recordBytes, tileBytes }: Packing): BlocksOfRow {
+  if (format.kind === "float") {
+    const { bytes } = format;
+    return { weights: 1, bytes, packedBytes: bytes * tileRows, restBytes: 0, packedRestBytes: 0 };
+  }
+  const weights = blockSize(format, cols);
+  const whole = Math.floor(cols / weights);
+  const { bytes } = blockOf(format, cols);
+  return {
+    weights,
+    bytes,
+    packedBytes: recordBytes,
+    restBytes: rowBytes(format, cols) - whole * bytes,
+    packedRestBytes: tileBytes - whole * recordBytes,
+  };
+}
+
+/** What a pack kernel is told of its matrix: the whole blocks of a row. */
+export function wholeBlocks(packed: Packing): number {
+  return Math.floor(packed.cols / rowOf(packed).weights);
 }
 
 /** Bytes that must be readable past the end of the source: gathers fetch 4 bytes at a time. */
@@ -31,31 +69,35 @@ export function pack(packed: Packing, target: Target): Kernel {
   const out = b.parameter("out", "ptr", "packed tiles");
   const tiles = b.parameter("tiles", "i32", "tiles to pack");
   const rows = b.parameter("rows", "i32", "rows of the source; rows past them become zero");
-  const stride = rowBytes(packed.format, packed.cols);
-  const within = b.named("row_offsets", op.vimul(op.viota(), op.viconst({ value: stride })));
+  const blocks = b.parameter("blocks", "i32", "whole blocks of a row");
+  const row = rowOf(packed);
+  const sized = (bytes: number, rest: number) => op.iadd(op.imul(blocks, b.i(bytes)), b.i(rest));
+  const stride = b.named("row_bytes", sized(row.bytes, row.restBytes));
+  const tileBytes = b.named("tile_bytes", sized(row.packedBytes, row.packedRestBytes));
+  const within = b.named("row_offsets", op.vimul(op.viota(), op.visplat(stride)));
   forEachItem(b, tiles, (tile) => {
-    const to = b.named("tile_out", op.addr(out, tile, { stride: packed.tileBytes, offset: 0 }));
+    const to = b.named("tile_out", op.addrv(out, tile, tileBytes));
     b.loop("vector", 0, packed.tile, 1, (vector) => {
       const first = op.iadd(op.imul(tile, b.i(packed.tileRows)), op.imul(vector, b.i(packed.lanes)));
       const firstRow = b.named("first_row", first);
-      const row = op.viadd(op.visplat(firstRow), op.viota());
-      const valid = b.named("valid", op.vilt(row, op.visplat(rows)));
+      const ofLanes = op.viadd(op.visplat(firstRow), op.viota());
+      const valid = b.named("valid", op.vilt(ofLanes, op.visplat(rows)));
       const offsets = b.named("offsets", op.viselect(valid, within, op.viconst({ value: 0 })));
-      const from = b.named("rows_of_vector", op.addr(source, firstRow, { stride, offset: 0 }));
-      const vectorOf = { b, packed, vector, valid, offsets };
+      const from = b.named("rows_of_vector", op.addrv(source, firstRow, stride));
+      const vectorOf = { b, packed, blocks, vector, valid, offsets };
       if (packed.format.kind === "float") packFloats(vectorOf, packed.format.bytes, from, to);
       else packBlocks(vectorOf, packed.format, from, to);
     });
   });
-  return b.build(packName(packed), [
-    `${packed.format.name} rows of ${packed.cols} weights (${stride} bytes) -> tiles of ${packed.tileRows} rows (${packed.tileBytes} bytes)`,
-  ]);
+  return b.build(packName(packed), [`${packed.format.name} rows -> tiles of ${packed.tileRows} rows`]);
 }
 
 /** One row vector: which lanes hold rows of the matrix, and where each row starts. */
 interface Vector {
   readonly b: KernelBuilder;
   readonly packed: Packing;
+  /** Whole blocks of a row. */
+  readonly blocks: Value<"i32">;
   /** Its number in the tile. */
   readonly vector: Value<"i32">;
   readonly valid: Value<"vmask">;
@@ -65,10 +107,10 @@ interface Vector {
 /** Reads words of the rows from `p` on; 0 in lanes past the last row. */
 function fetchFrom({ b, valid, offsets }: Vector, p: Value<"ptr">): Fetch {
   const { op } = b;
-  return (offset) => {
+  return fetchOnce((offset) => {
     const moved = offset === 0 ? offsets : op.viadd(offsets, op.viconst({ value: offset }));
     return op.viselect(valid, op.vigather(p, moved), op.viconst({ value: 0 }));
-  };
+  });
 }
 
 /** Where the vector's `bytes` bytes per lane start in a row of the tile's. */
@@ -80,7 +122,7 @@ function packFloats(v: Vector, bytes: 2 | 4, from: Value<"ptr">, to: Value<"ptr"
   const { b, packed } = v;
   const { op } = b;
   const vectorTo = b.named("vector_out", ofVector(v, to, bytes));
-  b.loop("k", 0, packed.cols, 1, (k) => {
+  b.loop("k", 0, v.blocks, 1, (k) => {
     const value = fetchFrom(v, op.addr(from, k, { stride: bytes, offset: 0 }))(0);
     const out = op.addr(vectorTo, k, { stride: bytes * packed.tileRows, offset: 0 });
     if (bytes === 4) op.vistore(out, value, { offset: 0 });
@@ -99,12 +141,11 @@ function packBlocks(v: Vector, format: QuantizedFormat, from: Value<"ptr">, to: 
     packHeader(v, format, stored, fetchFrom(v, rows), record);
     packChunks(v, format, stored, rows, b.named("codes_out", ofVector(v, record, 4)), inputs);
   };
-  const whole = Math.floor(packed.cols / size);
-  b.loop("block", 0, whole, 1, (n) => block(n, size));
-  if (packed.cols % size !== 0) block(b.i(whole), packed.cols % size);
+  b.loop("block", 0, v.blocks, 1, (n) => block(n, size));
+  if (packed.cols % size !== 0) block(v.blocks, packed.cols % size);
 }
 
-/** The codes of a block: in a loop where all chunks are alike, else one after the other. */
+/** The codes of the first `inputs` inputs of a block: a loop, whose turns differ by the moves of the fields. */
 function packChunks(
   v: Vector,
   format: QuantizedFormat,
@@ -115,28 +156,60 @@ function packChunks(
 ): void {
   const { b, packed } = v;
   const { op } = b;
-  const chunk = (p: Value<"ptr">, out: Value<"ptr">, first: number) => {
-    const words = packedWords(b, format, (input) => stored.code(first + input), fetchFrom(v, p));
-    words.forEach((word, n) => {
-      const unsigned = format.signedCodes ? flipped(v, word, topBits(format.bits, n)) : word;
-      op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset: wordOffset(packed, n, 0) });
-    });
-  };
-  const { chunkBytes } = stored;
-  if (chunkBytes !== undefined) {
-    b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
-      const out = op.addr(codes, c, { stride: packed.chunkBytes, offset: packed.headerBytes });
-      chunk(op.addr(block, c, { stride: chunkBytes, offset: 0 }), out, 0);
-    });
-    return;
-  }
-  for (let c = 0; c < chunkCount(inputs); c++) {
-    chunk(
-      block,
-      op.addr(codes, b.i(c), { stride: packed.chunkBytes, offset: packed.headerBytes }),
-      c * CHUNK,
-    );
-  }
+  const { chunks, moves } = chunkPeriod(stored);
+  const turns = chunkCount(inputs) / chunks;
+  assert(Number.isInteger(turns), "a block ends within a period");
+  b.loop("turn", 0, turns, 1, (turn) => {
+    const sources = movingSources(v, block, moves, turn, turns);
+    const out = op.addr(codes, turn, { stride: chunks * packed.chunkBytes, offset: packed.headerBytes });
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const code = (input: number) =>
+        stored.code(CHUNK * chunk + input).map((field, f) => at(sources, f)(field));
+      packedWords(b, format, code).forEach((word, n) => {
+        const unsigned = format.signedCodes ? flipped(v, word, topBits(format.bits, n)) : word;
+        const offset = chunk * packed.chunkBytes + wordOffset(packed, n, 0);
+        op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset });
+      });
+    }
+  });
+}
+
+/** Where a field of the first turn is in another. */
+type MovingSource = (field: BitField) => SourceField;
+
+/** By the number of the field; fields that move together read the same words. */
+function movingSources(
+  v: Vector,
+  block: Value<"ptr">,
+  moves: readonly Move[],
+  turn: Value<"i32">,
+  turns: number,
+): MovingSource[] {
+  const known = new Map<string, MovingSource>();
+  return moves.map((move) => {
+    const key = `${move.bytes} ${move.bits}`;
+    const source = known.get(key) ?? movingSource(v, block, move, turn, turns);
+    known.set(key, source);
+    return source;
+  });
+}
+
+/** Bits that move within bytes are brought to where the last turn has them. */
+function movingSource(
+  v: Vector,
+  block: Value<"ptr">,
+  { bytes, bits }: Move,
+  turn: Value<"i32">,
+  turns: number,
+): MovingSource {
+  const { b } = v;
+  const { op } = b;
+  const words = fetchFrom(v, op.addr(block, turn, { stride: bytes, offset: 0 }));
+  if (bits === 0) return (field) => ({ ...field, fetch: words });
+  const left = op.imul(op.isub(b.i(turns - 1), turn), b.i(bits));
+  const factor = b.named("factor", op.visplat(op.ishl(b.i(1), left)));
+  const fetch = fetchOnce((offset) => op.vimul(words(offset), factor));
+  return (field) => ({ ...field, shift: field.shift + (turns - 1) * bits, fetch });
 }
 
 /** Two's complement to offset binary: the top bit of every code; 0 in lanes past the last row. */
@@ -162,20 +235,20 @@ function packHeader(
   if (stored.halfZero !== undefined) half(stored.halfZero, halfZeroAt);
   const ofGroups = (
     part: Scale | Zero,
-    at: number,
+    offset: number,
     fields: ((g: number) => readonly BitField[]) | undefined,
   ) => {
     if (fields === undefined) return;
     if (part.kind === "half" || part.kind === "minimum") {
-      for (let g = 0; g < groups; g++) half(fields(g)[0]?.byte ?? 0, at + 2 * g * tileRows);
+      for (let g = 0; g < groups; g++) half(fields(g)[0]?.byte ?? 0, offset + 2 * g * tileRows);
       return;
     }
     const bytes = groupBytes(v, part, groups, fields, fetch);
-    if (packed.paired) storePairs(v, bytes, record, at);
+    if (packed.paired) storePairs(v, bytes, record, offset);
     else {
       bytes.forEach((byte, n) => {
         const value = part.kind === "minifloat" ? minifloat(b, byte) : byte;
-        storeByte(b, ofVector(v, record, 1), value, at + n * tileRows);
+        storeByte(b, ofVector(v, record, 1), value, offset + n * tileRows);
       });
     }
   };

@@ -1,29 +1,28 @@
 import { assert } from "../base/assert.ts";
-import { type Cell, KernelBuilder } from "../ir/builder.ts";
+import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
-import { blockSize, CHUNK } from "../quant/formats.ts";
-import { type Activations, activationLayout } from "./activations.ts";
-import { type Blocking, EXPANDED_STEPS, packedSizes } from "./blocking.ts";
+import { blockSize } from "../quant/formats.ts";
+import { activationLayout } from "./activations.ts";
+import { EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
-import { eachExpert, type Operands, type Rows } from "./expert-work.ts";
-import { floatInputs } from "./float-inputs.ts";
-import { type InputBlock, quantizedInputs } from "./groups.ts";
+import { eachExpert, type Operands } from "./expert-work.ts";
+import type { InputBlock } from "./groups.ts";
+import { type MicroGemvSpec, microGemv } from "./register-block.ts";
 import {
+  expandedOf,
   expandedSource,
   packedSource,
   packingOf,
   quantized,
-  scratchBytes,
   type WeightSource,
-  type WeightSpec,
 } from "./weight-source.ts";
 import { splitWork } from "./work.ts";
 
-/** What a projection kernel is generated for. `rows` and the number of tokens are run-time values. */
-export interface ProjectionSpec extends WeightSpec {
-  readonly activations: Activations;
-  /** Adds to the output (a residual connection) instead of replacing it. */
-  readonly accumulate: boolean;
+/**
+ * What a projection kernel is generated for. Run-time values are the rows, the number of tokens and the outputs of a
+ * mini-GEMV, `blocking.tb`, in which the matrices of a model differ most: each kernel takes a while to compile.
+ */
+export interface ProjectionSpec extends MicroGemvSpec {
   /** Adds a vector to the output. */
   readonly bias?: boolean;
   /**
@@ -46,7 +45,7 @@ export function projectionName({
   const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
   const name = format.name.toLowerCase().replaceAll("-", "_");
   const stack = experts === undefined ? "" : `experts_${experts.replace(" ", "_")}_`;
-  return `project_${stack}${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_tb${p.tb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
+  return `project_${stack}${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
 }
 
 /**
@@ -62,9 +61,9 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const yStride = b.parameter("y_stride", "i32", "bytes from one token's outputs to the next");
   const tiles = b.parameter("tiles", "i32", "row tiles");
   const counts = b.parameter("counts", "ptr", `i32: number of ${spec.experts ? "experts" : "tokens"}`);
-  const bytes = scratchBytes(spec, target);
+  const blockTiles = b.parameter("block_tiles", "i32", "row tiles of a mini-GEMV");
   const scratch = blocking.expand
-    ? b.parameter("scratch", "ptr", `expanded weights, ${bytes} bytes per part of the step`)
+    ? b.parameter("scratch", "ptr", "expanded weights of a mini-GEMV, for every part of the step")
     : undefined;
   const bias = spec.bias
     ? b.parameter("bias", "ptr", "f32 of all rows, zero-padded; of experts, y_stride apart")
@@ -74,41 +73,58 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     ...(spec.experts === "of tokens" ? { tokens: b.parameter("slot_tokens", "ptr", "i32") } : {}),
   };
   const count = b.op.iload(counts, { offset: 0 });
-  const mine = scratch && b.named("block", b.op.addr(scratch, b.thread, { stride: bytes, offset: 0 }));
+  const blocks = { blockTiles, expanded: scratch && ownBlock(b, spec, scratch, blockTiles) };
   const all = { weights, x, y, yStride, bias };
   if (routed === undefined) {
     const tokens = b.named("tokens", count);
-    splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, first, last, mine));
+    splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, blocks, first, last));
   } else {
     const { tileBytes } = packingOf(spec, target);
     const inputBytes = activationLayout(spec.activations, spec.format, spec.cols).rowBytes;
     eachExpert(b, { inputBytes, tileBytes }, tiles, count, { ...routed, ...all }, (operands, first, last) =>
-      project(b, spec, operands, first, last, mine),
+      project(b, spec, operands, blocks, first, last),
     );
   }
   return b.build(projectionName(spec), header(spec, target));
 }
 
-/** Row tiles `first` … `last` − 1 of a matrix, for all tokens; `mine` is where they may be expanded. */
+/** The outputs of a mini-GEMV in row tiles, and where its weights may be expanded. */
+interface Blocks {
+  readonly blockTiles: Value<"i32">;
+  readonly expanded: Value<"ptr"> | undefined;
+}
+
+/** The part's own memory for the expanded weights of a mini-GEMV. */
+function ownBlock(
+  b: KernelBuilder,
+  spec: ProjectionSpec,
+  scratch: Value<"ptr">,
+  blockTiles: Value<"i32">,
+): Value<"ptr"> {
+  const bytes = b.op.imul(blockTiles, b.i(expandedOf(spec, b.target).tileBytes));
+  return b.named("block", b.op.addrv(scratch, b.thread, bytes));
+}
+
+/** Row tiles `first` … `last` − 1 of a matrix, for all tokens. */
 function project(
   b: KernelBuilder,
   spec: ProjectionSpec,
   { weights, tokens, ...rows }: Operands,
+  { blockTiles, expanded }: Blocks,
   first: Value<"i32">,
   last: Value<"i32">,
-  mine: Value<"ptr"> | undefined,
 ): void {
   const { blocking } = spec;
   const packed = packedSource(b, spec, weights);
-  rowBlocks(b, blocking, first, last, (from, to) => {
+  rowBlocks(b, blockTiles, first, last, (from, to) => {
     inputBlocks(b, spec, (inputs) => {
       const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
         b.loop("tile", from, to, 1, (index) => {
           microGemv(b, spec, source, { ...rows, token, index }, nu, inputs);
         });
-      const done = mine
+      const done = expanded
         ? expandedTokens(b, blocking.nu, tokens, (all) => {
-            const source = expandedSource(b, spec, mine, from);
+            const source = expandedSource(b, spec, expanded, from);
             b.loop("expand", from, to, 1, (index) => expand(b, packed, source, index, inputs));
             b.loop("token", 0, all, blocking.nu, (token) => step(source, blocking.nu, token));
           })
@@ -202,7 +218,7 @@ function header(spec: ProjectionSpec, target: Target): string[] {
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
     ...(experts === undefined ? [] : [`experts  each with its own weights and slots; inputs ${experts}`]),
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,
-    `mini     mb ${blocking.mb} inputs x tb ${blocking.tb} outputs`,
+    `mini     mb ${blocking.mb} inputs x block_tiles row tiles`,
     ...(blocking.expand
       ? [`         from ${EXPANDED_STEPS * blocking.nu} tokens on expanded, ${blocking.nu} tokens at a time`]
       : []),
@@ -210,16 +226,16 @@ function header(spec: ProjectionSpec, target: Target): string[] {
   ];
 }
 
-/** Row tiles in blocks of `tb` outputs: the weights of a block stay in cache while the tokens pass. */
+/** Row tiles in blocks of mini-GEMVs: the weights of a block stay in cache while the tokens pass. */
 function rowBlocks(
   b: KernelBuilder,
-  { tb, tu }: Blocking,
+  blockTiles: Value<"i32">,
   first: Value<"i32">,
   last: Value<"i32">,
   body: (from: Value<"i32">, to: Value<"i32">) => void,
 ): void {
-  b.loop("row_block", first, last, tb / tu, (from) => {
-    const to = b.named("block_end", b.op.imin(b.op.iadd(from, b.i(tb / tu)), last));
+  b.loop("row_block", first, last, blockTiles, (from) => {
+    const to = b.named("block_end", b.op.imin(b.op.iadd(from, blockTiles), last));
     body(from, to);
   });
 }
@@ -264,83 +280,4 @@ function tokenBlocks(
     b.loop("token", start, end, size, (token) => body(token, size));
     start = end;
   }
-}
-
-/** The token and the row tile that a micro-GEMV starts at. */
-interface Tile extends Rows {
-  readonly token: Value<"i32">;
-  readonly index: Value<"i32">;
-}
-
-/** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
-function microGemv(
-  b: KernelBuilder,
-  { format, cols, activations, blocking, accumulate }: ProjectionSpec,
-  { pack, tileAt }: WeightSource,
-  at: Tile,
-  nu: number,
-  inputs: InputBlock,
-): void {
-  const layout = activationLayout(activations, format, cols);
-  const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
-  const w = b.named("w_tile", tileAt(at.index));
-  const inputRow = (token: Value<"i32">) =>
-    at.list === undefined
-      ? token
-      : b.op.iload(b.op.addr(at.list, token, { stride: 4, offset: 0 }), { offset: 0 });
-  const xs = tokens.map((t, n) =>
-    b.named(`x${n}`, b.op.addr(at.x, inputRow(t), { stride: layout.rowBytes, offset: 0 })),
-  );
-  const ys = tokens.map((t, n) =>
-    b.named(
-      `y${n}`,
-      b.op.addr(b.op.addrv(at.y, t, at.yStride), at.index, { stride: 4 * pack.tileRows, offset: 0 }),
-    ),
-  );
-  const vectorAt = (u: number) => ({ offset: 4 * u * pack.lanes });
-  const acc = ys.map((yt, t) =>
-    Array.from({ length: pack.tile }, (_, u) => {
-      const cell = b.variable(`acc${t}_${u}`, b.op.vfconst({ value: 0 }));
-      if (accumulate) cell.set(b.op.vfload(yt, vectorAt(u)));
-      return cell;
-    }),
-  );
-  if (at.bias !== undefined)
-    addBias(b, acc, b.op.addr(at.bias, at.index, { stride: 4 * pack.tileRows, offset: 0 }), inputs);
-  if (inputs.isFirst !== true && !accumulate) {
-    b.if(b.op.ieq(inputs.isFirst, b.i(0)), () => {
-      acc.forEach((row, t) =>
-        row.forEach((cell, u) => cell.set(b.op.vfload(ys[t] as Value<"ptr">, vectorAt(u)))),
-      );
-    });
-  }
-  if (format.kind === "float") {
-    floatInputs(b, format.element, cols, w, xs, acc, pack);
-  } else {
-    const unrolledChunks = Math.max(1, Math.floor(blocking.mu / CHUNK));
-    const context = { b, ...quantized(pack), layout, unrolledChunks, acc };
-    quantizedInputs(context, cols, w, xs, inputs);
-  }
-  acc.forEach((row, t) =>
-    row.forEach((cell, u) => b.op.vfstore(ys[t] as Value<"ptr">, cell.get(), vectorAt(u))),
-  );
-}
-
-/** Starts sums with the bias of their rows, where the first inputs are added up. */
-function addBias(
-  b: KernelBuilder,
-  acc: readonly (readonly Cell<"vf32">[])[],
-  bias: Value<"ptr">,
-  { isFirst }: InputBlock,
-): void {
-  const ofTile = b.named("bias_tile", bias);
-  const add = () => {
-    for (const row of acc) {
-      row.forEach((cell, u) => {
-        cell.set(b.op.vfadd(cell.get(), b.op.vfload(ofTile, { offset: 4 * u * b.lanes })));
-      });
-    }
-  };
-  if (isFirst === true) add();
-  else b.if(isFirst, add);
 }

@@ -1,6 +1,7 @@
-import type { Cell, Chain } from "../ir/builder.ts";
+import type { Cell } from "../ir/builder.ts";
+import type { Chain } from "../ir/chain.ts";
 import type { Value } from "../ir/types.ts";
-import { CHUNK, chunkCount, valueBits } from "../quant/formats.ts";
+import { CHUNK, canNegate, chunkCount, valueBits, valueShift } from "../quant/formats.ts";
 import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
 import {
   type CodesOf,
@@ -9,8 +10,12 @@ import {
   inputOrder,
   type Matrix,
   type SegmentCursors,
+  upBits,
 } from "./micro-gemv.ts";
 import { advance, type Cursor, cursor } from "./work.ts";
+
+/** Tokens with which codes stay up, at most. */
+const RAW_TOKENS = 2;
 
 /** The open chains of a micro-GEMV: one per token and row vector. */
 type Chains = Matrix<Chain>;
@@ -31,14 +36,15 @@ export function int8Segment(c: Context, heads: GroupHeads, g: number, at: Segmen
   const offset = valueBits(format) === 8 ? b.target.dot8Offset : 0;
   const constant = zero.kind === "constant" ? zero.value - offset : hasMinima ? -offset : 0;
   const starts: Value<"vi32">[] = [];
-  const totals = dots((t) => {
+  const start = (t: number) => {
     const sum = at.sums[t] as Cursor;
     starts[t] ??=
       constant === 0
         ? b.op.viconst({ value: 0 })
         : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant)));
     return starts[t];
-  });
+  };
+  const totals = dots(start);
   const xScales = at.scales.map((c) => b.op.fload(c.pointer, { offset: c.offset }));
   const sum = (c: Cursor) => b.op.itof(b.op.iload(c.pointer, { offset: c.offset }));
   // What every row adds besides s · (Σ q·x): −z · Σx before the scales, or m · (scale of x) · Σx after them.
@@ -64,62 +70,97 @@ export function int8Segment(c: Context, heads: GroupHeads, g: number, at: Segmen
 /** Of `inputs` inputs in whole chunks. */
 export function chunkDots(c: Context, codes: Cursor, inputs: number, xs: readonly Cursor[]): Dots {
   const chunks = chunkCount(inputs);
-  return chunks <= c.unrolledChunks
-    ? (start) => unrolledDots(c, chunks, codes, xs, start)
-    : (start) => loopedDots(c, chunks, codes, xs, start);
+  const raw = isRaw(c);
+  const dots: Dots = (start) =>
+    chunks <= c.unrolledChunks
+      ? unrolledDots(c, chunks, codes, xs, raw, start)
+      : loopedDots(c, chunks, codes, xs, raw, start);
+  const left = raw ? (valueShift(c.format) ?? 0) : 0;
+  return left === 0 ? dots : shiftedDots(c, dots, left);
 }
 
-/** Of some inputs of one chunk, whose values have at most `bits` bits. */
+/** The sums of codes moved up. */
+function shiftedDots({ b }: Context, dots: Dots, count: number): Dots {
+  return (start) =>
+    dots(() => b.op.viconst({ value: 0 })).map((row, t) =>
+      row.map((sum) => b.op.viadd(b.op.vishl(sum, { count }), start(t))),
+    );
+}
+
+/** Of some inputs of one chunk. */
 export function quadDots(
   c: Context,
   codesOf: readonly CodesOf[],
   inputs: readonly number[],
   xs: readonly Cursor[],
-  bits = valueBits(c.format),
 ): Dots {
   return (start) => {
-    const chains = openChains(c, start, bits);
-    addQuads(c, codesOf, inputs, xs, chains);
+    const chains = openChains(c, start, false);
+    addQuads(c, codesOf, inputs, xs, chains, false);
     return chains.map((row) => row.map((chain) => chain.close()));
   };
 }
 
-function openChains(
+/**
+ * Opens the chains of a micro-GEMV, of codes as they are if `raw`. Links of one token are shorter if they negate weights: the
+ * input's absolute value serves all row vectors then.
+ */
+export function openChains(
   { b, format, pack, acc }: Context,
   accumulator: (t: number, u: number) => Value<"vi32">,
-  bits = valueBits(format),
+  raw: boolean,
 ): Chains {
+  const bits = raw ? format.bits : valueBits(format);
+  const negates = bits === 8 && canNegate(format) && pack.stored && acc.length === 1;
+  const op = negates ? "dot8n" : undefined;
   return acc.map((_, t) =>
-    Array.from({ length: pack.tile }, (_, u) => b.chain(bits, () => accumulator(t, u), `dot${t}_${u}`)),
+    Array.from({ length: pack.tile }, (_, u) => b.chain(bits, () => accumulator(t, u), `dot${t}_${u}`, op)),
   );
 }
 
 /** Adds the products of some inputs of one chunk to every chain. */
-function addQuads(
-  { b }: Context,
+export function addQuads(
+  { b, pack }: Context,
   codesOf: readonly CodesOf[],
   inputs: readonly number[],
   xs: readonly Cursor[],
   chains: Chains,
+  raw: boolean,
 ): void {
   for (const input of inputs) {
+    const up = raw ? upBits(pack, input) : 0;
     const fields = codesOf.map((codes) => codes(input));
     xs.forEach((x, t) => {
       const four = b.named(`x${t}_k${input}`, b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
-      fields.forEach((field, u) => (chains[t] as readonly Chain[])[u]?.add(field, four));
+      fields.forEach((field, u) => (chains[t] as readonly Chain[])[u]?.add(field, four, up));
     });
   }
 }
 
-function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains): void {
-  const codesOf = Array.from({ length: c.pack.tile }, (_, u) => chunkCodes(c, w, u, true));
-  addQuads(c, codesOf, inputOrder(c.pack), xs, chains);
+function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains, raw: boolean): void {
+  const codesOf = Array.from({ length: c.pack.tile }, (_, u) => chunkCodes(c, w, u, true, raw));
+  addQuads(c, codesOf, inputOrder(c.pack), xs, chains, raw);
 }
 
-function addChunks(c: Context, chunks: number, codes: Cursor, xs: readonly Cursor[], chains: Chains): void {
+/**
+ * Whether codes of odd slots stay up, which saves half of the shifts and takes two chains for every token and row vector:
+ * more than registers hold where there are many tokens.
+ */
+function isRaw({ format, pack, acc }: Context): boolean {
+  return pack.stored && valueShift(format) !== undefined && acc.length <= RAW_TOKENS;
+}
+
+function addChunks(
+  c: Context,
+  chunks: number,
+  codes: Cursor,
+  xs: readonly Cursor[],
+  chains: Chains,
+  raw: boolean,
+): void {
   for (let i = 0; i < chunks; i++) {
     const at = xs.map((x) => advance(x, i * CHUNK));
-    addChunk(c, advance(codes, i * c.pack.chunkBytes), at, chains);
+    addChunk(c, advance(codes, i * c.pack.chunkBytes), at, chains, raw);
   }
 }
 
@@ -128,10 +169,11 @@ function unrolledDots(
   chunks: number,
   codes: Cursor,
   xs: readonly Cursor[],
+  raw: boolean,
   start: (t: number) => Value<"vi32">,
 ): Matrix<Value<"vi32">> {
-  const chains = openChains(c, start);
-  addChunks(c, chunks, codes, xs, chains);
+  const chains = openChains(c, start, raw);
+  addChunks(c, chunks, codes, xs, chains, raw);
   return chains.map((row) => row.map((chain) => chain.close()));
 }
 
@@ -141,6 +183,7 @@ function loopedDots(
   chunks: number,
   codes: Cursor,
   xs: readonly Cursor[],
+  raw: boolean,
   start: (t: number) => Value<"vi32">,
 ): Matrix<Value<"vi32">> {
   const { b, pack, unrolledChunks: unroll, acc } = c;
@@ -149,8 +192,8 @@ function loopedDots(
   );
   const cellAt = (t: number, u: number) => (cells[t] as Cell<"vi32">[])[u] as Cell<"vi32">;
   const run = (w: Cursor, x: readonly Cursor[], count: number) => {
-    const chains = openChains(c, (t, u) => cellAt(t, u).get());
-    addChunks(c, count, w, x, chains);
+    const chains = openChains(c, (t, u) => cellAt(t, u).get(), raw);
+    addChunks(c, count, w, x, chains, raw);
     chains.forEach((row, t) => row.forEach((chain, u) => cellAt(t, u).set(chain.close())));
   };
   const whole = Math.floor(chunks / unroll);

@@ -1,10 +1,10 @@
 import type { Cell } from "../ir/builder.ts";
+import type { Chain } from "../ir/chain.ts";
 import type { Value } from "../ir/types.ts";
-import { slotBits } from "../quant/chunks.ts";
-import { CHUNK, type Scale, valueBits, type Zero } from "../quant/formats.ts";
+import { CHUNK, type Scale, type Zero } from "../quant/formats.ts";
 import { type BlockFactors, type GroupHeads, pairIntegers } from "./group-values.ts";
 import { type Context, chunkCodes, inputOrder, type Matrix, type SegmentCursors } from "./micro-gemv.ts";
-import { quadDots } from "./segment-int8.ts";
+import { addQuads, openChains } from "./segment-int8.ts";
 import type { Cursor } from "./work.ts";
 
 /**
@@ -67,27 +67,20 @@ export function addPairedChunk(
 
 /**
  * Σ q·x of both groups of a chunk, per token and row vector, two to a lane. Codes of 2 bits of the odd group, in the odd
- * slots, are not shifted down: their sum is, with what moves it to the upper half of a lane.
+ * slots, stay up: their sum is shifted down with what moves it to the upper half of a lane.
  */
 function pairedDots(c: Context, codes: Cursor, xs: readonly Cursor[]): Matrix<Value<"vi32">> {
-  const { b, format, pack } = c;
-  const up = pack.codeBits === 2 ? slotBits(pack.codeBits) : 0;
-  const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, codes, u, true, up));
-  const order = inputOrder(pack);
-  const half = (inputs: readonly number[], bits: number) =>
-    quadDots(c, codesOf, inputs, xs, bits)(() => b.op.viconst({ value: 0 }));
-  const bits = valueBits(format);
-  const even = half(
-    order.filter((input) => input < CHUNK / 2),
-    bits,
-  );
-  const odd = half(
-    order.filter((input) => input >= CHUNK / 2),
-    bits + up,
-  );
-  return even.map((row, t) =>
-    row.map((dot, u) => b.op.vipair(dot, odd[t]?.[u] as Value<"vi32">, { shift: up })),
-  );
+  const { b, pack } = c;
+  const raw = pack.stored;
+  const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, codes, u, true, raw));
+  const half = (first: number) => {
+    const chains = openChains(c, () => b.op.viconst({ value: 0 }), raw);
+    const inputs = inputOrder(pack).filter((input) => input - first >= 0 && input - first < CHUNK / 2);
+    addQuads(c, codesOf, inputs, xs, chains, raw);
+    return chains;
+  };
+  const [even, odd] = [half(0), half(CHUNK / 2)];
+  return even.map((row, t) => row.map((chain, u) => chain.closePair(odd[t]?.[u] as Chain)));
 }
 
 /** acc += what the block's integers are multiples of, times their sums. */

@@ -121,9 +121,10 @@ function readScaling(reader: ModelReader, rotated: number, contextLength: number
   if (!(factor > 0)) throw reader.error(part("factor"), `${factor} is not positive`);
   if (kind === "none" || factor === 1) return { kind: "none" };
   if (kind === "linear") return { kind: "linear", factor };
+  if (kind === "dynamic") return { kind: "dynamic", factor, originalContext: originalContext() };
   if (kind !== "yarn")
     throw new UnsupportedError(
-      `${metadata.file}: ${reader.key(part("type"))} ${quoted(kind)} is not supported; known: none, linear, yarn`,
+      `${metadata.file}: ${reader.key(part("type"))} ${quoted(kind)} is not supported; known: none, linear, yarn, dynamic`,
     );
   return {
     kind: "yarn",
@@ -132,6 +133,7 @@ function readScaling(reader: ModelReader, rotated: number, contextLength: number
     betaFast: real("yarn_beta_fast", 32),
     betaSlow: real("yarn_beta_slow", 1),
     attentionFactor: real("attn_factor", 1),
+    truncate: metadata.boolOr(reader.key(part("yarn_truncate")), true),
   };
 }
 

@@ -1,7 +1,7 @@
 import type { Activation } from "../kernels/gate.ts";
 import type { RopePairing } from "../kernels/rope.ts";
 import type { Blocks } from "./blocks.ts";
-import { readMixtureConfig } from "./config.ts";
+import { readActivation, readMixtureConfig } from "./config.ts";
 import type { ExpertCounts, FeedForward, ModelConfig, Routing, SharedExpert } from "./model.ts";
 import type { ModelReader } from "./reader.ts";
 
@@ -17,7 +17,7 @@ export function readExpertConfig(
   return { ...config, experts, intermediateSize };
 }
 
-/** What architectures differ in. */
+/** What architectures differ in; files may say otherwise. */
 interface ExpertKind extends Pick<Routing, "softmaxOver"> {
   readonly activation: Activation;
   /** Name of the norm before the router. */
@@ -29,16 +29,19 @@ export function gatedExperts(
   blocks: Blocks,
   layer: number,
   experts: ExpertCounts,
-  { activation, softmaxOver, norm = "ffn_norm" }: ExpertKind,
+  { activation, softmaxOver: usual, norm = "ffn_norm" }: ExpertKind,
 ): FeedForward & { readonly routing: Routing } {
   const { reader, config } = blocks;
   const { hiddenSize, intermediateSize } = config;
   const name = (part: string) => `blk.${layer}.${part}`;
   const inputNorm = blocks.norm(name(norm));
   const router = reader.linear(name("ffn_gate_inp"), experts.count, hiddenSize);
+  const isNormed = reader.metadata.boolOr(reader.key("expert_weights_norm"), usual === "chosen");
+  // Weights that are divided by their sum are a softmax over the chosen scores.
+  const softmaxOver = isNormed ? "chosen" : "all";
   return {
     inputNorm,
-    activation,
+    activation: readActivation(reader, activation),
     gate: reader.stack(name("ffn_gate_exps"), intermediateSize, hiddenSize, experts),
     up: reader.stack(name("ffn_up_exps"), intermediateSize, hiddenSize, experts),
     down: reader.stack(name("ffn_down_exps"), hiddenSize, intermediateSize, experts),

@@ -56,7 +56,11 @@ export type RopeScaling =
       readonly betaFast: number;
       readonly betaSlow: number;
       readonly attentionFactor: number;
+      /** The first and the last interpolated dimension are whole numbers. */
+      readonly truncate: boolean;
     }
+  /** A base that grows with the context beyond the original one ("dynamic NTK"). */
+  | { readonly kind: "dynamic"; readonly factor: number; readonly originalContext: number }
   /** LongRoPE (Ding et al. 2024): other factors where the context is longer than the original one. */
   | {
       readonly kind: "longrope";

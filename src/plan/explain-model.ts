@@ -49,9 +49,12 @@ function tunedText(shapes: readonly ShapePlan[]): string {
 
 /** What the times of experts are of. */
 function expertsText(shapes: readonly ShapePlan[]): string[][] {
-  const found = shapes.find(({ experts }) => experts !== undefined);
-  if (found?.experts === undefined) return [];
-  const { experts, weights } = found;
+  const found = shapes.find(({ shape }) => shape.experts !== undefined);
+  if (found?.shape.experts === undefined) return [];
+  const {
+    shape: { experts },
+    weights,
+  } = found;
   const tokens = count(weights.prefill.tokens, "token");
   return [["experts", `a token passes ${experts.used} of ${experts.count}; in prefill one meets ${tokens}`]];
 }

@@ -1,6 +1,5 @@
 import { UsageError } from "../base/errors.ts";
 import type { Isa } from "../isa/isa.ts";
-import type { ExpertCounts } from "../models/model.ts";
 import { predict } from "./cost.ts";
 import { expertLoad } from "./expert-load.ts";
 import type { Machine } from "./machine.ts";
@@ -14,8 +13,6 @@ export interface ModelProjection {
   readonly shape: ProjectionShape;
   /** Matrices of this kind in the model, all of which every token passes: usually one per layer. */
   readonly count: number;
-  /** Makes each of them a stack, with a matrix for every expert, of which a token passes some. */
-  readonly experts?: ExpertCounts;
   /** Only the last token of a prefill passes it, as logits are wanted of that one. */
   readonly lastTokenOnly?: boolean;
 }
@@ -31,10 +28,9 @@ export interface ShapePlan {
   readonly shape: ProjectionShape;
   /** Matrices of this shape, or stacks. */
   readonly count: number;
-  /** Of a stack; a plan is for one of its matrices, and the tokens that it is expected to meet. */
-  readonly experts?: ExpertCounts;
   /** Those of them that all tokens of a prefill pass. */
   readonly prefillCount: number;
+  /** Of a stack: for one of its matrices, and the tokens that it is expected to meet. */
   readonly weights: WeightsPlan;
 }
 
@@ -74,13 +70,12 @@ export function planModel(
 ): ModelPlan {
   const { decodeTokens = 1, prefillTokens = 256, threads = machine.threads } = options;
   const shapes = [...groupByShape(model.projections).values()].map((members): ShapePlan => {
-    const { shape, experts } = members[0];
-    const tokensOf = (tokens: number) => expertLoad(experts, tokens).tokens;
+    const { shape } = members[0];
+    const tokensOf = (tokens: number) => expertLoad(shape.experts, tokens).tokens;
     return {
       names: members.map((m) => m.name),
       shape,
       count: total(members, (m) => m.count),
-      ...(experts === undefined ? {} : { experts }),
       prefillCount: total(members, (m) => (m.lastTokenOnly ? 0 : m.count)),
       weights: planWeights(machine, isa, shape, {
         decodeTokens: tokensOf(decodeTokens),
@@ -97,8 +92,8 @@ export function planModel(
     weightBytes,
     fitsMemory: weightBytes <= machine.memoryBytes,
     batches: BATCHES.map((tokens) =>
-      step(shapes, tokens, ({ shape, weights, count, experts }) => {
-        const load = expertLoad(experts, tokens);
+      step(shapes, tokens, ({ shape, weights, count }) => {
+        const load = expertLoad(shape.experts, tokens);
         const time = predict(machine, isa, shape, weights.blocking, load.tokens, threads);
         return [[time, load.matrices * count]];
       }),
@@ -113,8 +108,8 @@ export function planModel(
 }
 
 /** Matrices of a shape, those of all experts. */
-export function matricesOf({ count, experts }: Pick<ShapePlan, "count" | "experts">): number {
-  return count * (experts?.count ?? 1);
+export function matricesOf({ count, shape }: Pick<ShapePlan, "count" | "shape">): number {
+  return count * (shape.experts?.count ?? 1);
 }
 
 type Members = [ModelProjection, ...ModelProjection[]];
@@ -122,14 +117,15 @@ type Members = [ModelProjection, ...ModelProjection[]];
 function groupByShape(projections: readonly ModelProjection[]): Map<string, Members> {
   const groups = new Map<string, Members>();
   for (const projection of projections) {
-    const { name, count, shape, experts } = projection;
+    const { name, count, shape } = projection;
+    const { experts } = shape;
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new UsageError(`${name}: count must be a whole number ≥ 1, not ${count}`);
     }
     if (experts !== undefined && !(experts.used >= 1 && experts.used <= experts.count)) {
       throw new UsageError(`${name}: ${experts.used} of ${experts.count} experts`);
     }
-    const key = `${shapeKey(shape)} ${experts ? `${experts.used} of ${experts.count}` : ""}`;
+    const key = shapeKey(shape);
     const known = groups.get(key);
     if (known === undefined) groups.set(key, [projection]);
     else known.push(projection);
@@ -172,7 +168,7 @@ export function stepTimes(
   decode: (shape: ShapePlan) => Timed,
   prefill: (shape: ShapePlan) => Timed,
 ): { readonly decode: StepTime; readonly prefill: StepTime } {
-  const passes = ({ experts }: ShapePlan, n: number) => expertLoad(experts, n).matrices;
+  const passes = ({ shape }: ShapePlan, n: number) => expertLoad(shape.experts, n).matrices;
   return {
     decode: step(shapes, tokens.decode, (s) => [[decode(s), s.count * passes(s, tokens.decode)]]),
     prefill: step(shapes, tokens.prefill, (s) => [

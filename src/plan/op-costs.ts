@@ -1,3 +1,4 @@
+import type { DotOpName } from "../ir/ops.ts";
 import type { Statement, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 
@@ -52,6 +53,8 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vi8loadlanes":
     case "vi8loadpairs":
       return load(costs.simple);
+    case "vu8loadpairs":
+      return load((s.attributes.shift === 0 || reachesTop(s) ? 2 : 3) * costs.simple);
     case "vfstore":
     case "vistore":
     case "vu8store":
@@ -67,8 +70,10 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return float((isa.fusedMultiplyAdd ? 1 : 2) * costs.simple);
     case "vipairdot":
       return { ...NOTHING, arithmetic: Math.min(costs.dot, 2), latency: ACCUMULATE };
-    case "vipair":
+    case "vsumjoin":
       return other(2 * costs.simple);
+    case "vsumpair":
+      return other((costs.dotClose > 0 ? 3 : 2) * costs.simple);
     case "vfield":
       return fieldCost(isa, s);
     case "vbyteof":
@@ -78,6 +83,9 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return { ...NOTHING, scalar: 1, latency: OTHER };
   }
 }
+
+/** Whether a field ends with the top bit of its byte, so that it needs no mask. */
+const reachesTop = ({ attributes }: Op) => Number(attributes.mask) << Number(attributes.shift) >= 128;
 
 function fieldCost({ costs }: Isa, { attributes }: Op): OpCost {
   const arithmetic = attributes.shift === 0 ? costs.field : costs.fieldShifted;
@@ -104,8 +112,8 @@ function splitsInputs({ costs }: Isa): boolean {
  * One link of a chain of byte products; `latency` is from one link to the next. A link of one instruction adds inside
  * the multiplier, so that the next waits for all of it; of a longer link only the addition is on the chain.
  */
-export function linkCost({ costs }: Isa, op: "dot" | "dot8"): OpCost {
-  const arithmetic = op === "dot8" ? costs.dot8 : costs.dot;
+export function linkCost({ costs }: Isa, op: DotOpName): OpCost {
+  const arithmetic = costs[op];
   return { ...NOTHING, arithmetic, latency: arithmetic === 1 ? ACCUMULATE : OTHER };
 }
 

@@ -25,8 +25,8 @@ export class ValueNumbers {
   }
 
   /** Whether the op computes what is known already. */
-  isRepeated({ result }: Op): boolean {
-    return result !== undefined && this.first.has(result.id);
+  isRepeated({ op, result }: Op): boolean {
+    return result !== undefined && op !== "vsumjoin" && this.first.has(result.id);
   }
 
   /** How often the value is read. */
@@ -39,8 +39,8 @@ export class ValueNumbers {
     for (const s of body) {
       if (s.kind === "op" && this.isKnown(s, known)) continue;
       // The sum of a chain stays in one register.
-      const goesOn = (s.kind === "dot" && s.sum?.type === "vsum") || s.kind === "close";
-      if (goesOn) this.first.set(s.result.id, this.of(s.sum as Value));
+      const before = sumBefore(s);
+      if (before !== undefined) this.first.set(before.result.id, this.of(before.sum));
       for (const value of readBy(s)) this.uses.set(this.of(value), (this.uses.get(this.of(value)) ?? 0) + 1);
       for (const inner of innerOf(s)) this.number(inner, known);
     }
@@ -59,6 +59,15 @@ export class ValueNumbers {
     else this.first.set(result.id, same);
     return same !== undefined;
   }
+}
+
+/** The sum of a chain that goes on in a statement, and what it is called then. */
+function sumBefore(s: Statement): { readonly sum: Value; readonly result: Value } | undefined {
+  if ((s.kind === "dot" && s.sum?.type === "vsum") || s.kind === "close")
+    return { sum: s.sum as Value, result: s.result };
+  if (s.kind === "op" && s.op === "vsumjoin")
+    return { sum: s.operands[0] as Value, result: s.result as Value };
+  return undefined;
 }
 
 function readBy(s: Statement): readonly Value[] {

@@ -3,7 +3,6 @@
  * packing and the oracle read this; kernels see weights packed.
  */
 
-import { quads } from "./chunks.ts";
 import {
   blockCount,
   blockSize,
@@ -55,6 +54,17 @@ const dense =
   (k: number): BitField =>
     field(at + Math.floor((k * bits) / 8), (k * bits) % 8, bits);
 
+/** The same where a code may begin in one byte and end in the next. */
+const stream =
+  (at: number, bits: number) =>
+  (k: number): BitField[] => {
+    const [byte, shift] = [at + Math.floor((k * bits) / 8), (k * bits) % 8];
+    const first = Math.min(bits, 8 - shift);
+    return first === bits
+      ? [field(byte, shift, bits)]
+      : [field(byte, shift, first), field(byte + 1, 0, bits - first)];
+  };
+
 /** Codes of 128 weights in 32 bytes: four codes of 2 bits a byte, 32 weights apart. */
 const quarters =
   (at: number) =>
@@ -93,10 +103,20 @@ const signedNibbles: Block = {
 const TERNARY: Block = { weights: 256, bytes: 66, scale: () => half(64), code: (k) => [quarters(0)(k)] };
 
 /**
- * The blocks of GGUF's types by name (ggml-common.h, `block_*`), but for those that are like the project's own; of types
- * that are re-packed while they are read (`quant/repacking.ts`), what they become.
+ * The blocks of GGUF's types by name (ggml-common.h, `block_*`); of types that are re-packed while they are read
+ * (`quant/repacking.ts`), what they become.
  */
 export const GGUF_BLOCKS = {
+  Q4_0: { weights: 32, bytes: 18, scale: () => half(0), code: (k) => [nibbles(2, 32)(k)], chunkBytes: 16 },
+  Q4_1: {
+    weights: 32,
+    bytes: 20,
+    scale: () => half(0),
+    zero: () => half(2),
+    code: (k) => [nibbles(4, 32)(k)],
+    chunkBytes: 16,
+  },
+  Q8_0: { weights: 32, bytes: 34, scale: () => half(0), code: (k) => [whole(2 + k)], chunkBytes: 32 },
   Q1_0: { weights: 128, bytes: 18, scale: () => half(0), code: (k) => [dense(2, 1)(k)] },
   Q2_0: { weights: 64, bytes: 18, scale: () => half(0), code: (k) => [dense(2, 2)(k)] },
   Q5_0: {
@@ -187,37 +207,29 @@ export const GGUF_BLOCKS = {
 } as const satisfies Record<string, Block>;
 
 /**
- * The project's own blocks: the f16 scales of the groups, their f16 minima or u8 zero points, then the codes chunk after
- * chunk. The last block of a row has only the chunks that there are. GGUF's Q4_0, Q4_1 and Q8_0 are like this.
+ * The blocks of the paper's family: the f16 scales of their groups, the u8 zero points, then the codes as one stream of bits,
+ * from the low bits of a byte on, as checkpoints have them. The last block of a row has only the chunks that there are.
  */
-function ownBlock(format: QuantizedFormat, cols: number): Block {
-  const zeroBytes = format.zero.kind === "minimum" ? 2 : format.zero.kind === "code" ? 1 : 0;
-  const zerosAt = 2 * groupsOfBlock(format, cols);
-  const codesAt = zerosAt + zeroBytes * groupsOfBlock(format, cols);
+function familyBlock(format: QuantizedFormat, cols: number): Block {
+  const { bits, zero } = format;
+  const groups = groupsOfBlock(format, cols);
+  const zerosAt = 2 * groups;
+  const codesAt = zero.kind === "code" ? zerosAt + groups : zerosAt;
   const weights = blockSize(format, cols);
-  const chunkBytes = (CHUNK / 8) * format.bits;
-  const layout = quads(format.bits);
-  const code = (k: number): BitField[] => {
-    const quad = layout[(k % CHUNK) >> 2] as (typeof layout)[number];
-    const at = codesAt + Math.floor(k / CHUNK) * chunkBytes + (k & 3);
-    if (quad.kind === "together") return [field(at + 4 * quad.word, quad.shift, format.bits)];
-    return Array.from({ length: format.bits }, (_, j) => field(at + 4 * j, quad.slot + quad.spare, 1));
-  };
-  const zeroAt = (g: number) => zerosAt + zeroBytes * g;
-  const zero = (g: number) => (zeroBytes === 2 ? half(zeroAt(g)) : [whole(zeroAt(g))]);
+  const chunkBytes = (CHUNK / 8) * bits;
   return {
     weights,
     bytes: codesAt + chunkCount(weights) * chunkBytes,
     scale: (g) => half(2 * g),
-    ...(zeroBytes === 0 ? {} : { zero }),
-    code,
+    ...(zero.kind === "code" ? { zero: (g: number) => [whole(zerosAt + g)] } : {}),
+    code: stream(codesAt, bits),
     chunkBytes,
   };
 }
 
 /** How a row of `cols` weights of a format is stored. */
 export function blockOf(format: QuantizedFormat, cols: number): Block {
-  return (GGUF_BLOCKS as Readonly<Record<string, Block>>)[format.name] ?? ownBlock(format, cols);
+  return (GGUF_BLOCKS as Readonly<Record<string, Block>>)[format.name] ?? familyBlock(format, cols);
 }
 
 /** Bytes of a row of `cols` weights as it stands in a file. */

@@ -35,6 +35,15 @@ export function quads(bits: number): readonly Quad[] {
   });
 }
 
+/**
+ * Bits that the codes of odd slots may stay up, so that a word is shifted half as often: a slot's, where two slots are a
+ * nibble at most.
+ */
+export function upOf(bits: number, quad: Quad): number {
+  const slot = slotBits(bits);
+  return quad.kind === "together" && 2 * slot <= 4 ? quad.shift % (2 * slot) : 0;
+}
+
 /** Slot number `f` of a byte's, the even ones first. */
 function slotAt(f: number, slots: number): number {
   return 2 * f < slots ? 2 * f : 2 * f - slots + 1;
@@ -52,79 +61,3 @@ export function topBits(bits: number, word: number): number {
 export function chunkBytes(bits: number): number {
   return 4 * bits;
 }
-
-/** The bytes of 32 codes of `bits` bits. Higher bits of a code are dropped. */
-export function packChunk(codes: Uint8Array, bits: number): Uint8Array {
-  const bytes = new Uint8Array(chunkBytes(bits));
-  packChunkInto(codes, 0, bits, bytes, 0);
-  return bytes;
-}
-
-/** The 32 codes that `bytes` store; the inverse of `packChunk`. */
-export function unpackChunk(bytes: Uint8Array, bits: number): Uint8Array {
-  const codes = new Uint8Array(CHUNK);
-  unpackChunkInto(bytes, 0, bits, codes, 0);
-  return codes;
-}
-
-/** `packChunk` of the 32 codes at `codesAt`, written at `bytesAt` of `bytes`. */
-export function packChunkInto(
-  codes: Uint8Array,
-  codesAt: number,
-  bits: number,
-  bytes: Uint8Array,
-  bytesAt: number,
-): void {
-  let at = bytesAt;
-  for (const fields of WORDS[bits] as Words) {
-    for (let i = 0; i < 4; i++) {
-      let byte = 0;
-      for (const { input, low, mask, shift } of fields)
-        byte |= ((codes[codesAt + input + i]! >>> low) & mask) << shift;
-      bytes[at++] = byte;
-    }
-  }
-}
-
-/** `unpackChunk` of the bytes at `bytesAt`, the 32 codes written at `codesAt` of `codes`. */
-export function unpackChunkInto(
-  bytes: Uint8Array,
-  bytesAt: number,
-  bits: number,
-  codes: Uint8Array,
-  codesAt: number,
-): void {
-  codes.fill(0, codesAt, codesAt + CHUNK);
-  let at = bytesAt;
-  for (const fields of WORDS[bits] as Words) {
-    for (let i = 0; i < 4; i++) {
-      const byte = bytes[at++]!;
-      for (const { input, low, mask, shift } of fields)
-        codes[codesAt + input + i]! |= ((byte >>> shift) & mask) << low;
-    }
-  }
-}
-
-/** Bits of a byte, from `shift` on: bits of the code of an input of the chunk, `input` for byte 0, from `low` on. */
-interface Field {
-  readonly input: number;
-  readonly low: number;
-  readonly mask: number;
-  readonly shift: number;
-}
-
-/** The fields of the bytes of each word. */
-type Words = readonly (readonly Field[])[];
-
-function words(bits: number): Words {
-  return Array.from({ length: bits }, (_, word) =>
-    quads(bits).flatMap((quad, q): Field[] => {
-      if (quad.kind === "spread")
-        return [{ input: 4 * q, low: word, mask: 1, shift: quad.slot + quad.spare }];
-      return quad.word === word ? [{ input: 4 * q, low: 0, mask: 2 ** bits - 1, shift: quad.shift }] : [];
-    }),
-  );
-}
-
-/** By the width of the codes. */
-const WORDS: readonly Words[] = Array.from({ length: 9 }, (_, bits) => (bits === 0 ? [] : words(bits)));

@@ -284,6 +284,17 @@ export function valueBits({ bits, table }: QuantizedFormat): number {
   return table === undefined ? bits : 32 - Math.clz32(Math.max(...table));
 }
 
+/** By how many bits values are codes moved up; undefined where they are something else. */
+export function valueShift({ table = [0, 1] }: QuantizedFormat): number | undefined {
+  const shift = Math.log2(table[1] ?? 0);
+  return Number.isInteger(shift) && table.every((value, code) => value === code << shift) ? shift : undefined;
+}
+
+/** Whether no value of 8 bits, less 128, is −128. */
+export function canNegate({ table }: QuantizedFormat): boolean {
+  return table !== undefined && Math.min(...table) > 0;
+}
+
 /**
  * Whether the products of a group add up to 16 bits, and scales are integers, so that one instruction multiplies two
  * groups of a chunk by their scales.

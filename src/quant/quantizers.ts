@@ -3,8 +3,7 @@
 import { at } from "../base/assert.ts";
 import { UnsupportedError, UsageError } from "../base/errors.ts";
 import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
-import { blockOf, rowBytes, writeFields } from "./blocks.ts";
-import { packChunkInto } from "./chunks.ts";
+import { type Block, blockOf, rowBytes, writeFields } from "./blocks.ts";
 import {
   CHUNK,
   chunkCount,
@@ -109,23 +108,33 @@ function groupWriter(format: QuantizedFormat, cols: number, bytes: Uint8Array): 
   const block = blockOf(format, cols);
   const size = groupSize(format, cols);
   const perBlock = groupsOfBlock(format, cols);
-  const { chunkBytes } = block;
-  const codesAt = Math.min(...block.code(0).map(({ byte }) => byte));
-  const places = Array.from({ length: block.weights }, (_, k) => block.code(k));
-  const hasWholeChunks = chunkBytes !== undefined && perBlock === 1;
+  const partsOfGroup = Array.from({ length: perBlock }, (_, g) => codeParts(block, g * size, size));
   return ({ codes, scale, zero }, length, row, n) => {
     const at = row + Math.floor(n / perBlock) * block.bytes;
     const g = n % perBlock;
+    const parts = partsOfGroup[g]!;
     writeFields(bytes, at, block.scale?.(g) ?? [], scale);
     writeFields(bytes, at, block.zero?.(g) ?? [], zero);
-    if (!hasWholeChunks) {
-      for (let k = 0; k < length; k++) writeFields(bytes, at, places[g * size + k]!, codes[k]!);
-      return;
-    }
-    for (let chunk = 0; chunk * CHUNK < length; chunk++) {
-      packChunkInto(codes, chunk * CHUNK, format.bits, bytes, at + codesAt + chunk * chunkBytes);
+    for (let i = 0; i < parts.length && parts[i]! < length; i += 5) {
+      const code = codes[parts[i]!]! >>> parts[i + 1]!;
+      bytes[at + parts[i + 3]!]! |= (code & parts[i + 2]!) << parts[i + 4]!;
     }
   };
+}
+
+/**
+ * Where bits of a group's codes go, five numbers for each stretch: weight of the group, its first bit, mask, byte of the
+ * block, bit of the byte.
+ */
+function codeParts({ code }: Block, first: number, count: number): Int32Array {
+  const parts = Array.from({ length: count }, (_, k) => {
+    let low = 0;
+    return code(first + k).map(({ byte, shift, bits }) => {
+      low += bits;
+      return [k, low - bits, 2 ** bits - 1, byte, shift];
+    });
+  });
+  return Int32Array.from(parts.flat(2));
 }
 
 /** Whether weights can be quantized to a format here. */

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { at } from "../../src/base/assert.ts";
 import { QigenError, UnsupportedError } from "../../src/base/errors.ts";
 import { readCheckpoint } from "../../src/checkpoints/checkpoint.ts";
-import { unpackStreams } from "../../src/checkpoints/quantized/bit-fields.ts";
+import { unpackStream } from "../../src/checkpoints/quantized/bit-fields.ts";
 import { groupingOf } from "../../src/checkpoints/quantized/grouping.ts";
 import type { ModelFile } from "../../src/files/model-file.ts";
 import { rowBytes } from "../../src/quant/blocks.ts";
@@ -11,6 +11,7 @@ import { dequantizeRows } from "../../src/quant/reference.ts";
 import {
   type Choice,
   packAwq,
+  packAwqGemv,
   packCompressed,
   packGptq,
   type Quantized,
@@ -176,9 +177,9 @@ describe("gptq", () => {
 
   it("packs 3 bits as its authors do, across words", () => {
     const words = Uint32Array.of(0x88c6fa21, 0x7d4159e3, 0xb3a90f17);
-    const found = new Uint32Array(8);
-    unpackStreams(words, 0, 1, 3, 1, found, 0, 8);
-    expect([...new Uint8Array(found.buffer)]).toEqual(threeBitCodes([words[0]!, words[1]!, words[2]!]));
+    const found = new Uint8Array(32);
+    unpackStream(words, 0, 3, found, 32);
+    expect([...found]).toEqual(threeBitCodes([words[0]!, words[1]!, words[2]!]));
   });
 
   it("reads quantize_config.json where config.json says nothing", async () => {
@@ -197,17 +198,18 @@ describe("gptq", () => {
 });
 
 describe("awq", () => {
-  it.each(GROUPS)("groups of %s", async (group) => {
+  const cases = GROUPS.flatMap((group) => [["gemm", group] as const, ["gemv", group] as const]);
+  it.each(cases)("%s, groups of %s", async (version, group) => {
     const pack: Pack = codes(
       (outputs, inputs, rng) => randomQuantized(outputs, inputs, { bits: 4, group, symmetric: false }, rng),
-      packAwq,
+      version === "gemm" ? packAwq : packAwqGemv,
     );
     const config = quantization({
       quant_method: "awq",
       bits: 4,
       group_size: group,
       zero_point: true,
-      version: "gemm",
+      version,
     });
     const checkpoint = randomCheckpoint(pack, { layers: 1, config });
     const types = await expectWeights(checkpoint, await read(checkpoint));
@@ -253,7 +255,10 @@ describe("what is refused", () => {
       'quantization method "bitsandbytes" is not supported; known: gptq, awq',
     ],
     [{ checkpoint_format: "marlin" }, 'gptq in the format "marlin" is not supported; known: gptq, gptq_v2'],
-    [{ quant_method: "awq", version: "gemv" }, 'awq in the format "gemv" is not supported; known: gemm'],
+    [
+      { quant_method: "awq", version: "exllama" },
+      'awq in the format "exllama" is not supported; known: gemm, gemv',
+    ],
   ])("%o", async (config, message) => {
     const error = await read(good(config)).catch((cause: unknown) => cause);
     expect(error).toBeInstanceOf(UnsupportedError);

@@ -32,6 +32,7 @@ const longrope = (original: number) => ({
 
 const u32 = (value: number): GgufValue => ({ type: "u32", value });
 const f32 = (value: number): GgufValue => ({ type: "f32", value });
+const flag = (value: boolean): GgufValue => ({ type: "bool", value });
 const text = (value: string): GgufValue => ({ type: "string", value });
 
 /** A window for these layers. */
@@ -79,6 +80,37 @@ export const CASES: readonly FamilyCase[] = [
   },
   { type: "qwen2", of: "qwen2, tied" },
   { type: "qwen3", of: "qwen3" },
+  { type: "mixtral", of: "mixtral" },
+  { type: "qwen2_moe", of: "qwen2moe" },
+  {
+    type: "qwen2_moe",
+    of: "qwen2moe",
+    config: { norm_topk_prob: true },
+    keys: { expert_weights_norm: flag(true) },
+  },
+  { type: "qwen3_moe", of: "qwen3moe", keys: { expert_feed_forward_length: u32(96) } },
+  {
+    type: "qwen3_moe",
+    of: "qwen3moe",
+    config: { norm_topk_prob: null },
+    keys: { expert_weights_norm: flag(false) },
+  },
+  { type: "gpt_oss", of: "gpt-oss" },
+  {
+    type: "gpt_oss",
+    of: "gpt-oss",
+    config: {
+      layer_types: ["sliding_attention", "sliding_attention", "full_attention", "full_attention"],
+      sliding_window: 9,
+      rope_scaling: {
+        rope_type: "yarn",
+        factor: 4,
+        original_max_position_embeddings: 64,
+        truncate: false,
+      },
+    },
+    keys: { ...windows(1, 1, 0, 0), "rope.scaling.yarn_truncate": flag(false) },
+  },
   { type: "gemma", of: "gemma" },
   { type: "gemma2", of: "gemma2" },
   { type: "gemma3_text", of: "gemma3" },
@@ -99,6 +131,7 @@ export const CASES: readonly FamilyCase[] = [
   },
   { type: "stablelm", of: "stablelm" },
   { type: "stablelm", of: "stablelm, parallel, norms of heads" },
+  { type: "stablelm_epoch", of: "stablelm", keys: { "rope.dimension_count": u32(16) } },
   { type: "starcoder2", of: "starcoder2" },
   { type: "starcoder2", of: "starcoder2", erf: true },
   { type: "gpt2", of: "gpt2" },
@@ -107,6 +140,8 @@ export const CASES: readonly FamilyCase[] = [
   { type: "falcon", of: "falcon" },
   { type: "falcon", of: "falcon", erf: true },
   { type: "falcon", of: "falcon with two norms" },
+  { type: "RefinedWebModel", of: "falcon" },
+  { type: "RefinedWeb", of: "falcon with two norms" },
   { type: "opt", of: "opt" },
   { type: "opt", of: "opt, norms after, narrow embeddings" },
 ];

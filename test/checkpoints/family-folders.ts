@@ -6,6 +6,7 @@
 import { at } from "../../src/base/assert.ts";
 import type { GgufValue } from "../../src/files/gguf-values.ts";
 import type { RandomModel } from "../../src/models/random-model.ts";
+import { gptOssTensors, splitExperts } from "./expert-folders.ts";
 
 /** A matrix [rows][cols], or a vector of one row. */
 export interface Values {
@@ -29,6 +30,8 @@ interface Writer {
   config(model: Source): Record<string, unknown>;
   /** Other values, or several tensors, for a tensor of GGUF's. */
   change?(model: Source, module: string, values: Values): Values | Readonly<Record<string, Values>>;
+  /** What is otherwise made of several tensors. */
+  finish?(tensors: ReadonlyMap<string, Values>): ReadonlyMap<string, Values>;
 }
 
 /** What a GGUF-like model says, by names without the architecture. */
@@ -89,7 +92,8 @@ export class Source {
 /** The model as a checkpoint of a family. */
 export function folderOf(type: string, model: RandomModel<"F32">): Folder {
   const source = new Source(model);
-  const writer = WRITERS[type] as Writer;
+  const older = OLDER[type];
+  const writer = WRITERS[older?.type ?? type] as Writer;
   const tensors = new Map<string, Values>();
   for (const [name, values] of source.tensors()) {
     if (name.startsWith("rope_factors")) continue;
@@ -107,7 +111,12 @@ export function folderOf(type: string, model: RandomModel<"F32">): Folder {
     }
   }
   const tied = !source.has("output.weight");
-  return { config: { model_type: type, tie_word_embeddings: tied, ...writer.config(source) }, tensors };
+  const finished = writer.finish?.(tensors) ?? tensors;
+  const config = writer.config(source);
+  return {
+    config: { model_type: type, tie_word_embeddings: tied, ...(older?.config(config) ?? config) },
+    tensors: finished,
+  };
 }
 
 function isValues(value: Values | Readonly<Record<string, Values>>): value is Values {
@@ -263,9 +272,132 @@ const gemma3Text = (model: Source) => ({
     : { layer_types: Array.from({ length: model.get("block_count") }, () => "full_attention") }),
 });
 
+/** What config.json says of experts; how many there are has a name of its own. */
+const experts = (model: Source, count: string) => ({
+  [count]: model.get("expert_count"),
+  num_experts_per_tok: model.get("expert_used_count"),
+});
+
+const QWEN_EXPERTS: Readonly<Record<string, string>> = {
+  ffn_gate_exps: "gate_proj",
+  ffn_up_exps: "up_proj",
+  ffn_down_exps: "down_proj",
+};
+
+const QWEN_MOE_NAMES = {
+  ...qwen.names,
+  ffn_gate_inp: "layers.N.mlp.gate",
+  ffn_gate_exps: "layers.N.mlp.experts",
+  ffn_up_exps: "layers.N.mlp.experts",
+  ffn_down_exps: "layers.N.mlp.experts",
+  ffn_gate_shexp: "layers.N.mlp.shared_expert.gate_proj",
+  ffn_up_shexp: "layers.N.mlp.shared_expert.up_proj",
+  ffn_down_shexp: "layers.N.mlp.shared_expert.down_proj",
+  ffn_gate_inp_shexp: "layers.N.mlp.shared_expert_gate",
+};
+
+const qwenMoe: Writer = {
+  ...qwen,
+  names: QWEN_MOE_NAMES,
+  config: (model) => ({
+    ...qwen.config(model),
+    ...experts(model, "num_experts"),
+    moe_intermediate_size: model.get("expert_feed_forward_length"),
+    norm_topk_prob: model.architecture === "qwen3moe",
+    decoder_sparse_step: 1,
+    mlp_only_layers: [],
+  }),
+  change: (_, module, values) => {
+    const name = QWEN_EXPERTS[module];
+    if (name !== undefined) return splitExperts(values, name);
+    return module === "ffn_gate_inp_shexp" ? { ...values, shape: [1, ...values.shape] } : values;
+  },
+};
+
+const MIXTRAL_EXPERTS: Readonly<Record<string, string>> = {
+  ffn_gate_exps: "w1",
+  ffn_down_exps: "w2",
+  ffn_up_exps: "w3",
+};
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** What first files of a family call it, and their settings. */
+const OLDER: Readonly<Record<string, { readonly type: string; config(config: Config): Config }>> = {
+  RefinedWeb: {
+    type: "falcon",
+    config: ({ new_decoder_architecture: _, multi_query: __, ...others }) => others,
+  },
+  RefinedWebModel: { type: "falcon", config: ({ new_decoder_architecture: _, ...others }) => others },
+  stablelm_epoch: {
+    type: "stablelm",
+    config: ({ layer_norm_eps: norm_eps, partial_rotary_factor: rope_pct, ...others }) => ({
+      ...others,
+      norm_eps,
+      rope_pct,
+    }),
+  },
+};
+
 const WRITERS: Readonly<Record<string, Writer>> = {
   llama,
   mistral: llama,
+  mixtral: {
+    ...llama,
+    names: {
+      ...LLAMA_NAMES,
+      ffn_gate_inp: "layers.N.block_sparse_moe.gate",
+      ffn_gate_exps: "layers.N.block_sparse_moe.experts",
+      ffn_up_exps: "layers.N.block_sparse_moe.experts",
+      ffn_down_exps: "layers.N.block_sparse_moe.experts",
+    },
+    config: (model) => ({ ...llama.config(model), ...experts(model, "num_local_experts") }),
+    change: (model, module, values) => {
+      const name = MIXTRAL_EXPERTS[module];
+      if (name !== undefined) return splitExperts(values, name);
+      return isQueryOrKey(module) ? unpaired(values, model.headDim) : values;
+    },
+  },
+  qwen2_moe: {
+    ...qwenMoe,
+    config: (model) => ({
+      ...qwenMoe.config(model),
+      shared_expert_intermediate_size: model.get("expert_shared_feed_forward_length"),
+    }),
+  },
+  qwen3_moe: qwenMoe,
+  gpt_oss: {
+    names: {
+      ...LLAMA_NAMES,
+      post_attention_norm: "layers.N.post_attention_layernorm",
+      attn_sinks: "layers.N.self_attn.sinks",
+      ffn_gate_inp: "layers.N.mlp.router",
+      ffn_gate_exps: "layers.N.mlp.experts.gate",
+      ffn_up_exps: "layers.N.mlp.experts.up",
+      ffn_down_exps: "layers.N.mlp.experts.down",
+    },
+    prefix: "model.",
+    bare: ["output"],
+    config: (model) => ({
+      ...sizes(model),
+      ...rms(model),
+      ...experts(model, "num_local_experts"),
+      intermediate_size: model.get("expert_feed_forward_length"),
+      hidden_act: "silu",
+      swiglu_limit: 7,
+      rope_theta: model.get("rope.freq_base"),
+      rope_scaling: {
+        rope_type: "yarn",
+        factor: model.get("rope.scaling.factor"),
+        original_max_position_embeddings: model.get("rope.scaling.original_context_length"),
+        beta_fast: 32,
+        beta_slow: 1,
+        truncate: true,
+      },
+      sliding_window: model.get("attention.sliding_window"),
+    }),
+    finish: gptOssTensors,
+  },
   smollm3: {
     ...llama,
     config: (model) => ({

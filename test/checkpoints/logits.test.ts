@@ -95,8 +95,8 @@ describe.each(Object.entries(CHECKPOINTS))("%s", (_, [pack, config]) => {
     expect(Math.sqrt(variance)).toBeGreaterThan(2);
   });
 
-  test.each(["wasm", "native"] as const)("%s has the logits of the equations", async (backend) => {
-    if (backend === "native" && (await (NATIVE_TARGETS[0] as TestTarget).missing()) !== undefined) return;
+  test.for(["wasm", "native"] as const)("%s has the logits of the equations", async (backend, context) => {
+    if (backend === "native") await need(NATIVE_TARGETS[0] as TestTarget, context);
     expect(divergence(truth, await logitsOf(checkpoint, { ...EXACT, backend }))).toBeLessThan(CLOSE);
     const int8 = await logitsOf(checkpoint, { ...EXACT, backend, activations: "int8" });
     expect(divergence(truth, int8)).toBeLessThan(QUANTIZED_ACTIVATIONS);

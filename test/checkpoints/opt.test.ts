@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { type LoadModelOptions, loadModel } from "../../src/api/index.ts";
 import { UnsupportedError, UsageError } from "../../src/base/errors.ts";
-import { NATIVE_TARGETS, type TestTarget } from "../backends.ts";
+import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
 import { temporaryFolder } from "../cli/harness.ts";
 import { packGptq, randomQuantized } from "./packers.ts";
 import { codes, divergence, saveCheckpoint } from "./random-checkpoint.ts";
@@ -76,8 +76,8 @@ describe.each(Object.entries(CASES))("OPT, %s", (_, options) => {
     expect(Math.sqrt(variance)).toBeGreaterThan(2);
   });
 
-  test.each(["wasm", "native"] as const)("%s has the logits of the equations", async (backend) => {
-    if (backend === "native" && (await (NATIVE_TARGETS[0] as TestTarget).missing()) !== undefined) return;
+  test.for(["wasm", "native"] as const)("%s has the logits of the equations", async (backend, context) => {
+    if (backend === "native") await need(NATIVE_TARGETS[0] as TestTarget, context);
     const found = await logitsOf(checkpoint, { ...EXACT, backend });
     const kls = truths.map((truth, i) => divergence(truth, found[i] as Float32Array[]));
     expect(Math.max(...kls)).toBeLessThan(CLOSE);

@@ -183,6 +183,33 @@ export function packAwq(name: string, quantized: Quantized): Record<string, Tens
   };
 }
 
+/**
+ * AWQ, gemv: eight codes to a word along the inputs; zero points and scales of an output in a row, which has places for a
+ * multiple of eight groups, or of more where groups are small.
+ */
+export function packAwqGemv(name: string, quantized: Quantized): Record<string, TensorData> {
+  const { outputs, inputs, codes, zeros, scales, groupCount } = quantized;
+  const words = new Bits((outputs * inputs) / 8);
+  const size = inputs / groupCount;
+  const multiple = Math.ceil(128 / size);
+  const width = Math.ceil(Math.ceil(groupCount / 8) / multiple) * multiple;
+  const zeroWords = new Bits(outputs * width);
+  for (let o = 0; o < outputs; o++) {
+    for (let i = 0; i < inputs; i++) {
+      words.put((o * inputs + i) >> 3, 0, 4 * (i % 8), 4, at(at(codes, o), i));
+    }
+    for (let g = 0; g < groupCount; g++) {
+      zeroWords.put(o * width + (g >> 3), 0, 4 * (g % 8), 4, at(at(zeros, o), g));
+    }
+  }
+  const padded = scales.flatMap((row) => Array.from({ length: 8 * width }, (_, g) => row[g] ?? 0));
+  return {
+    [`${name}.qweight`]: words.tensor([outputs, inputs / 8]),
+    [`${name}.qzeros`]: zeroWords.tensor([outputs, width]),
+    [`${name}.scales`]: scaleTensor([outputs, 8 * width], padded, "F16"),
+  };
+}
+
 export interface CompressedOptions {
   readonly symmetric: boolean;
   readonly scales?: ScaleType;

@@ -16,7 +16,7 @@ import { pullProgressOn } from "../../src/cli/hub-model.ts";
 import { Interrupts } from "../../src/cli/io.ts";
 import { Status } from "../../src/cli/status.ts";
 import { durationText } from "../../src/plan/text.ts";
-import { dropAfter, FakeHub, stallAfter } from "../hub/hub-server.ts";
+import { dropAfter, FakeHub, ignoreRange, stallAfter } from "../hub/hub-server.ts";
 import {
   CHAT_TEMPLATE,
   type CliResult,
@@ -78,7 +78,6 @@ describe("a model of the hub in place of a file", () => {
   });
 
   test.each([
-    [["inspect", "hf:org/tiny:Q4_0"]],
     [["explain", "hf:org/tiny/tiny-Q4_0.gguf"]],
     [["bench", "hf:org/tiny", ...WASM, "--prompt-tokens", "4", "--gen-tokens", "2", "--repeat", "1"]],
     [["chat", "hf:org/tiny", ...WASM, "-n", "3"]],
@@ -86,6 +85,32 @@ describe("a model of the hub in place of a file", () => {
     const { code, stderr } = await cli(args, { stdin: "hello\n" });
     expect(stderr).toMatch(/^downloading 1 file/);
     expect(code).toBe(0);
+  });
+
+  test("inspect reads the headers where they are, and the cache's files where it has them", async () => {
+    const remote = await cli(["inspect", "hf:org/tiny:Q4_0"]);
+    expect(remote.stdout).toMatch(/^file +hf:org\/tiny:Q4_0\n/);
+    expect(existsSync(repository())).toBe(false);
+    expect(hub.stored.every(({ range }) => range?.startsWith("bytes=") === true)).toBe(true);
+    await cli(["pull", "hf:org/tiny:Q4_0"]);
+    const local = await cli(["inspect", "hf:org/tiny:Q4_0"]);
+    const rest = ({ stdout }: CliResult) => stdout.slice(stdout.indexOf("\n"));
+    expect(rest(local)).toBe(rest(remote));
+  });
+
+  test("inspect does not download folders of safetensors", async () => {
+    hub.add("org/safe", { "config.json": "{}", "model.safetensors": "1234" });
+    const { code, stderr } = await cli(["inspect", "hf:org/safe"]);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringContaining("hf:org/safe is a folder of safetensors, which is not read over the network"),
+    ]);
+  });
+
+  test("inspect says where a server has no parts of files", async () => {
+    hub.fail("tiny-Q4_0.gguf", ignoreRange);
+    const { code, stderr } = await cli(["inspect", "hf:org/tiny:Q4_0"]);
+    expect([code, stderr]).toEqual([1, expect.stringContaining("the server does not send parts of files")]);
   });
 
   test("in the library, with progress", async () => {
@@ -154,6 +179,7 @@ describe("list", () => {
       reference: z.string(),
       repository: z.string(),
       kind: z.enum(["gguf", "safetensors", "unfinished"]),
+      architecture: z.string().optional(),
       path: z.string(),
       bytes: z.int(),
       lastUsed: z.iso.datetime(),
@@ -169,7 +195,7 @@ describe("list", () => {
   test("files, split files, folders, revisions, what is unfinished; not other things", async () => {
     const parts = { "s-00001-of-00002.gguf": "12", "s-00002-of-00002.gguf": "345" };
     hub.add("org/tiny", { "tiny-Q4_0.gguf": model, ...parts });
-    hub.add("org/safe", { "config.json": "{}", "model.safetensors": "1234" });
+    hub.add("org/safe", { "config.json": '{"model_type":"llama"}', "model.safetensors": "1234" });
     for (const reference of ["hf:org/tiny", "hf:org/tiny/s-00001-of-00002.gguf", "hf:org/safe"]) {
       expect((await cli(["pull", reference])).code).toBe(0);
     }
@@ -180,17 +206,23 @@ describe("list", () => {
     writeFileSync(join(repository(), "blobs/00.qigen-00.incomplete"), "1234567");
     const models = await list();
     const old = models.find(({ reference }) => reference.includes("@"))?.reference.slice(-40);
-    expect(models.map(({ reference, kind, bytes }) => [reference, kind, bytes]).sort()).toEqual(
+    const told = models.map(({ reference, kind, architecture, bytes }) => [
+      reference,
+      kind,
+      architecture,
+      bytes,
+    ]);
+    expect(told.sort()).toEqual(
       [
-        ["hf:org/safe", "safetensors", 6],
-        ["hf:org/tiny", "unfinished", 7],
-        ["hf:org/tiny/tiny-Q4_0.gguf", "gguf", model.length],
-        [`hf:org/tiny/s-00001-of-00002.gguf@${old}`, "gguf", 5],
-        [`hf:org/tiny/tiny-Q4_0.gguf@${old}`, "gguf", model.length],
+        ["hf:org/safe", "safetensors", "llama", 26],
+        ["hf:org/tiny", "unfinished", undefined, 7],
+        ["hf:org/tiny/tiny-Q4_0.gguf", "gguf", "llama", model.length],
+        [`hf:org/tiny/s-00001-of-00002.gguf@${old}`, "gguf", undefined, 5],
+        [`hf:org/tiny/tiny-Q4_0.gguf@${old}`, "gguf", "llama", model.length],
       ].sort(),
     );
     const { stdout } = await cli(["list"]);
-    expect(stdout).toMatch(/^model +size {2}last used\nhf:org\/safe +6\.00 B {2}now\n/);
+    expect(stdout).toMatch(/^model +architecture +size {2}last used\nhf:org\/safe +llama +26\.0 B {2}now\n/);
     expect(stdout).toMatch(/^hf:org\/tiny \(a download that has not ended\) /m);
   });
 
@@ -198,6 +230,7 @@ describe("list", () => {
     const { stdout } = await cli(["pull", "hf:org/tiny"]);
     const then = new Date(Date.now() - 5 * 24 * 3600 * 1000);
     utimesSync(stdout.trimEnd(), then, then);
+    expect((await cli(["list"])).stdout).toContain("  5 days ago\n");
     expect((await cli(["list"])).stdout).toContain("  5 days ago\n");
     vi.stubEnv("HF_HUB_OFFLINE", "1");
     await cli(["inspect", "hf:org/tiny"]);

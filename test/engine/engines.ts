@@ -22,7 +22,7 @@ export interface LoadedEngine {
 export async function anglesOf({ ropes, limits }: ModelProgram, file: ModelFile): Promise<RopeAngles[]> {
   const angles = ropes.map(async (rope) => {
     const vector = ropeFactors(rope, limits.contextLength);
-    return ropeAngles(rope, vector && (await readVector(vector, file)));
+    return ropeAngles(rope, limits.contextLength, vector && (await readVector(vector, file)));
   });
   return Promise.all(angles);
 }

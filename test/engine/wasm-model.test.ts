@@ -65,7 +65,7 @@ async function load({ file, spec }: OpenFile, create: Create): Promise<Engine> {
     work: backend.allocate(work.bytes, "working"),
   };
   await loadWeights(program, backend, regions.weights, file);
-  const angles = ropes(spec).map((rope) => ropeAngles(rope));
+  const angles = ropes(spec).map((rope) => ropeAngles(rope, spec.config.contextLength));
   const engine = new Engine(program, backend, regions, angles);
   engines.push(engine);
   return engine;

@@ -1,4 +1,17 @@
+#ifdef __clang__
 #include <immintrin.h>
+#else
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <f16cintrin.h>
+#include <avx512fintrin.h>
+#include <avx512vlintrin.h>
+#include <avx512bwintrin.h>
+#include <avx512vnniintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,21 +24,22 @@ static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return 
 // y[t][r] += sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]
 // weights  3bit-g32, group 32, packed: 16 rows a tile, 1920 bytes
 // inputs   int8, one scale per 32 inputs
-// mini     mb 256 inputs x tb 32 outputs
+// mini     mb 256 inputs x block_tiles row tiles
 // micro    mu 32 inputs x tu 16 outputs x nu 2, 1 tokens, 16 rows a register (avx512-vnni)
-void project_add_w_3bit_g32_x_i8b32_c256_mb256_tb32_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
-  char *const   weights  = (char *)arguments[0];   // packed weights
-  char *const   x        = (char *)arguments[1];   // prepared activations, one row per token
-  char *const   y        = (char *)arguments[2];   // f32 outputs [token][row]
-  const int32_t y_stride = (int32_t)arguments[3];  // bytes from one token's outputs to the next
-  const int32_t tiles    = (int32_t)arguments[4];  // row tiles
-  char *const   counts   = (char *)arguments[5];   // i32: number of tokens
+void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
+  char *const   weights     = (char *)arguments[0];   // packed weights
+  char *const   x           = (char *)arguments[1];   // prepared activations, one row per token
+  char *const   y           = (char *)arguments[2];   // f32 outputs [token][row]
+  const int32_t y_stride    = (int32_t)arguments[3];  // bytes from one token's outputs to the next
+  const int32_t tiles       = (int32_t)arguments[4];  // row tiles
+  char *const   counts      = (char *)arguments[5];   // i32: number of tokens
+  const int32_t block_tiles = (int32_t)arguments[6];  // row tiles of a mini-GEMV
   (void)team;
   const int32_t tokens = load_i32(counts);
   const int32_t first = (tiles * thread) / threads;
   const int32_t last = (tiles * (thread + 1)) / threads;
-  for (int32_t row_block = first; row_block < last; row_block += 2) {
-    const int32_t i0 = row_block + 2;
+  for (int32_t row_block = first; row_block < last; row_block += block_tiles) {
+    const int32_t i0 = row_block + block_tiles;
     const int32_t block_end = i0 < last ? i0 : last;
     const int32_t by_2 = tokens - ((tokens - 0) % 2);
     for (int32_t token = 0; token < by_2; token += 2) {

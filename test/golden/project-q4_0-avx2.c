@@ -1,4 +1,13 @@
+#ifdef __clang__
 #include <immintrin.h>
+#else
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <f16cintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -11,22 +20,23 @@ static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return 
 // y[t][r] = sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]
 // weights  Q4_0, group 32, packed: 16 rows a tile, 2304 bytes
 // inputs   int8, one scale per 32 inputs
-// mini     mb 256 inputs x tb 16 outputs
+// mini     mb 256 inputs x block_tiles row tiles
 // micro    mu 32 inputs x tu 16 outputs x nu 1 tokens, 8 rows a register (avx2)
-void project_w_q4_0_x_i8b32_c256_mb256_tb16_mu32_tu16_nu1(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
-  char *const   weights  = (char *)arguments[0];   // packed weights
-  char *const   x        = (char *)arguments[1];   // prepared activations, one row per token
-  char *const   y        = (char *)arguments[2];   // f32 outputs [token][row]
-  const int32_t y_stride = (int32_t)arguments[3];  // bytes from one token's outputs to the next
-  const int32_t tiles    = (int32_t)arguments[4];  // row tiles
-  char *const   counts   = (char *)arguments[5];   // i32: number of tokens
+void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
+  char *const   weights     = (char *)arguments[0];   // packed weights
+  char *const   x           = (char *)arguments[1];   // prepared activations, one row per token
+  char *const   y           = (char *)arguments[2];   // f32 outputs [token][row]
+  const int32_t y_stride    = (int32_t)arguments[3];  // bytes from one token's outputs to the next
+  const int32_t tiles       = (int32_t)arguments[4];  // row tiles
+  char *const   counts      = (char *)arguments[5];   // i32: number of tokens
+  const int32_t block_tiles = (int32_t)arguments[6];  // row tiles of a mini-GEMV
   (void)team;
   const __m256i ones16 = _mm256_set1_epi16(1);
   const int32_t tokens = load_i32(counts);
   const int32_t first = (tiles * thread) / threads;
   const int32_t last = (tiles * (thread + 1)) / threads;
-  for (int32_t row_block = first; row_block < last; row_block++) {
-    const int32_t i0 = row_block + 1;
+  for (int32_t row_block = first; row_block < last; row_block += block_tiles) {
+    const int32_t i0 = row_block + block_tiles;
     const int32_t block_end = i0 < last ? i0 : last;
     for (int32_t token = 0; token < tokens; token++) {
       for (int32_t tile = row_block; tile < block_end; tile++) {

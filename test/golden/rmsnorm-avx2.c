@@ -1,4 +1,13 @@
+#ifdef __clang__
 #include <immintrin.h>
+#else
+#define _IMMINTRIN_H_INCLUDED
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <f16cintrin.h>
+#endif
 #include <math.h>
 #include <stdint.h>
 #include <string.h>

@@ -180,16 +180,15 @@ export class FakeHub {
 
 /** Answers with the range that was asked for. */
 export function send(request: IncomingMessage, response: ServerResponse, bytes: Uint8Array): void {
-  const from = rangeOf(request);
   head(request, response, bytes.length);
-  response.end(request.method === "HEAD" ? undefined : bytes.subarray(from));
+  response.end(request.method === "HEAD" ? undefined : bytes.subarray(...rangeOf(request, bytes.length)));
 }
 
 /** Sends so many bytes of what was asked for, then hangs up. */
 export function dropAfter(count: number): Fault {
   return (request, response, bytes) => {
     head(request, response, bytes.length);
-    const from = rangeOf(request);
+    const [from] = rangeOf(request, bytes.length);
     response.write(bytes.subarray(from, from + count), () => setTimeout(() => response.destroy(), 30));
     return true;
   };
@@ -199,7 +198,7 @@ export function dropAfter(count: number): Fault {
 export function stallAfter(count: number, onStall: () => void = () => {}): Fault {
   return (request, response, bytes) => {
     head(request, response, bytes.length);
-    const from = rangeOf(request);
+    const [from] = rangeOf(request, bytes.length);
     response.write(bytes.subarray(from, from + count), () => setTimeout(onStall, 30));
     return true;
   };
@@ -229,19 +228,21 @@ export const ignoreRange: Fault = (request, response, bytes) => {
 };
 
 function head(request: IncomingMessage, response: ServerResponse, size: number): void {
-  const from = rangeOf(request);
+  const [from, end] = rangeOf(request, size);
   if (request.headers.range === undefined) {
     response.writeHead(200, { "Content-Length": size });
   } else {
     response.writeHead(206, {
-      "Content-Length": size - from,
-      "Content-Range": `bytes ${from}-${size - 1}/${size}`,
+      "Content-Length": end - from,
+      "Content-Range": `bytes ${from}-${end - 1}/${size}`,
     });
   }
 }
 
-function rangeOf(request: IncomingMessage): number {
-  return Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+/** The first byte that is asked for, and the one after the last. */
+function rangeOf(request: IncomingMessage, size: number): [number, number] {
+  const [, from = "0", last] = /^bytes=(\d+)-(\d*)/.exec(request.headers.range ?? "") ?? [];
+  return [Number(from), last ? Number(last) + 1 : size];
 }
 
 function refuse(response: ServerResponse, status: number, code: string, message: string): void {

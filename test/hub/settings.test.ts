@@ -37,6 +37,7 @@ test("the address, and whether it is to be used", () => {
     endpoint: "https://huggingface.co",
     offline: false,
     timeoutMs: 30_000,
+    proxyOf: expect.any(Function),
   });
   expect(settings({ HF_ENDPOINT: "http://mirror:8080/hf//" }).endpoint).toBe("http://mirror:8080/hf");
   for (const address of ["mirror", "ftp://mirror", "javascript:1"]) {

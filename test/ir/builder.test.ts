@@ -53,8 +53,16 @@ describe("the builder", () => {
     const zero = b.op.viconst({ value: 0 });
     b.dot(zero, [at(7)], [x]);
     b.dot(zero, [at(7), at(8)], [x, x]);
+    const negated = b.chain(8, () => zero, "sum", "dot8n");
+    negated.add(at(8), x);
+    negated.close();
     const kernel = b.build("dots", []);
-    expect(kernel.body.flatMap((s) => (s.kind === "dot" ? [s.op] : []))).toEqual(["dot", "dot8", "dot8"]);
+    expect(kernel.body.flatMap((s) => (s.kind === "dot" ? [s.op] : []))).toEqual([
+      "dot",
+      "dot8",
+      "dot8",
+      "dot8n",
+    ]);
     verify(kernel);
     expect(() => b.dot(zero, [at(7)], [])).toThrow("chains of different length");
   });

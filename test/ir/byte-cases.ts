@@ -1,6 +1,6 @@
 import { Rng } from "../../src/base/rng.ts";
-import type { DotOpName } from "../../src/ir/ops.ts";
-import type { Target } from "../../src/ir/types.ts";
+import type { KernelBuilder } from "../../src/ir/builder.ts";
+import type { Target, Value } from "../../src/ir/types.ts";
 import { Draft, type OpCase } from "./case-draft.ts";
 import { activations, codes, I32_CORNERS, words } from "./corner-values.ts";
 import { type Column, mapCase } from "./map-case.ts";
@@ -115,8 +115,21 @@ function dotOperands(lanes: number, widths: readonly number[], trip: number, ran
 
 const DOT_TRIPS = 10;
 
-/** A chain with codes of `widths[n]` bits in link n. */
-function dotCase(target: Target, op: DotOpName, widths: readonly number[]): OpCase {
+/** What is made of the codes and inputs of a trip's links. */
+type Links = (
+  b: KernelBuilder,
+  sum: Value<"vi32">,
+  weights: readonly Value<"vu8">[],
+  x: readonly Value<"vi8">[],
+) => Value<"vi32">;
+
+/** Links with codes of `widths[n]` bits in link n, as one chain if nothing else is said. */
+function dotCase(
+  target: Target,
+  op: OpCase["op"],
+  widths: readonly number[],
+  links: Links = (b, sum, w, x) => b.dot(sum, w, x),
+): OpCase {
   const distinct = [...new Set(widths)].join(" and ");
   const d = new Draft(target, `${op} ${widths.length} links of ${distinct} bits`, op);
   const { b } = d;
@@ -133,9 +146,52 @@ function dotCase(target: Target, op: DotOpName, widths: readonly number[]): OpCa
     const w = widths.map((bits, n) => b.op.vu8load(from, { offset: n * size, bits }));
     const v = widths.map((_, n) => b.op.vbroadcast4(with4, { offset: 4 * n }));
     const sum = b.op.viload(b.op.addr(sums, i, { stride: size, offset: 0 }), { offset: 0 });
-    b.op.vistore(b.op.addr(out, i, { stride: size, offset: 0 }), b.dot(sum, w, v), { offset: 0 });
+    b.op.vistore(b.op.addr(out, i, { stride: size, offset: 0 }), links(b, sum, w, v), { offset: 0 });
   });
   return d.finish();
+}
+
+/** The codes of every second link stay `up` bits up, at the top of codes of twice as many bits. */
+function joinCase(target: Target, links: number, up: number): OpCase {
+  const widths = Array.from({ length: links }, () => 2 * up);
+  return dotCase(target, "vsumjoin", widths, (b, sum, weights, x) => {
+    const chain = b.chain(up, () => sum);
+    weights.forEach((w, n) => {
+      const left = n % 2 === 0 ? 0 : up;
+      chain.add(b.op.vfield(w, { shift: 0, mask: (2 ** up - 1) << left }), x[n] as Value<"vi8">, left);
+    });
+    return chain.close();
+  });
+}
+
+/** The first half of the links beside the second, whose codes are `up` bits up. */
+function pairCase(target: Target, links: number, bits: number, up: number): OpCase {
+  const widths = Array.from({ length: links }, () => bits + up);
+  return dotCase(target, "vsumpair", widths, (b, _, weights, x) => {
+    const half = (from: number, left: number) => {
+      const chain = b.chain(bits, () => b.op.viconst({ value: 0 }));
+      weights.slice(from, from + links / 2).forEach((w, n) => {
+        const field = b.op.vfield(w, { shift: 0, mask: (2 ** bits - 1) << left });
+        chain.add(field, x[from + n] as Value<"vi8">, left);
+      });
+      return chain;
+    };
+    return half(0, 0).closePair(half(links / 2, up));
+  });
+}
+
+/** Codes of 7 bits, and as many above 128: of all bytes in two's complement but −128. */
+function negatedCase(target: Target, length: number): OpCase {
+  const widths = Array.from({ length }, () => 7);
+  return dotCase(target, "dot8n", widths, (b, sum, weights, x) => {
+    const chain = b.chain(8, () => sum, undefined, "dot8n");
+    const table = Array.from({ length: 16 }, (_, i) => 1 + 17 * i - (i === 15 ? 1 : 0));
+    weights.forEach((w, n) => {
+      const value = b.op.vlookup(b.op.vfield(w, { shift: 3, mask: 15 }), { table });
+      chain.add(target.dot8Offset === 128 ? b.op.vu8flip(value) : value, x[n] as Value<"vi8">);
+    });
+    return chain.close();
+  });
 }
 
 const LENGTHS = [1, 2, 4, 8, 9, 17];
@@ -146,6 +202,7 @@ function dotCases(target: Target): OpCase[] {
     return [
       ...[1, 2, 3, 4, 5, 6, 7].map((bits) => dotCase(target, "dot", all(bits))),
       dotCase(target, "dot8", all(8)),
+      negatedCase(target, length),
       ...(length > 1 ? [dotCase(target, "dot", all(7, 2)), dotCase(target, "dot8", all(8, 4))] : []),
     ];
   });
@@ -153,5 +210,7 @@ function dotCases(target: Target): OpCase[] {
 
 /** Codes and their products. */
 export function codeCases(target: Target): OpCase[] {
-  return [...byteCases(target), ...dotCases(target)];
+  const joined = [1, 2].flatMap((up) => [2, 16, 32].map((links) => joinCase(target, links, up)));
+  const paired = [0, 1, 2].map((up) => pairCase(target, 8, 2, up));
+  return [...byteCases(target), ...dotCases(target), ...joined, ...paired];
 }

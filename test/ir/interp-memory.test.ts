@@ -110,6 +110,11 @@ describe("lanes of bytes and words", () => {
     s.run((b, p) => b.op.vistore(p, b.op.vi8loadpairs(p, at(1)), at(16)));
     expect(s.i32s(4, 8)).toEqual([0x00010000, 0xffff007f | 0, 0xff80ff80 | 0, 0x007fffff]);
   });
+  test("vu8loadpairs", () => {
+    const s = new Scratch(four).setBytes(1, [0, 1, 127, 255, 0x5a, 128, 255, 127]);
+    s.run((b, p) => b.op.vistore(p, b.op.vu8loadpairs(p, { offset: 1, shift: 4, mask: 15 }), at(16)));
+    expect(s.i32s(4, 8)).toEqual([0, 0x000f0007, 0x00080005, 0x0007000f]);
+  });
   test("vi8storelanes, vu16storelanes", () => {
     const s = new Scratch(four, 129).setI32(16, [-128, 127, -1, 0]);
     s.run((b, p) => {

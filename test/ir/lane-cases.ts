@@ -85,7 +85,6 @@ const LANE_OPS: readonly LaneOp[] = [
   ),
   ["vfma", float3],
   ["vipairdot", int3],
-  ["vipair", int2, [{ shift: 0 }, { shift: 2 }, { shift: 7 }]],
   ["vftoi", convertible.map((a) => [a])],
   ["itof", [...integers.map((a) => [a]), ...int1]],
   ["vitof", [...integers.map((a) => [a]), ...int1]],

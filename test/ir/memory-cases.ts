@@ -30,6 +30,14 @@ const detail = (p: Required<Placement>, more = "") =>
 
 const TRIPS = 8;
 
+/** At the bottom of a byte, in the middle, at its top; the whole byte. */
+const PAIR_FIELDS: readonly Attributes[] = [
+  { shift: 0, mask: 15 },
+  { shift: 2, mask: 3 },
+  { shift: 4, mask: 15 },
+  { shift: 0, mask: 255 },
+];
+
 const bytes = (count: number) => codes(count, 8, rng());
 
 /** Bits that are moved, not computed with. */
@@ -45,8 +53,8 @@ function loadCase(
   placement: Required<Placement>,
   { compare = "bits", more = {} }: { compare?: OpCase["compare"]; more?: Attributes } = {},
 ): OpCase {
-  const bits = more.bits === undefined ? "" : `bits ${more.bits}`;
-  const d = new Draft(target, `${op} ${detail(placement, bits)}`, op, compare);
+  const attributes = Object.entries(more).flat().join(" ");
+  const d = new Draft(target, `${op} ${detail(placement, attributes)}`, op, compare);
   const size = elementBytes(OPS[op].result as Type, target.lanes);
   const trips = data.length / stride;
   const input = d.input("x", data, placement);
@@ -100,6 +108,7 @@ function loadCases(target: Target, at: Required<Placement>): OpCase[] {
     loadCase(target, "vu8loadlanes", L, bytes(L * TRIPS), at),
     loadCase(target, "vi8loadlanes", L, bytes(L * TRIPS), at),
     loadCase(target, "vi8loadpairs", 2 * L, bytes(2 * L * TRIPS), at),
+    ...PAIR_FIELDS.map((more) => loadCase(target, "vu8loadpairs", 2 * L, bytes(2 * L * TRIPS), at, { more })),
     loadCase(target, "vhload", 2 * L, bytes(2 * L * TRIPS), at, nan),
     loadCase(target, "vbfload", 2 * L, bytes(2 * L * TRIPS), at, nan),
     ...(at.offset === 0 && at.misaligned === 0 ? [1, 2, 3, 4, 5, 6, 7, 8] : [4, 8]).map(codesOf),

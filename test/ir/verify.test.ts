@@ -195,6 +195,26 @@ describe("ranges of codes", () => {
       (codes as { bits: number }).bits = 4;
       expect(() => verify(nine)).toThrow("9 links with codes of 4 bits");
     });
+    test("are joined where both fit", () => {
+      const joined = (target: Target, n: number, shift = 2) => {
+        const b = new KernelBuilder(target);
+        const p = b.parameter("p", "ptr", "");
+        const x = b.op.vbroadcast4(p, at);
+        const chain = b.chain(2, () => b.op.viconst({ value: 0 }));
+        for (let i = 0; i < n; i++)
+          for (const up of [0, shift]) chain.add(b.op.vu8load(p, { offset: 0, bits: 2 + up }), x, up);
+        chain.close();
+        return b.build("joined", []);
+      };
+      for (const target of [four, eight]) verify(joined(target, 21));
+      expect(() => joined(eight, 22)).toThrow("joined sums do not fit");
+      const unshifted = joined(eight, 8);
+      const isJoin = (s: Statement) => s.kind === "op" && s.op === "vsumjoin";
+      const body = unshifted.body.map((s) => (isJoin(s) ? { ...s, attributes: { shift: 0 } } : s));
+      expect(() => verify({ ...unshifted, body: body as Statement[] })).toThrow(
+        "16 joined links with codes of 4 bits",
+      );
+    });
     test("use every sum once, in the block that opened the chain", () => {
       const k = links(four, 2, 4);
       const [first] = dots(k);

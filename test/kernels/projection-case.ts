@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import type { Kernel } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { type ActivationLayout, activationLayout, paddedCols } from "../../src/kernels/activations.ts";
-import { pack } from "../../src/kernels/pack.ts";
+import { pack, wholeBlocks } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
 import { scratchBytes } from "../../src/kernels/weight-source.ts";
@@ -96,12 +96,13 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
     compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
   return {
     steps: [
-      { kernel: kernels.pack, arguments: [source, weights, packed.tiles, rows] },
+      { kernel: kernels.pack, arguments: [source, weights, packed.tiles, rows, wholeBlocks(packed)] },
       { kernel: kernels.prepare, arguments: [x, prepared, counts] },
       {
         kernel: kernels.project,
         arguments: [
           ...[weights, prepared, y, 4 * stride, packed.tiles, counts],
+          shape.blocking.tb / shape.blocking.tu,
           ...(shape.blocking.expand ? [scratch] : []),
           ...(shape.bias ? [input("bias", paddedRows(biasOf(shape), rows))] : []),
         ],

@@ -3,11 +3,13 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { afterAll, beforeAll, beforeEach } from "vitest";
 import { type LoadModelOptions, loadModel } from "../../src/api/index.ts";
+import { assert } from "../../src/base/assert.ts";
 import { Rng } from "../../src/base/rng.ts";
 import { type RandomLlama, randomLlama } from "../../src/models/random-llama.ts";
 import { logProbabilities } from "./divergence.ts";
-import { LlamaCpp, type PeerOptions } from "./llama-cpp.ts";
+import { LlamaCpp, needPeer, type PeerOptions, peerMissing } from "./llama-cpp.ts";
 import { dequantizedTensor, rewriteModel, writeModel } from "./model-files.ts";
 
 /** Positions of a text, at most. */
@@ -42,26 +44,39 @@ export function textsOf(vocabularySize: number): readonly (readonly number[])[] 
 /** Log-probabilities after every token of all texts. */
 export type Predictions = readonly Float64Array[];
 
+/** The comparison of a test file: open while its tests run, which are skipped where llama.cpp is not there. */
+export function comparisonOfFile(): Comparison {
+  const comparison = new Comparison();
+  beforeAll(async () => {
+    if (peerMissing() === undefined) await comparison.open();
+  });
+  afterAll(() => comparison.dispose());
+  beforeEach(needPeer);
+  return comparison;
+}
+
 /** llama.cpp, texts and a folder for model files. */
 export class Comparison {
-  private constructor(
-    readonly llama: LlamaCpp,
-    private readonly folder: string,
-    readonly texts: readonly (readonly number[])[],
-  ) {}
+  readonly texts = textsOf(SHAPE.vocabularySize);
+  private opened: { readonly llama: LlamaCpp; readonly folder: string } | undefined;
 
-  static async open(): Promise<Comparison> {
-    const texts = textsOf(SHAPE.vocabularySize);
-    return new Comparison(await LlamaCpp.open(), await mkdtemp(join(tmpdir(), "qigen-peers-")), texts);
+  async open(): Promise<void> {
+    this.opened = { llama: await LlamaCpp.open(), folder: await mkdtemp(join(tmpdir(), "qigen-peers-")) };
   }
 
   async dispose(): Promise<void> {
-    await this.llama.dispose();
-    await rm(this.folder, { recursive: true });
+    if (this.opened === undefined) return;
+    await this.opened.llama.dispose();
+    await rm(this.opened.folder, { recursive: true });
+  }
+
+  private get parts() {
+    assert(this.opened !== undefined, "the comparison is not open");
+    return this.opened;
   }
 
   path(name: string): string {
-    return join(this.folder, `${name}.gguf`);
+    return join(this.parts.folder, `${name}.gguf`);
   }
 
   /** Writes a random model; a file of the same name is replaced. */
@@ -85,7 +100,7 @@ export class Comparison {
   }
 
   async theirs(path: string, options: Partial<PeerOptions> = {}, texts = this.texts): Promise<Predictions> {
-    const model = await this.llama.load(path, { contextLength: CONTEXT, ...options });
+    const model = await this.parts.llama.load(path, { contextLength: CONTEXT, ...options });
     try {
       const predictions: Float64Array[] = [];
       for (const text of texts) predictions.push(...(await model.evaluate(text)));

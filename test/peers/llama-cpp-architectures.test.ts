@@ -1,11 +1,10 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { openModel } from "../../src/engine/load-model.ts";
 import { linears, type ModelSpec, ropes } from "../../src/models/model.ts";
 import { randomModel } from "../../src/models/random-model.ts";
 import { ARCHITECTURES } from "../models/architectures.ts";
-import { Comparison, EXACT_OURS, EXACT_THEIRS, textsOf } from "./comparison.ts";
+import { comparisonOfFile, EXACT_OURS, EXACT_THEIRS, textsOf } from "./comparison.ts";
 import { disagreements, meanKl, spread } from "./divergence.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { writeModel } from "./model-files.ts";
 import {
   predictionsOf,
@@ -32,19 +31,12 @@ const CLEARLY = 10;
 const SPREAD = 2;
 const MARGIN = 0.1;
 
-let comparison: Comparison;
+const comparison = comparisonOfFile();
 const report: Record<string, Record<string, string>> = {};
 
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
+afterAll(() => {
   if (Object.keys(report).length > 0) console.table(report);
 });
-
-beforeEach(needPeer);
 
 function isMixture({ layers }: ModelSpec): boolean {
   return layers.some(({ feedForward }) => feedForward.routing !== undefined);

@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { loadModel, type ProtocolOptions } from "../../src/api/index.ts";
 import { shared } from "../files/gguf-fixtures.ts";
-import { Comparison, EXACT_OURS, EXACT_THEIRS } from "./comparison.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
+import { comparisonOfFile, EXACT_OURS, EXACT_THEIRS } from "./comparison.ts";
 
 const MODEL = "models/stories260K/stories260K.gguf";
 const CONTEXT = 128;
@@ -11,17 +10,7 @@ const CHUNKS = 6;
 /** The texts, as one. */
 const STORIES = 12;
 
-let comparison: Comparison;
-
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
-});
-
-beforeEach(needPeer);
+const comparison = comparisonOfFile();
 
 /** Windows of tokens, and the first index of each that is scored: both protocols as they are described elsewhere. */
 const PROTOCOLS = {

@@ -1,26 +1,15 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { openModel } from "../../src/engine/load-model.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { shared } from "../files/gguf-fixtures.ts";
-import { CONTEXT, Comparison, EXACT_OURS, EXACT_THEIRS } from "./comparison.ts";
+import { CONTEXT, comparisonOfFile, EXACT_OURS, EXACT_THEIRS } from "./comparison.ts";
 import { meanKl } from "./divergence.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
 
 /** What llama.cpp's int8 activations may cost. */
 const CLOSE = 1e-3;
 
-let comparison: Comparison;
-
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
-});
-
-beforeEach(needPeer);
+const comparison = comparisonOfFile();
 
 test.for(["f16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"])(
   "a folder quantized to gguf:%s is the same model in llama.cpp",

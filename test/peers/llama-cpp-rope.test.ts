@@ -1,25 +1,14 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { RandomLlama } from "../../src/models/random-llama.ts";
-import { Comparison, EXACT_OURS, EXACT_THEIRS, SHAPE } from "./comparison.ts";
+import { comparisonOfFile, EXACT_OURS, EXACT_THEIRS, SHAPE } from "./comparison.ts";
 import { meanKl } from "./divergence.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
 
 /** Mean divergence (nats) of two computations of one model that differ in nothing but rounding to f32. */
 const SAME = 1e-4;
 /** A model without the scaling must miss the bound by this factor. */
 const CLEARLY = 10;
 
-let comparison: Comparison;
-
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
-});
-
-beforeEach(needPeer);
+const comparison = comparisonOfFile();
 
 /** Llama 3.1's: fast pairs as they are, slow ones eight times as slow, some between. */
 const LLAMA_3_FACTORS = Array.from({ length: 16 }, (_, pair) => Math.min(8, Math.max(1, (pair - 4) * 1.3)));

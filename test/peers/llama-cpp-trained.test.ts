@@ -1,11 +1,10 @@
 import { readFileSync } from "node:fs";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { type EngineOptions, loadEngine, openModel } from "../../src/engine/load-model.ts";
 import { describeMachine } from "../../src/host/describe-machine.ts";
 import { shared } from "../files/gguf-fixtures.ts";
-import { CONTEXT, Comparison, EXACT_THEIRS } from "./comparison.ts";
+import { CONTEXT, comparisonOfFile, EXACT_THEIRS } from "./comparison.ts";
 import { disagreements, logProbabilities, meanKl, top } from "./divergence.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { quantizedTensor, rewriteModel } from "./model-files.ts";
 
 const STORIES = "models/stories260K/stories260K.gguf";
@@ -16,17 +15,7 @@ const AS_GOOD = 1.25;
 /** Favourites must be the same where they lead by more than this (nats). */
 const MARGIN = 0.1;
 
-let comparison: Comparison;
-
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
-});
-
-beforeEach(needPeer);
+const comparison = comparisonOfFile();
 
 /** Greedy tokens from the start token on, and what was predicted after each; one token a step. */
 async function greedy(path: string, options: EngineOptions) {

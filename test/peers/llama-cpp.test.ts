@@ -1,12 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { at } from "../../src/base/assert.ts";
 import type { GgmlType } from "../../src/files/gguf-types.ts";
 import type { RandomLlama } from "../../src/models/random-llama.ts";
 import { rowBytes } from "../../src/quant/blocks.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
-import { Comparison, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from "./comparison.ts";
+import { comparisonOfFile, EXACT_OURS, EXACT_THEIRS, type Predictions, SHAPE } from "./comparison.ts";
 import { disagreements, meanKl, spread } from "./divergence.ts";
-import { needPeer, peerMissing } from "./llama-cpp.ts";
 import { rewriteModel, sameTensor } from "./model-files.ts";
 import { predictionsOf, withShiftedMask, withSpec, withWrongPairs } from "./wrong-engines.ts";
 
@@ -21,19 +20,12 @@ const CLEARLY = 10;
 
 const TIMEOUT = 600_000;
 
-let comparison: Comparison;
+const comparison = comparisonOfFile();
 const report: Record<string, Record<string, string>> = {};
 
-beforeAll(async () => {
-  if (peerMissing() === undefined) comparison = await Comparison.open();
-});
-
-afterAll(async () => {
-  await comparison?.dispose();
+afterAll(() => {
   if (Object.keys(report).length > 0) console.table(report);
 });
-
-beforeEach(needPeer);
 
 function note(model: string, what: string, kl: number): number {
   report[model] = { ...report[model], [what]: kl.toExponential(2) };

@@ -43,14 +43,15 @@ describe("planModel", () => {
 
   it("reads the experts that tokens pass, and keeps all", () => {
     const experts = { count: 8, used: 2 };
-    const stack: ModelProjection = { ...projectionOf("up", "Q4_0", 512, 256), count: 3, experts };
+    const dense = { ...projectionOf("up", "Q4_0", 512, 256), count: 3 };
+    const stack: ModelProjection = { ...dense, shape: { ...dense.shape, experts } };
     const plan = planModel(machine, avx2, { projections: [stack] }, { prefillTokens: 256 });
     const { decode, prefill } = plan.shapes[0]!.weights;
     expect([decode.tokens, prefill.tokens]).toEqual([1, 64]);
     expect(plan.weightBytes).toBe(3 * 8 * decode.predicted.bytes);
     expect(plan.decode.seconds).toBeCloseTo(3 * 2 * decode.predicted.seconds, 12);
     expect(plan.prefill.seconds).toBeCloseTo(3 * 8 * prefill.predicted.seconds, 12);
-    const wrong = { ...stack, experts: { count: 2, used: 3 } };
+    const wrong = { ...stack, shape: { ...dense.shape, experts: { count: 2, used: 3 } } };
     expect(() => planModel(machine, avx2, { projections: [wrong] })).toThrow(UsageError);
   });
 

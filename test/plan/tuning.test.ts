@@ -4,6 +4,7 @@ import { loadTuning, saveTuned, tuningPath } from "../../src/host/tuning.ts";
 import { avx2 } from "../../src/isa/avx2.ts";
 import { genericMachine, parseMachine } from "../../src/plan/machine.ts";
 import { planWeights } from "../../src/plan/projection-plan.ts";
+import { shapeKey } from "../../src/plan/shape.ts";
 import { type TunedShape, withTuned } from "../../src/plan/tuning.ts";
 import { entry, shape, temporaryCache } from "./tuned-shape.ts";
 
@@ -21,6 +22,17 @@ describe("plans", () => {
     expect(decode.predicted.seconds).toBeGreaterThan(0);
     expect(plan([entry], 3).tuned).toBe(false);
     expect(plan([{ ...entry, isa: "avx512-vnni" }]).tuned).toBe(false);
+  });
+
+  it("tell matrices of experts from others of their shape", () => {
+    const experts = { count: 8, used: 2 };
+    const ofExperts = (tuned: readonly TunedShape[], own = experts) =>
+      planWeights(genericMachine({ tuned }), avx2, { ...shape, experts: own }, { threads: 2 }).tuned;
+    expect(ofExperts([entry])).toBe(false);
+    const kept = { ...entry, shape: shapeKey({ ...shape, experts }) };
+    expect(ofExperts([kept])).toBe(true);
+    expect(ofExperts([kept], { count: 8, used: 3 })).toBe(false);
+    expect(plan([kept]).tuned).toBe(false);
   });
 
   it("take nothing that is not a candidate", () => {

@@ -14,6 +14,7 @@ import type { QuantizeOptions, QuantizeResult } from "../../src/quantize/options
 import { quantize } from "../../src/quantize/quantize.ts";
 import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
 import { cli, saveGguf, temporaryFolder } from "../cli/harness.ts";
+import { shared } from "../files/gguf-fixtures.ts";
 import { readTensors } from "./decode-gptq.ts";
 
 const folder = temporaryFolder();
@@ -201,4 +202,25 @@ describe("a folder made under a budget", () => {
     await expect(quantize(small, path, options)).rejects.toThrow(message);
     expect(existsSync(path)).toBe(false);
   });
+});
+
+test("at equal bytes, a trained model loses less than with one setting for all", async (context) => {
+  await needNative(context);
+  const source = shared(context, "models/stories260K/stories260K.gguf");
+  const path = shared(context, "text/tinystories_1000.json");
+  const stories = JSON.parse(readFileSync(path, "utf8")) as string[];
+  const own = join(folder, "stories.txt");
+  writeFileSync(own, stories.slice(300).join("\n\n"));
+  const options = { calibration: own, samples: 64, context: 128, threads: 2 } as const;
+  const [one, mixed] = [out(), out()];
+  await quantize(source, one, { ...options, bits: 2, groupSize: 32 });
+  // Codes of 2 bits, and for every group an f16 scale and a zero point of 2 bits.
+  await quantize(source, mixed, { ...options, budget: 2 + 18 / 32 });
+  expect(packedBytes(mixed)).toBeLessThanOrEqual(packedBytes(one));
+  const [base, model] = [await loadModel(one, EXACT), await loadModel(mixed, EXACT)];
+  const heldOut = stories.slice(0, 100).join("\n\n");
+  const { comparison } = await model.perplexity(heldOut, { base, protocol: "gptq", context: 128 });
+  await Promise.all([base.dispose(), model.dispose()]);
+  const ratio = comparison?.ratio as { value: number; error: number };
+  expect(ratio.value + 2 * ratio.error).toBeLessThan(1);
 });

@@ -56,6 +56,20 @@ SHIM __m512i shim_cvtepu8_epi32(__m128i v) {
   return shim_halves_i(_mm256_cvtepu8_epi32(v), _mm256_cvtepu8_epi32(_mm_srli_si128(v, 8)));
 }
 
+#undef _mm512_cvtepu8_epi16
+#define _mm512_cvtepu8_epi16 shim_cvtepu8_epi16
+SHIM __m512i shim_cvtepu8_epi16(__m256i v) {
+  return shim_halves_i(_mm256_cvtepu8_epi16(_mm256_castsi256_si128(v)),
+                       _mm256_cvtepu8_epi16(_mm256_extracti128_si256(v, 1)));
+}
+
+#undef _mm512_srai_epi32
+#define _mm512_srai_epi32 shim_srai_epi32
+SHIM __m512i shim_srai_epi32(__m512i v, int count) {
+  const shim512 u = {.i = v};
+  return shim_halves_i(_mm256_srai_epi32(u.i256[0], count), _mm256_srai_epi32(u.i256[1], count));
+}
+
 #undef _mm512_cvtepi8_epi32
 #define _mm512_cvtepi8_epi32 shim_cvtepi8_epi32
 SHIM __m512i shim_cvtepi8_epi32(__m128i v) {

@@ -5,6 +5,7 @@ import {
   type Elements,
   IncreasedVector,
   RearrangedTensor,
+  RenamedTensor,
   type Run,
   TransposedTensor,
 } from "../changed-tensors.ts";
@@ -19,6 +20,15 @@ export function increased(name: string): Module {
     name,
     change: (tensor) => (FLOATS.includes(tensor.type) ? new IncreasedVector(tensor) : tensor),
   };
+}
+
+/** A matrix of one output, which GGUF has as a vector. */
+export function rowVector(name: string): Module {
+  const change = (tensor: StoredTensor) => {
+    const [cols = 1, ...others] = tensor.shape;
+    return others.every((extent) => extent === 1) ? new RenamedTensor(tensor, tensor.name, [cols]) : tensor;
+  };
+  return { name, change };
 }
 
 /** Modules of the same names whose float matrices have inputs as rows; quantizers transpose them. */

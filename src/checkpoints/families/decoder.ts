@@ -45,6 +45,8 @@ export interface Decoder {
   readonly keys: GgufKeys;
   readonly layers: number;
   readonly hiddenSize: number;
+  /** Inner width of the feed-forward block. */
+  readonly innerSize: number;
   readonly heads: number;
   readonly kvHeads: number;
   readonly headDim: number;
@@ -72,6 +74,7 @@ export function readDecoder(config: JsonView, family: DecoderKeys): Decoder {
     keys,
     layers,
     hiddenSize,
+    innerSize: sizes.feed_forward_length,
     heads,
     kvHeads,
     headDim,

@@ -52,7 +52,9 @@ export const falcon: Family = (config) => {
   };
 };
 
-const isNew = (config: JsonView) => config.bool("new_decoder_architecture") === true;
+/** The first files of the new architecture say so in their type. */
+const isNew = (config: JsonView) =>
+  config.bool("new_decoder_architecture") ?? config.string("model_type") === "RefinedWeb";
 
 function keyValueHeads(config: JsonView, heads: number): number {
   if (!isNew(config) && (config.bool("multi_query") ?? true)) return 1;

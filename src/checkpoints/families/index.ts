@@ -4,12 +4,14 @@ import type { JsonView } from "../../text/json-view.ts";
 import { falcon } from "./falcon.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3, gemma3Text } from "./gemma.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { gptneox } from "./gptneox.ts";
 import { llama, mistral, qwen2, qwen3, smollm3 } from "./llama.ts";
+import { mixtral, qwen2Moe, qwen3Moe } from "./mixtures.ts";
 import { opt } from "./opt.ts";
 import { phi, phi3 } from "./phi.ts";
-import { stablelm } from "./stablelm.ts";
+import { stablelm, stablelmEpoch } from "./stablelm.ts";
 import { starcoder2 } from "./starcoder2.ts";
 
 /** Families by `model_type` of config.json. */
@@ -18,6 +20,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   mistral,
   qwen2,
   qwen3,
+  mixtral,
+  qwen2_moe: qwen2Moe,
+  qwen3_moe: qwen3Moe,
+  gpt_oss: gptOss,
   gemma,
   gemma2,
   gemma3,
@@ -31,6 +37,10 @@ const FAMILIES: Readonly<Record<string, Family>> = {
   gpt_neox: gptneox,
   falcon,
   opt,
+  // What the first files of Falcon and StableLM say.
+  RefinedWeb: falcon,
+  RefinedWebModel: falcon,
+  stablelm_epoch: stablelmEpoch,
 };
 
 /** Names of the families that are known. */

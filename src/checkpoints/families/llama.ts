@@ -4,7 +4,8 @@ import { type Decoder, type DecoderKeys, readDecoder } from "./decoder.ts";
 import type { Family, Module, Translation } from "./family.ts";
 import { MAX_DIMENSION } from "./settings.ts";
 
-const LLAMA: DecoderKeys = {
+/** How config.json says what all are like. */
+export const LLAMA: DecoderKeys = {
   architecture: "llama",
   norm: "rms",
   epsilon: { key: "rms_norm_eps", fallback: 1e-6 },
@@ -35,6 +36,12 @@ export const NORMS: Readonly<Record<string, Module>> = {
   norm: "output_norm",
 };
 
+/** Norms of the heads of queries and keys. */
+export const HEAD_NORMS: Readonly<Record<string, Module>> = {
+  "layers.*.self_attn.q_norm": "blk.*.attn_q_norm",
+  "layers.*.self_attn.k_norm": "blk.*.attn_k_norm",
+};
+
 /** What goes in and comes out. */
 export const ENDS: Readonly<Record<string, Module>> = { embed_tokens: "token_embd", lm_head: "output" };
 
@@ -58,7 +65,7 @@ export const mistral: Family = (config) =>
   likeLlama(readDecoder(config, { ...LLAMA, hasWindow: () => true }));
 
 /** Of Qwen, from layer `max_window_layers` on, if at all. */
-const qwenWindow = (config: JsonView, layer: number) =>
+export const qwenWindow = (config: JsonView, layer: number) =>
   config.bool("use_sliding_window") === true &&
   layer >= (config.integer("max_window_layers", 0, MAX_DIMENSION) ?? 28);
 
@@ -69,11 +76,7 @@ export const qwen2: Family = (config) =>
 /** Qwen3. */
 export const qwen3: Family = (config) => {
   const keys = { ...LLAMA, architecture: "qwen3", headDim: 128, hasWindow: qwenWindow };
-  return likeLlama(readDecoder(config, keys), {
-    ...MODULES,
-    "layers.*.self_attn.q_norm": "blk.*.attn_q_norm",
-    "layers.*.self_attn.k_norm": "blk.*.attn_k_norm",
-  });
+  return likeLlama(readDecoder(config, keys), { ...MODULES, ...HEAD_NORMS });
 };
 
 /** Of SmolLM3's layers, every so many one does not rotate; files of other steps are not known. */

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import { quoted } from "../../files/quoted.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import type { GgufKeys } from "./gguf-keys.ts";
-import { expectSetting, MAX_DIMENSION, positive } from "./settings.ts";
+import { MAX_DIMENSION, positive } from "./settings.ts";
 
 /** Where config.json says how a model rotates, and what it means where it does not. */
 export interface RopeKeys {
@@ -25,7 +25,7 @@ export interface RopeSettings {
   readonly originalContext: number | undefined;
 }
 
-const KINDS = ["default", "linear", "llama3", "yarn", "longrope"];
+const KINDS = ["default", "linear", "dynamic", "llama3", "yarn", "longrope"];
 /** Names that kinds once had. */
 const OLD_NAMES: Readonly<Record<string, string>> = { su: "longrope" };
 
@@ -66,7 +66,10 @@ export function writeRope(keys: GgufKeys, settings: RopeSettings): void {
   const { base, scaling, kind, context, originalContext } = settings;
   keys.real("rope.freq_base", base);
   if (scaling === undefined || kind === "llama3") return;
-  if (originalContext !== undefined) keys.size("rope.scaling.original_context_length", originalContext);
+  // "dynamic" counts from the context as trained, whatever else the file says.
+  if (originalContext !== undefined && kind !== "dynamic") {
+    keys.size("rope.scaling.original_context_length", originalContext);
+  }
   if (kind === "longrope") {
     keys.real("rope.scaling.attn_factor", longropeMagnitude(scaling, context, originalContext));
     return;
@@ -74,8 +77,8 @@ export function writeRope(keys: GgufKeys, settings: RopeSettings): void {
   const factor = positive(scaling, "factor");
   keys.text("rope.scaling.type", kind);
   keys.real("rope.scaling.factor", factor);
-  if (kind === "linear") return;
-  expectSetting(scaling, "truncate", true);
+  if (kind !== "yarn") return;
+  keys.flag("rope.scaling.yarn_truncate", scaling.bool("truncate") ?? true);
   for (const key of ["mscale", "mscale_all_dim"]) {
     if (scaling.get(key) !== undefined) {
       throw new UnsupportedError(`${scaling.file}: ${key} of rope scaling "yarn" is not supported`);

@@ -32,8 +32,13 @@ export function positive(config: JsonView, key: string, fallback?: number): numb
 }
 
 /** Throws `UnsupportedError` where a setting is there and not the one that is known. */
-export function expectSetting(config: JsonView, key: string, known: boolean | string): void {
-  const value = typeof known === "boolean" ? config.bool(key) : config.string(key);
+export function expectSetting(config: JsonView, key: string, known: boolean | string | number): void {
+  const value =
+    typeof known === "boolean"
+      ? config.bool(key)
+      : typeof known === "number"
+        ? config.number(key)
+        : config.string(key);
   if (value === undefined || value === known) return;
   throw new UnsupportedError(`${config.file}: ${key} ${JSON.stringify(value)} is not supported`);
 }

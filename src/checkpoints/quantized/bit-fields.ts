@@ -1,50 +1,28 @@
-/**
- * Codes of a fixed width in 32-bit words, least significant bits first. They are unpacked to bytes four at a time: a quad
- * is four codes in a row as the bytes of a 32-bit number.
- */
+/** Codes of a fixed width in 32-bit words, least significant bits first. */
 
-/** `count` as quads. */
-export function quadsOf(count: number): number {
-  return Math.ceil(count / 4);
-}
-
-/** The four codes in the lowest 4 · bits bits of a word, a byte each. */
-function spread(word: number, bits: number): number {
-  const mask = (1 << bits) - 1;
-  return (
-    (word & mask) |
-    ((word << (8 - bits)) & (mask << 8)) |
-    ((word << (16 - 2 * bits)) & (mask << 16)) |
-    ((word << (24 - 3 * bits)) & (mask << 24))
-  );
+/** Words that `count` codes take as one stream of bits. */
+export function wordsOf(count: number, bits: number): number {
+  return Math.ceil((count * bits) / 32);
 }
 
 /**
- * Quads of codes that follow each other bit by bit, also from one word to the next (3 bits: 32 codes in 3 words), for
- * `runs` runs side by side: words of run r are at `start + r` and then `stride` apart, its quads at r · `quadStride` of
- * `into`. What is after the last word counts as 0.
+ * `count` codes that follow each other bit by bit, also from one word to the next (3 bits: 32 codes in 3 words), from word
+ * `start` on.
  */
-export function unpackStreams(
+export function unpackStream(
   words: Uint32Array,
   start: number,
-  stride: number,
   bits: number,
-  runs: number,
-  into: Uint32Array,
-  quadStride: number,
-  quads: number,
+  into: Uint8Array,
+  count: number,
 ): void {
-  const width = 4 * bits;
-  for (let quad = 0; quad < quads; quad++) {
-    const bit = quad * width;
-    const at = start + (bit >>> 5) * stride;
-    const shift = bit & 31;
-    const isSplit = shift + width > 32;
-    for (let run = 0, to = quad; run < runs; run++, to += quadStride) {
-      let field = words[at + run]! >>> shift;
-      if (isSplit) field |= words[at + run + stride]! << (32 - shift);
-      into[to] = spread(field, bits);
-    }
+  const mask = 2 ** bits - 1;
+  for (let k = 0; k < count; k++) {
+    const at = start + ((k * bits) >>> 5);
+    const shift = (k * bits) & 31;
+    let code = words[at]! >>> shift;
+    if (shift + bits > 32) code |= words[at + 1]! << (32 - shift);
+    into[k] = code & mask;
   }
 }
 
@@ -62,5 +40,50 @@ export function unpackWhole(
   for (let k = 0, at = start; k < count; at += stride) {
     const end = Math.min(count, k + perWord);
     for (let word = words[at]!; k < end; word >>>= bits) into[k++] = word & mask;
+  }
+}
+
+/** Codes as one stream of bits, in words from `start` on. */
+export function packStream(codes: Uint8Array, bits: number, into: Uint32Array, start: number): void {
+  into.fill(0, start, start + wordsOf(codes.length, bits));
+  for (let k = 0; k < codes.length; k++) {
+    const at = start + ((k * bits) >>> 5);
+    const shift = (k * bits) & 31;
+    into[at]! |= codes[k]! << shift;
+    if (shift + bits > 32) into[at + 1]! |= codes[k]! >>> (32 - shift);
+  }
+}
+
+/**
+ * Streams of codes in another order, for `rows` rows whose words are `stride` apart in both: code k is that of place
+ * `order[k]`.
+ */
+export function reorderStreams(
+  from: Uint32Array,
+  into: Uint32Array,
+  order: Uint32Array,
+  bits: number,
+  rows: number,
+  stride: number,
+): void {
+  const mask = 2 ** bits - 1;
+  const end = rows * stride;
+  into.fill(0, 0, end);
+  for (let k = 0; k < order.length; k++) {
+    const [source, target] = [order[k]! * bits, k * bits];
+    const [low, at] = [source & 31, target & 31];
+    const isSplit = low + bits > 32;
+    const fits = at + bits <= 32;
+    for (
+      let row = 0, a = source >>> 5, b = target >>> 5;
+      row < end;
+      row += stride, a += stride, b += stride
+    ) {
+      let code = from[a]! >>> low;
+      if (isSplit) code |= from[a + 1]! << (32 - low);
+      code &= mask;
+      into[b]! |= code << at;
+      if (!fits) into[b + 1]! |= code >>> (32 - at);
+    }
   }
 }

@@ -20,13 +20,16 @@ export interface CodeMatrix {
   /** All zero points are 2^(bits − 1). */
   readonly symmetric: boolean;
   /** Reads it whole. */
-  load(): Promise<LoadedCodes>;
+  readonly load: () => Promise<LoadedCodes>;
 }
 
 /** A quantized matrix in memory. */
 export interface LoadedCodes {
-  /** Puts the codes of `count` rows from row `first` on into `into`, a byte each, the rows `stride` quads apart. */
-  codes(first: number, count: number, into: Uint32Array, stride: number): void;
+  /**
+   * Puts the codes of `count` rows from row `first` on into `into`, a row as one stream of bits from the low bits of a word
+   * on, the rows `stride` words apart. What is after a row's last code is 0 or any code.
+   */
+  words(first: number, count: number, into: Uint32Array, stride: number): void;
   /** [group][row], f16 bits. */
   readonly scales: Uint16Array;
   /** [group][row]; not there for a symmetric matrix. */
@@ -64,11 +67,13 @@ export function expectShape(tensor: SafeTensor, shape: readonly number[]): void 
 
 /** The data of a tensor of 32-bit elements. */
 export async function readWords({ source, offset, byteLength }: SafeTensor): Promise<Uint32Array> {
-  return new Uint32Array((await source.read(offset, byteLength)).slice().buffer);
+  const words = new Uint32Array(byteLength / 4);
+  await source.readInto(offset, new Uint8Array(words.buffer));
+  return words;
 }
 
-/** Types that scales are stored in. */
-export const SCALE_DTYPES: readonly Dtype[] = ["F16", "BF16", "F32"];
+/** Types of floats; scales are stored in them, too. */
+export const FLOAT_DTYPES: readonly Dtype[] = ["F16", "BF16", "F32"];
 
 /** Scales as f16 bits, in their order. Throws `FileFormatError` for one that is too large; warns where any is rounded. */
 export async function readScales(tensor: SafeTensor, warn: Warn): Promise<Uint16Array> {
@@ -105,4 +110,13 @@ export function evenGroups(
   const size = fits ? declared : cols / count;
   if (!Number.isInteger(size)) throw tensorError(tensor, `has ${count} groups for ${cols} inputs`);
   return Uint32Array.from({ length: cols }, (_, i) => Math.floor(i / size));
+}
+
+/** [rows][groups] → [groups][rows] */
+export function groupMajor<T extends Uint8Array | Uint16Array>(values: T, rows: number, groups: number): T {
+  const to = values.slice() as T;
+  for (let row = 0; row < rows; row++) {
+    for (let group = 0; group < groups; group++) to[group * rows + row] = values[row * groups + group]!;
+  }
+  return to;
 }

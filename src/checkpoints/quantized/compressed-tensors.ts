@@ -2,16 +2,17 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { SafeTensor } from "../../files/safetensors.ts";
 import { FAMILY_BITS } from "../../quant/formats.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { quadsOf, unpackStreams, unpackWhole } from "./bit-fields.ts";
+import { packStream, unpackWhole } from "./bit-fields.ts";
 import {
   evenGroups,
   expectShape,
   extents,
+  FLOAT_DTYPES,
+  groupMajor,
   type Parameters,
   parameter,
   readScales,
   readWords,
-  SCALE_DTYPES,
   tensorError,
 } from "./code-matrix.ts";
 import type { Method } from "./method.ts";
@@ -37,7 +38,7 @@ export function compressedTensors(config: JsonView): Method {
     parameters: ["weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "weight_g_idx"],
     async matrix(parameters, warn) {
       const weights = parameter(parameters, "weight_packed", ["I32", "U32"]);
-      const scales = parameter(parameters, "weight_scale", SCALE_DTYPES);
+      const scales = parameter(parameters, "weight_scale", FLOAT_DTYPES);
       const [rows, width] = extents(weights);
       const [scaleRows, groupCount] = extents(scales);
       if (scaleRows !== rows) expectShape(scales, [rows, groupCount]);
@@ -60,28 +61,27 @@ export function compressedTensors(config: JsonView): Method {
         symmetric: zeros === undefined,
         groups:
           (await listedGroups(parameters, cols, groupCount)) ?? evenGroups(weights, cols, groupCount, group),
-        async load() {
+        load: async () => {
           const words = await readWords(weights);
           return {
-            codes(first, count, into, stride) {
+            words(first, count, into, stride) {
+              const codes = new Uint8Array(cols);
               for (let r = 0; r < count; r++) {
                 const start = (first + r) * width;
-                const row = into.subarray(r * stride, (r + 1) * stride);
-                if (32 % bits === 0) unpackStreams(words, start, 1, bits, 1, row, 0, quadsOf(cols));
-                else unpackWhole(words, start, 1, bits, bytesOf(row), cols);
+                if (32 % bits === 0) into.set(words.subarray(start, start + width), r * stride);
+                else {
+                  unpackWhole(words, start, 1, bits, codes, cols);
+                  packStream(codes, bits, into, r * stride);
+                }
               }
             },
-            scales: transposed(await readScales(scales, warn), rows, groupCount),
+            scales: groupMajor(await readScales(scales, warn), rows, groupCount),
             zeros: zeros && (await zeroPoints(zeros, rows, groupCount, bits)),
           };
         },
       };
     },
   };
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array {
-  return new Uint8Array(buffer, byteOffset, byteLength);
 }
 
 /** The inputs that `weight_shape` tells. */
@@ -132,7 +132,7 @@ async function zeroPoints(
   if (zeros.dtype === "I8") {
     const signed = await zeros.source.read(zeros.offset, zeros.byteLength);
     const mask = 2 ** bits - 1;
-    return transposed(signed, rows, groupCount).map((zero) => (zero + 2 ** (bits - 1)) & mask);
+    return groupMajor(signed, rows, groupCount).map((zero) => (zero + 2 ** (bits - 1)) & mask);
   }
   const words = await readWords(zeros);
   const points = new Uint8Array(groupCount * rows);
@@ -141,13 +141,4 @@ async function zeroPoints(
     unpackWhole(words, group, groupCount, bits, into, rows);
   }
   return points;
-}
-
-/** [rows][groups] → [groups][rows] */
-function transposed<T extends Uint8Array | Uint16Array>(values: T, rows: number, groups: number): T {
-  const to = values.slice() as T;
-  for (let row = 0; row < rows; row++) {
-    for (let group = 0; group < groups; group++) to[group * rows + row] = values[row * groups + group]!;
-  }
-  return to;
 }

@@ -1,16 +1,16 @@
 import type { SafeTensor } from "../../files/safetensors.ts";
 import { FAMILY_BITS } from "../../quant/formats.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { quadsOf, unpackStreams } from "./bit-fields.ts";
+import { unpackStream } from "./bit-fields.ts";
 import {
   evenGroups,
   expectShape,
   extents,
+  FLOAT_DTYPES,
   type Parameters,
   parameter,
   readScales,
   readWords,
-  SCALE_DTYPES,
   tensorError,
   type Warn,
 } from "./code-matrix.ts";
@@ -47,11 +47,14 @@ export function gptq(config: JsonView, format: string): Method {
         bits,
         symmetric,
         groups: await groupsOf(parameters, shape, declared.group),
-        async load() {
+        load: async () => {
           const words = await readWords(shape.weights);
           return {
-            codes: (first, count, into, stride) =>
-              unpackStreams(words, first, rows, bits, count, into, stride, quadsOf(cols)),
+            words(first, count, into, stride) {
+              for (let at = first, w = 0; at < words.length; at += rows, w++) {
+                for (let r = 0, to = w; r < count; r++, to += stride) into[to] = words[at + r]!;
+              }
+            },
             scales: await readScales(scales, warn),
             zeros: symmetric ? undefined : zeroPoints(await readWords(zeros), zeros, rows, bits, added),
           };
@@ -74,7 +77,7 @@ interface Shape {
 function shapeOf(parameters: Parameters, declaredBits: number | undefined): Shape {
   const weights = parameter(parameters, "qweight", ["I32", "U32"]);
   const zeros = parameter(parameters, "qzeros", ["I32", "U32"]);
-  const scales = parameter(parameters, "scales", SCALE_DTYPES);
+  const scales = parameter(parameters, "scales", FLOAT_DTYPES);
   const [words, rows] = extents(weights);
   const [groupCount, width] = extents(zeros);
   expectShape(scales, [groupCount, rows]);
@@ -138,9 +141,9 @@ function addedTo(
 
 /** `count` codes from word `start` on. */
 function unpackRow(words: Uint32Array, start: number, bits: number, count: number): Uint8Array {
-  const quads = new Uint32Array(quadsOf(count));
-  unpackStreams(words, start, 1, bits, 1, quads, 0, quads.length);
-  return new Uint8Array(quads.buffer, 0, count);
+  const codes = new Uint8Array(count);
+  unpackStream(words, start, bits, codes, count);
+  return codes;
 }
 
 /** [groups][rows]. A zero point of 0, one less, is stored as the largest code. */

@@ -19,20 +19,24 @@ export interface Method {
 /** Known methods, each with its formats, the one that is meant without a name first. */
 const FORMATS: Readonly<Record<string, readonly string[]>> = {
   gptq: ["gptq", "gptq_v2"],
-  awq: ["gemm"],
+  awq: ["gemm", "gemv"],
   "compressed-tensors": ["pack-quantized"],
 };
 
+/** Of which parameters say all there is to know: their families read them. */
+const OF_FAMILIES = ["mxfp4"];
+
 /**
- * The method that a `quantization_config` (of config.json, or the whole of quantize_config.json) names. Throws
- * `UnsupportedError` for a method or format that is not known.
+ * The method that a `quantization_config` (of config.json, or the whole of quantize_config.json) names; undefined where
+ * families read it themselves. Throws `UnsupportedError` for a method or format that is not known.
  */
-export function methodOf(config: JsonView): Method {
+export function methodOf(config: JsonView): Method | undefined {
   // Configurations from before there were other methods do not name theirs.
   const name = config.string("quant_method") ?? "gptq";
+  if (OF_FAMILIES.includes(name)) return undefined;
   const formats = Object.hasOwn(FORMATS, name) ? (FORMATS[name] as readonly string[]) : undefined;
   if (formats === undefined) {
-    const known = Object.keys(FORMATS).join(", ");
+    const known = [...Object.keys(FORMATS), ...OF_FAMILIES].join(", ");
     throw new UnsupportedError(
       `${config.file}: quantization method ${quoted(name)} is not supported; known: ${known}`,
     );
@@ -44,6 +48,6 @@ export function methodOf(config: JsonView): Method {
       `${config.file}: ${name} in the format ${quoted(format)} is not supported; known: ${formats.join(", ")}`,
     );
   }
-  if (name === "awq") return awq(config);
+  if (name === "awq") return awq(config, format);
   return name === "gptq" ? gptq(config, format) : compressedTensors(config);
 }
