@@ -138,7 +138,7 @@ describe("reports", () => {
 
   test("a column of the chart for every sweep that was timed", () => {
     const picture = chart(curves);
-    expect(picture).toContain("Some CPU &lt;A&amp;B>");
+    expect(picture).toContain("Some CPU &lt;A&amp;B&gt;");
     expect(picture).not.toMatch(/NaN|Infinity|undefined/);
     // Two tests, one, two, and two formats; each above and below.
     expect(picture.match(/<polyline/g)).toHaveLength(2 * (2 + 1 + 2 + 2));

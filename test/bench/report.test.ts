@@ -78,7 +78,7 @@ describe("the chart", () => {
 
   test("is well formed, with nothing undefined and all of the text escaped", () => {
     expect(svg).not.toMatch(/undefined|NaN|Infinity/);
-    expect(svg).toContain("Some CPU &lt;A&amp;B>");
+    expect(svg).toContain("Some CPU &lt;A&amp;B&gt;");
     const width = Number(all[0]?.attributes.width);
     for (const { name, attributes } of all) {
       if (name !== "rect") continue;
