@@ -104,8 +104,8 @@ describe("config.json", () => {
     [{ model_type: "__proto__" }, 'model_type "__proto__" is not supported; known: llama'],
     [{ hidden_act: "mish" }, 'hidden_act "mish" is not supported; known: silu'],
     [
-      { rope_scaling: { type: "dynamic", factor: 2 } },
-      'rope scaling "dynamic" is not supported; known: default',
+      { rope_scaling: { type: "spiral", factor: 2 } },
+      'rope scaling "spiral" is not supported; known: default',
     ],
     [{ quantization_config: { quant_method: "aqlm" } }, 'quantization method "aqlm" is not supported'],
   ])("%o is not supported", async (more, message) => {

@@ -64,15 +64,16 @@ describe("unpackRow", () => {
   it("reads stored zero points, a ragged group and padding", () => {
     const format = named("3bit-g32");
     const bytes = new Uint8Array(2 * 15);
-    bytes.set([0, 0x3c, 5, 0b0011_0010], 0); // inputs 0 and 12
-    bytes[3 + 8] = 0b1000_0001; // input 8, and the high bit of input 28
+    bytes.set([0, 0x3c, 5, 0b1000_0010, 0b1], 0); // inputs 0 and 2, whose bits are in two bytes
+    bytes[3 + 3] = 0b1; // input 8
+    bytes[3 + 10] = 0b100_0000; // input 28
     bytes.set([0, 0x40, 2], 15);
     bytes[15 + 3] = 0b100; // input 32
     const { codes, scales, zeros } = unpackRow(format, bytes, 33);
-    expect([codes.length, codes[0], codes[8], codes[12], codes[28], codes[32]]).toEqual([33, 2, 1, 3, 4, 4]);
+    expect([codes.length, codes[0], codes[2], codes[8], codes[28], codes[32]]).toEqual([33, 2, 6, 1, 4, 4]);
     expect([scales, zeros]).toEqual([Float32Array.of(1, 2), Uint8Array.of(5, 2)]);
     const weights = dequantizeRows(format, bytes, 1, 33);
-    expect([weights[0], weights[12], weights[28], weights[32]]).toEqual([-3, -2, -1, 4]);
+    expect([weights[0], weights[2], weights[28], weights[32]]).toEqual([-3, 1, -1, 4]);
   });
 
   it("refuses bytes of another size", () => {
