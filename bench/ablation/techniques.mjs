@@ -44,17 +44,18 @@ const NO_CACHE_BLOCKS = [
 ];
 
 /** Every chain from its first link to its last before the next is begun. */
-const CHAIN_AFTER_CHAIN = `function addChunk(c, w, xs, chains) {
-    const { b, format, pack } = c;
-    const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u));
-    const fields = codes.map((codesOf) => new Map(inputOrder(format).map((input) => [input, codesOf(input)])));
+const CHAIN_AFTER_CHAIN = `function addChunk(c, w, xs, chains, raw) {
+    const { b, pack } = c;
+    const codes = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, w, u, true, raw));
+    const fields = codes.map((codesOf) => new Map(inputOrder(pack).map((input) => [input, codesOf(input)])));
     xs.forEach((x, t) => fields.forEach((field, u) => {
-        for (const input of inputOrder(format)) {
-            chains[t][u].add(field.get(input), b.op.vbroadcast4(x.pointer, { offset: x.offset + input }));
+        for (const input of inputOrder(pack)) {
+            const four = b.op.vbroadcast4(x.pointer, { offset: x.offset + input });
+            chains[t][u].add(field.get(input), four, raw ? upBits(pack, input) : 0);
         }
     }));
 }
-function addChunkInOrder(c, w, xs, chains) {`;
+function addChunkInOrder(c, w, xs, chains, raw) {`;
 
 /** @type {readonly Technique[]} */
 export const TECHNIQUES = [
@@ -106,7 +107,7 @@ export const TECHNIQUES = [
     edits: [
       {
         file: "kernels/segment-int8.js",
-        find: /function addChunk\(c, w, xs, chains\) \{/,
+        find: /function addChunk\(c, w, xs, chains, raw\) \{/,
         replace: CHAIN_AFTER_CHAIN,
       },
     ],
