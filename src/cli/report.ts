@@ -105,6 +105,7 @@ async function report(named: string, flags: ReportFlags, io: Io): Promise<void> 
       signal: io.interrupts.signal,
     });
     status.done();
+    await save(result, flags.out);
     if (flags.json) await writeJson(io, result);
     else await write(io.stdout, `${[...findingsOf(result), filesText(flags.out)].join("\n")}\n`);
   } catch (error) {

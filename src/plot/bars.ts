@@ -56,8 +56,8 @@ export function bars({ groups, reference, thickness = 15 }: Bars): string[] {
   if (reference === undefined) return drawn;
   const x = left + room * reference.share;
   return [
-    ...drawn,
     rule("reference", { x, y: HEAD - 6 }, { x, y: height }),
+    ...drawn,
     text(x, HEAD - 10, reference.label, "note", "middle"),
   ];
 }

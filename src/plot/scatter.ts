@@ -42,7 +42,7 @@ export interface Scatter {
 
 /** Pixels. */
 export const SCATTER = { width: 460, height: 350 };
-const FRAME = { left: 62, top: 10, right: 440, bottom: 298 };
+const FRAME = { left: 68, top: 10, right: 440, bottom: 298 };
 /** What a character of a label takes, of its 12 pixels' height. */
 const CHARACTER = 6.4;
 const LABEL_HEIGHT = 13;
