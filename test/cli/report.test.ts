@@ -57,7 +57,7 @@ describe("report", () => {
       expect(peakBytes).toBeGreaterThan(weightBytes);
       expect(tasks).toMatchObject([{ task: "words" }]);
     }
-    expect(command).toContain("qigen report tiny.gguf --text text.txt");
+    expect(command).toMatch(/^qigen report tiny\.gguf .*--text text\.txt --task words\.jsonl/);
     expect(protocol.join()).not.toContain(folder);
     expect(readFileSync(`${out}.csv`, "utf8").split("\r\n")).toHaveLength(5);
     expect(readFileSync(`${out}.svg`, "utf8")).toContain("perplexity above the model's own");
@@ -109,7 +109,8 @@ describe("report", () => {
 });
 
 test.each([
-  [["--bits", "4,x"], "--bits is a list of whole numbers"],
+  [["--bits", "4,x"], "--bits is a list of numbers"],
+  [["--bits", "3.5"], "--bits is a list of whole numbers"],
   [["--method", "gptq"], "--calibration"],
   [["--calibration", text, "--budgets", "low"], "--budgets is a list of numbers"],
 ])("%j is wrong usage", async (flags, message) => {

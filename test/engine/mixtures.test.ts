@@ -121,14 +121,18 @@ describe("a tensor for every expert", () => {
     const { metadata, tensors } = unstacked(model);
     const missing = tensors.filter(({ name }) => name !== "blk.1.ffn_up.2.weight");
     await saveGguf(path, { metadata, tensors: missing });
-    expect(await failure(path, "tensor blk.1.ffn_up_exps.weight", "no part 2")).toBeInstanceOf(FileFormatError);
+    expect(await failure(path, "tensor blk.1.ffn_up_exps.weight", "no part 2")).toBeInstanceOf(
+      FileFormatError,
+    );
     const shorter = tensors.map((tensor) =>
       tensor.name === "blk.0.ffn_down.4.weight"
         ? { ...tensor, shape: [96, 32], data: () => [new Uint8Array((96 * 32 * 18) / 32)] }
         : tensor,
     );
     await saveGguf(path, { metadata, tensors: shorter });
-    expect(await failure(path, "tensor blk.0.ffn_down_exps.weight", "part 4 is not like")).toBeInstanceOf(FileFormatError);
+    expect(await failure(path, "tensor blk.0.ffn_down_exps.weight", "part 4 is not like")).toBeInstanceOf(
+      FileFormatError,
+    );
   });
 });
 
