@@ -16,6 +16,8 @@ import { advance, type Cursor, cursor } from "./work.ts";
 
 /** Tokens with which codes stay up, at most. */
 const RAW_TOKENS = 2;
+/** Bits of codes of which every second can stay up (`upOf` in `quant/chunks.ts`). */
+const NARROW_BITS = 2;
 
 /** The open chains of a micro-GEMV: one per token and row vector. */
 type Chains = Matrix<Chain>;
@@ -72,7 +74,7 @@ export function chunkDots(c: Context, codes: Cursor, inputs: number, xs: readonl
   const chunks = chunkCount(inputs);
   const raw = isRaw(c);
   const dots: Dots = (start) =>
-    chunks <= c.unrolledChunks
+    chunks <= unrolledChunks(c, raw)
       ? unrolledDots(c, chunks, codes, xs, raw, start)
       : loopedDots(c, chunks, codes, xs, raw, start);
   const left = raw ? (valueShift(c.format) ?? 0) : 0;
@@ -150,6 +152,11 @@ function isRaw({ format, pack, acc }: Context): boolean {
   return pack.stored && valueShift(format) !== undefined && acc.length <= RAW_TOKENS;
 }
 
+/** Chunks of the blocking's `mu`; one where nothing is gained: codes are expanded, or narrow and do not stay up. */
+function unrolledChunks(c: Context, raw: boolean): number {
+  return c.pack.stored && (raw || c.format.bits > NARROW_BITS) ? c.unrolledChunks : 1;
+}
+
 function addChunks(
   c: Context,
   chunks: number,
@@ -186,7 +193,8 @@ function loopedDots(
   raw: boolean,
   start: (t: number) => Value<"vi32">,
 ): Matrix<Value<"vi32">> {
-  const { b, pack, unrolledChunks: unroll, acc } = c;
+  const { b, pack, acc } = c;
+  const unroll = unrolledChunks(c, raw);
   const cells = acc.map((_, t) =>
     Array.from({ length: pack.tile }, (_, u) => b.variable(`sum${t}_${u}`, start(t))),
   );
