@@ -119,3 +119,9 @@ export async function need(target: TestTarget, context: TestContext): Promise<vo
   const reason = await target.missing();
   if (reason !== undefined) context.skip(reason);
 }
+
+/** Skips where no native target runs here. */
+export async function needNative(context: TestContext): Promise<void> {
+  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
+  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
+}

@@ -1,21 +1,19 @@
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/api/model.ts";
-import { Rng } from "../../src/base/rng.ts";
 import { gptqBytes, gptqFormat } from "../../src/checkpoints/quantized/gptq-writer.ts";
 import { bitsPerWeight, size } from "../../src/cli/options.ts";
 import { openModel } from "../../src/engine/load-model.ts";
-import type { GgmlType } from "../../src/files/gguf-types.ts";
 import type { StoredTensor } from "../../src/files/model-file.ts";
-import { randomModel } from "../../src/models/random-model.ts";
 import { type Choice, evenFormats, spend } from "../../src/quantize/budget.ts";
 import type { QuantizeOptions, QuantizeResult } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
-import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
-import { cli, saveGguf, temporaryFolder } from "../cli/harness.ts";
+import { needNative } from "../backends.ts";
+import { cli, temporaryFolder } from "../cli/harness.ts";
 import { shared } from "../files/gguf-fixtures.ts";
 import { readTensors } from "./decode-gptq.ts";
+import { saveSmallModel } from "./small-model.ts";
 
 const folder = temporaryFolder();
 const calibration = join(folder, "text.txt");
@@ -25,30 +23,7 @@ const FEW = { calibration, samples: 8, context: 32, threads: 2 } as const;
 let made = 0;
 const out = () => join(folder, `out-${made++}`);
 
-const SHAPE = {
-  architecture: "llama",
-  layers: 2,
-  hiddenSize: 64,
-  intermediateSize: 96,
-  heads: 2,
-  kvHeads: 1,
-  vocabularySize: 300,
-  contextLength: 96,
-  format: "F32" as GgmlType,
-};
-
-beforeAll(async () => {
-  const rng = new Rng(3);
-  const words = Array.from({ length: 4000 }, () => "abcdefghij klmnop qrst"[rng.integer(22)]);
-  writeFileSync(calibration, words.join(""));
-  await saveGguf(small, randomModel(SHAPE));
-});
-
-/** The model runs in native code. */
-async function needNative(context: TestContext): Promise<void> {
-  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
-  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
-}
+beforeAll(() => saveSmallModel(small, calibration));
 
 /** Bytes of codes, zero points and scales in a folder. */
 function packedBytes(path: string): number {

@@ -4,7 +4,7 @@ import { describe, expect, type TestContext, test } from "vitest";
 import { loadModel } from "../../src/api/model.ts";
 import type { QuantizeOptions } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
-import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { needNative } from "../backends.ts";
 import { temporaryFolder } from "../cli/harness.ts";
 import { shared } from "../files/gguf-fixtures.ts";
 
@@ -99,11 +99,6 @@ function lead(a: readonly number[], b: readonly number[]): number {
 /** How much larger the perplexity is, as a part of the other. */
 function growth(a: readonly number[], b: readonly number[]): number {
   return Math.exp(mean(a) - mean(b)) - 1;
-}
-
-async function needNative(context: TestContext): Promise<void> {
-  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
-  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
 }
 
 describe.each(SUBJECTS)("$model on held-out text", (subject) => {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { afterEach, describe, expect, type TestContext, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { Model } from "../../src/api/model.ts";
 import { loadEngine, type OpenModel, openModel } from "../../src/engine/load-model.ts";
 import type { StoredTensor } from "../../src/files/model-file.ts";
@@ -8,7 +8,7 @@ import type { QuantizeOptions } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { type QuantizedTensor, weightsOf } from "../../src/quantize/quantized-tensor.ts";
 import { QuantizedTensors } from "../../src/quantize/quantized-tensors.ts";
-import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { needNative } from "../backends.ts";
 import { temporaryFolder } from "../cli/harness.ts";
 import { shared } from "../files/gguf-fixtures.ts";
 import { decodeModule } from "./decode-gptq.ts";
@@ -19,11 +19,6 @@ const TOKENS = Array.from({ length: 48 }, (_, i) => (37 * i + 11) % 4096);
 afterEach(() => {
   vi.restoreAllMocks();
 });
-
-async function needNative(context: TestContext): Promise<void> {
-  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
-  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
-}
 
 /** Quantizes, and keeps every matrix that the quantizer gave to be written. */
 async function quantizeAndKeep(

@@ -1,6 +1,6 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import { beforeAll, describe, expect, type TestContext, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/api/model.ts";
 import { Rng } from "../../src/base/rng.ts";
 import { gptqFormat } from "../../src/checkpoints/quantized/gptq-writer.ts";
@@ -14,10 +14,11 @@ import type { QuantizeOptions } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { weightsOf } from "../../src/quantize/quantized-tensor.ts";
 import { extentsOf, readWeights } from "../../src/quantize/working-tensors.ts";
-import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { needNative } from "../backends.ts";
 import { saveGguf, temporaryFolder } from "../cli/harness.ts";
 import { ARCHITECTURES } from "../models/architectures.ts";
 import { decodeModule, readTensors } from "./decode-gptq.ts";
+import { SHAPE, saveSmallModel } from "./small-model.ts";
 
 const folder = temporaryFolder();
 const calibration = join(folder, "text.txt");
@@ -27,24 +28,7 @@ const FEW = { calibration, samples: 8, context: 32, threads: 2 } as const;
 const TOKENS = Array.from({ length: 40 }, (_, i) => (37 * i + 11) % 300);
 let made = 0;
 
-const SHAPE = {
-  architecture: "llama",
-  layers: 2,
-  hiddenSize: 64,
-  intermediateSize: 96,
-  heads: 2,
-  kvHeads: 1,
-  vocabularySize: 300,
-  contextLength: 96,
-  format: "F32" as GgmlType,
-};
-
-beforeAll(async () => {
-  const rng = new Rng(3);
-  const words = Array.from({ length: 4000 }, () => "abcdefghij klmnop qrst"[rng.integer(22)]);
-  writeFileSync(calibration, words.join(""));
-  await saveGguf(small, randomModel(SHAPE));
-});
+beforeAll(() => saveSmallModel(small, calibration));
 
 function mixtral() {
   const found = ARCHITECTURES.find(({ name }) => name === "mixtral");
@@ -53,12 +37,6 @@ function mixtral() {
 }
 
 const out = () => join(folder, `out-${made++}`);
-
-/** GPTQ runs the model in native code. */
-async function needNative(context: TestContext): Promise<void> {
-  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
-  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
-}
 
 async function logits(path: string, tokens: readonly number[] = TOKENS): Promise<Float32Array[]> {
   const model = await loadModel(path, EXACT);

@@ -9,7 +9,7 @@ import { FileAccessError } from "../../src/base/errors.ts";
 import { Rng } from "../../src/base/rng.ts";
 import { randomModel } from "../../src/models/random-model.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
-import { NATIVE_TARGETS, need, type TestTarget } from "../backends.ts";
+import { needNative } from "../backends.ts";
 import { saveGguf, temporaryFolder } from "../cli/harness.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -77,8 +77,7 @@ function contents(path: string): string {
 
 async function needProcesses(context: TestContext): Promise<void> {
   context.skip(!built, "not built: npm run build");
-  const reasons = await Promise.all(NATIVE_TARGETS.map((target) => target.missing()));
-  if (reasons.every((reason) => reason !== undefined)) await need(NATIVE_TARGETS[0] as TestTarget, context);
+  await needNative(context);
 }
 
 test.for([
