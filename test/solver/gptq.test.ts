@@ -102,6 +102,12 @@ describe("the order of columns", () => {
     expect(orderBy("groups")).toEqual([inputs, inputs, undefined]);
   });
 
+  test("the largest first in a group of all", () => {
+    const { inputs, slots, order } = orderColumns(diagonal, familyFormat(4, "row", true), "groups");
+    const sorted = [1, 4, 7, 6, 3, 0, 5, 2];
+    expect([[...inputs], [...slots], order]).toEqual([sorted, sorted, undefined]);
+  });
+
   test("groups stay as they come where none is much larger", () => {
     const { inputs } = orderColumns(Float32Array.of(3, 4, 4, 5, 3, 3), format, "groups");
     expect([...inputs]).toEqual([0, 1, 2, 3, 4, 5]);
