@@ -1,6 +1,5 @@
 import { type Command, Option } from "commander";
 import type { Allocation, Trial } from "../quantize/budget.ts";
-import type { Loss } from "../quantize/head-runner.ts";
 import type { QuantizeOptions, QuantizeResult } from "../quantize/options.ts";
 import { columns, formatCount } from "./format.ts";
 import { localModel } from "./hub-model.ts";
@@ -133,11 +132,10 @@ function chosenText({ modules }: Allocation): string {
 }
 
 /** What decided, on text that was held back. */
-function trialText({ mixture, uniform, kept }: Trial): string {
-  const shown = ({ divergence, surprise }: Loss) =>
-    `KL ${divergence.toPrecision(3)}, −ln p ${surprise.toFixed(4)}`;
-  const verdict = kept === "mixture" ? "the mixture is kept" : "one setting for all is kept";
-  return `mixture ${shown(mixture)}; ${uniform.format} ${shown(uniform)}: ${verdict}`;
+function trialText({ mixture, uniform, gain, kept }: Trial): string {
+  const divergences = `KL ${mixture.divergence.toPrecision(3)}, ${uniform.format} ${uniform.divergence.toPrecision(3)}`;
+  const gained = `it gains ${gain.value.toFixed(4)} ± ${gain.error.toFixed(4)} nats a token`;
+  return `mixture ${divergences}; ${gained}: ${kept === "mixture" ? "it" : "one setting for all"} is kept`;
 }
 
 function resultText(result: QuantizeResult): string {

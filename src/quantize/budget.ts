@@ -4,7 +4,6 @@ import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import { groupSize, type QuantizedFormat } from "../quant/formats.ts";
 import { allocate } from "../solver/allocation.ts";
-import type { Loss } from "./head-runner.ts";
 import type { Limit } from "./options.ts";
 
 /** A matrix, and the formats that it may get. */
@@ -42,9 +41,18 @@ export interface Allocation {
 export interface Trial {
   /** The tokens that were predicted. */
   readonly tokens: number;
-  readonly mixture: Loss;
-  readonly uniform: Loss & { readonly format: string; readonly bytes: number };
+  readonly mixture: TrialLoss;
+  readonly uniform: TrialLoss & { readonly format: string; readonly bytes: number };
+  /** How much less the text surprises the mixture, and the standard error of that, paired by token. */
+  readonly gain: { readonly value: number; readonly error: number };
   readonly kept: "mixture" | "uniform";
+}
+
+export interface TrialLoss {
+  /** From the predictions of the model as it is. */
+  readonly divergence: number;
+  /** −ln p. */
+  readonly surprise: number;
 }
 
 type Formats = ReadonlyMap<string, QuantizedFormat>;

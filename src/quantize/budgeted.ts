@@ -1,13 +1,13 @@
 /** Results under a budget of bytes. */
 
 import { budgetOf, probeFormats, type Spending, spend, spendEvenly, type Trial } from "./budget.ts";
-import type { Loss } from "./head-runner.ts";
 import { HeldBackTexts } from "./held-back.ts";
 import { type Calibration, type Job, layerSolver, leastZero, writeResult } from "./job.ts";
 import { keptSensitivities } from "./kept-sensitivities.ts";
 import type { QuantizeResult } from "./options.ts";
 import { QuantizedTensors } from "./quantized-tensors.ts";
 import { SensitivityPass } from "./sensitivity.ts";
+import { judge } from "./trial.ts";
 
 type Calibrated = Job & { readonly calibration: Calibration };
 
@@ -34,7 +34,7 @@ class Outdone extends Error {
 }
 
 /**
- * Writes the model in the formats that pay most or, where these do not predict held-back text better, in the best one for
+ * Writes the model in the formats that pay most or, where these do not predict held-back text clearly better, in the best one for
  * all that keeps to the budget.
  *
  * @param sensitivities path of a file that has them, or is to have them
@@ -57,12 +57,12 @@ export async function writeWithin(
   const texts = await HeldBackTexts.create(parts, heldBack);
   const solver = layerSolver(job, job.calibration, all(uniform), heldBack);
   await solver.finish();
-  const rival = { ...describe(uniform), ...(await texts.loss(solver.textStreams)) };
+  const rival = await texts.losses(solver.textStreams);
   try {
     return await writeResult(job, all(mixture), {
       texts: heldBack,
       async allocation(streams) {
-        const trial = judge(texts.tokens, await texts.loss(streams), rival);
+        const trial = judge(await texts.losses(streams), rival, uniform);
         if (trial.kept === "uniform") throw new Outdone(trial);
         return { ...mixture.allocation, trial };
       },
@@ -71,16 +71,6 @@ export async function writeWithin(
     if (!(error instanceof Outdone)) throw error;
     return writeResult(job, all(uniform), settled(uniform, error.trial));
   }
-}
-
-/** A mixture has to be nearer to the model as it is, and to find the text likelier. */
-function judge(tokens: number, mixture: Loss, uniform: Trial["uniform"]): Trial {
-  const isBetter = mixture.divergence < uniform.divergence && mixture.surprise < uniform.surprise;
-  return { tokens, mixture, uniform, kept: isBetter ? "mixture" : "uniform" };
-}
-
-function describe({ allocation: { modules, bytes } }: Spending): { format: string; bytes: number } {
-  return { format: modules[0]?.format ?? "", bytes };
 }
 
 async function chooseFormats(

@@ -5,7 +5,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 
 /** Bytes of a calibration text, at most: some hundred times what 128 samples of 2,048 tokens take. */
 const TEXT_BYTES = 256 << 20;
-/** Tokens that are held back, at most: results that differ by 0.005 nats a token differ visibly then (docs/accuracy.md). */
+/** Tokens that are held back, at most: they tell divergences that differ by a tenth, and cost half a quantization. */
 const HELD_BACK_TOKENS = 1 << 14;
 
 type Text = readonly number[];

@@ -1,19 +1,19 @@
 import type { Backend, Program, Region } from "../engine/backend.ts";
 import type { ModelProgram } from "../engine/model-program.ts";
 import { StepInputs } from "../engine/step-inputs.ts";
-import { comparedScore } from "../engine/token-score.ts";
+import { type ComparedScore, comparedScore } from "../engine/token-score.ts";
 import { loadWeights } from "../engine/weights.ts";
 import type { ModelFile } from "../files/model-file.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import type { ModelPart } from "../models/model.ts";
 import type { Stream } from "./part-runner.ts";
 
-/** How far a model's predictions are off. */
-export interface Loss {
-  /** Kullback–Leibler divergence from those of the model as it is: nats. */
+/** How far predictions are off, of some tokens: nats. */
+export interface Losses {
+  /** Kullback–Leibler divergence from the predictions of the model as it is: the sum. */
   readonly divergence: number;
-  /** −ln p of the tokens of the text. */
-  readonly surprise: number;
+  /** −ln p of every token. */
+  readonly surprises: readonly number[];
 }
 
 /** Makes logits of residual streams, and compares them. */
@@ -50,23 +50,27 @@ export class HeadRunner {
   }
 
   /**
-   * What each of the others predicts for a text beside the base: sums over all tokens but the first. The streams are those
-   * of the text behind the last layer.
+   * What each of the others predicts for a text, beside the base: for all tokens but the first.
+   *
+   * @param base the text's stream behind the last layer of the model as it is, as `others` are of other models
    */
-  async compare(text: readonly number[], base: Stream, others: readonly Stream[]): Promise<Loss[]> {
+  async compare(text: readonly number[], base: Stream, others: readonly Stream[]): Promise<Losses[]> {
     const { program } = this;
     const most = program.comparedRows;
-    const sums = others.map(() => ({ divergence: 0, surprise: 0 }));
+    const found = others.map(() => ({ divergence: 0, surprises: [] as number[] }));
     for (let first = 0; first < text.length - 1; first += most) {
       const targets = text.slice(first + 1, first + 1 + most);
       await this.run(this.logits, base, first, targets);
       this.logitRows(most, targets.length).set(this.logitRows(0, targets.length));
-      for (const [i, other] of others.entries()) {
-        await this.run(this.comparison, other, first, targets);
-        this.addScores(targets.length, sums[i] as (typeof sums)[number]);
+      for (const [i, losses] of found.entries()) {
+        await this.run(this.comparison, others[i] as Stream, first, targets);
+        for (const { divergence, logProbability } of this.scores(targets.length)) {
+          losses.divergence += divergence;
+          losses.surprises.push(-logProbability);
+        }
       }
     }
-    return sums;
+    return found;
   }
 
   /** @param targets the tokens that follow those of the rows from `first` on */
@@ -81,14 +85,10 @@ export class HeadRunner {
     await this.backend.run(what, this.signal);
   }
 
-  private addScores(rows: number, sums: { divergence: number; surprise: number }): void {
+  private scores(rows: number): ComparedScore[] {
     const { offset, bytes } = this.program.work.part("scores");
     const records = this.floats(offset, bytes / 4);
-    for (let row = 0; row < rows; row++) {
-      const { divergence, logProbability } = comparedScore(records, row);
-      sums.divergence += divergence;
-      sums.surprise -= logProbability;
-    }
+    return Array.from({ length: rows }, (_, row) => comparedScore(records, row));
   }
 
   private logitRows(first: number, rows: number): Uint8Array {

@@ -1,4 +1,4 @@
-import type { Loss } from "./head-runner.ts";
+import type { Losses } from "./head-runner.ts";
 import type { ModelParts } from "./model-parts.ts";
 import type { Stream } from "./part-runner.ts";
 
@@ -27,29 +27,22 @@ export class HeldBackTexts {
     return new HeldBackTexts(parts, texts, streams);
   }
 
-  /** Tokens that are predicted. */
-  get tokens(): number {
-    return this.texts.reduce((sum, { length }) => sum + length - 1, 0);
-  }
-
   /**
-   * How far the predictions of a quantized model are off, on average over the tokens.
+   * How far the predictions of a quantized model are off.
    *
    * @param streams of the texts behind its last layer
    */
-  async loss(streams: readonly Stream[]): Promise<Loss> {
+  async losses(streams: readonly Stream[]): Promise<Losses> {
     const head = await this.parts.headRunner();
-    let [divergence, surprise] = [0, 0];
+    const all: Losses[] = [];
     try {
       for (const [i, text] of this.texts.entries()) {
-        const [sums] = (await head.compare(text, this.base[i] as Stream, [streams[i] as Stream])) as [Loss];
-        divergence += sums.divergence;
-        surprise += sums.surprise;
+        all.push(...(await head.compare(text, this.base[i] as Stream, [streams[i] as Stream])));
       }
     } finally {
       head.release();
     }
-    const tokens = Math.max(1, this.tokens);
-    return { divergence: divergence / tokens, surprise: surprise / tokens };
+    const divergence = all.reduce((sum, losses) => sum + losses.divergence, 0);
+    return { divergence, surprises: all.flatMap(({ surprises }) => surprises) };
   }
 }

@@ -11,6 +11,7 @@ import {
   type Allocation,
   type Choice,
   probeFormats,
+  type Spending,
   spend,
   spendEvenly,
   type Trial,
@@ -18,6 +19,7 @@ import {
 import { calibrationTexts } from "../../src/quantize/calibration.ts";
 import type { QuantizeOptions, QuantizeProgress, QuantizeResult } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
+import { judge } from "../../src/quantize/trial.ts";
 import { needNative } from "../backends.ts";
 import { cli, temporaryFolder } from "../cli/harness.ts";
 import { shared } from "../files/gguf-fixtures.ts";
@@ -44,13 +46,14 @@ function folderBytes(path: string): number {
   return readdirSync(path).reduce((sum, name) => sum + statSync(join(path, name)).size, 0);
 }
 
+const choice = (tensor: string, rows: number, cols: number): Choice => {
+  const formats = [2, 3, 4, 8].flatMap((bits) => [32, 64].map((group) => gptqFormat(bits, group, false)));
+  const options = formats.map((format) => ({ format, bytes: gptqBytes(format, rows, cols) }));
+  return { tensor, rows, cols, options };
+};
+const choices = [choice("a", 64, 128), choice("b", 256, 64), choice("c", 32, 64)];
+
 describe("a budget", () => {
-  const choice = (tensor: string, rows: number, cols: number): Choice => {
-    const formats = [2, 3, 4, 8].flatMap((bits) => [32, 64].map((group) => gptqFormat(bits, group, false)));
-    const options = formats.map((format) => ({ format, bytes: gptqBytes(format, rows, cols) }));
-    return { tensor, rows, cols, options };
-  };
-  const choices = [choice("a", 64, 128), choice("b", 256, 64), choice("c", 32, 64)];
   const uniform = (bits: number, group: number) =>
     choices.reduce((sum, { rows, cols }) => sum + gptqBytes(gptqFormat(bits, group, false), rows, cols), 0);
 
@@ -84,6 +87,18 @@ describe("a budget", () => {
       true,
     );
   });
+});
+
+test("a mixture must be nearer to the model by 0.005 nats a token, and find the text likelier", () => {
+  const uniform = spendEvenly(choices, new Map(), 1e9) as Spending;
+  const trial = (divergence: number, surprises: readonly number[]) =>
+    judge({ divergence, surprises }, { divergence: 0.08, surprises: [2, 3, 2, 3] }, uniform);
+  expect(trial(0.059, [1.9, 2.8, 1.9, 2.8]).kept).toBe("mixture");
+  expect(trial(0.061, [1.9, 2.8, 1.9, 2.8]).kept).toBe("uniform");
+  expect(trial(0.059, [1.9, 3.2, 1.9, 3.2]).kept).toBe("uniform");
+  const { mixture, gain } = trial(0.04, [1, 4, 1, 4]);
+  expect(mixture).toEqual({ divergence: 0.01, surprise: 2.5 });
+  expect([gain.value, gain.error]).toEqual([0, Math.sqrt(1 / 3)]);
 });
 
 test("text is held back from between the samples, as far as there is room", async () => {
@@ -135,13 +150,14 @@ describe("a folder made under a budget", () => {
 
   /** A mixture is kept where it is the better one by both measures; otherwise all matrices are alike. */
   function checkTrial({ trial, modules }: Allocation): void {
-    const { mixture, uniform, kept, tokens } = trial as Trial;
+    const { mixture, uniform, gain, kept, tokens } = trial as Trial;
     expect(tokens).toBeGreaterThan(100);
     for (const { divergence, surprise } of [mixture, uniform]) {
       expect(divergence).toBeGreaterThan(0);
       expect(surprise).toBeGreaterThan(Math.log(300));
     }
-    const isBetter = mixture.divergence < uniform.divergence && mixture.surprise < uniform.surprise;
+    expect(gain.value).toBeCloseTo(uniform.surprise - mixture.surprise, 6);
+    const isBetter = uniform.divergence - mixture.divergence >= 0.005 && gain.value > 0;
     expect(kept).toBe(isBetter ? "mixture" : "uniform");
     const formats = new Set(modules.map(({ format }) => format));
     if (kept === "uniform") expect([...formats]).toEqual([uniform.format]);
@@ -189,11 +205,12 @@ describe("a folder made under a budget", () => {
   test("of a size, is no larger", async (context) => {
     await needNative(context);
     const [free, path] = [out(), out()];
-    await quantize(small, free, { ...FEW, budget: 4 });
+    await quantize(small, free, { ...FEW, bits: 4, groupSize: 32 });
     const targetSize = folderBytes(free);
     const { allocation } = await quantize(small, path, { ...FEW, targetSize });
     expect(folderBytes(path)).toBeLessThanOrEqual(targetSize);
-    expect(allocation?.bitsPerWeight).toBeGreaterThan(2.5);
+    const { budget, bytes, bitsPerWeight } = allocation as Allocation;
+    expect((bitsPerWeight * budget) / bytes).toBeGreaterThan(2.5);
   });
 
   test("as GGUF, has types that fit, and keeps to a size", async (context) => {
