@@ -10,9 +10,9 @@ import { stackOf } from "../files/stacked-tensor.ts";
 import { JsonView } from "../text/json-view.ts";
 import { type Module, patternOf, type Translation } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
-import { Latest } from "./latest.ts";
 import { plainTensor } from "./plain-tensor.ts";
-import type { LoadedCodes, Parameters, Warn } from "./quantized/code-matrix.ts";
+import { CodeLoader } from "./quantized/code-loader.ts";
+import type { Parameters, Warn } from "./quantized/code-matrix.ts";
 import { CodeTensor } from "./quantized/code-tensor.ts";
 import { type Method, methodOf } from "./quantized/method.ts";
 import { readWeights } from "./weight-files.ts";
@@ -131,7 +131,7 @@ function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string
 
 /** Makes tensors of the parameters of modules. */
 class ModuleReader {
-  private readonly loaded = new Latest<LoadedCodes>();
+  private readonly loader = new CodeLoader();
 
   constructor(
     private readonly method: Method | undefined,
@@ -157,7 +157,7 @@ class ModuleReader {
     const isQuantized = method !== undefined && parameters.has(method.marker);
     if (isQuantized) {
       const matrix = await method.matrix(parameters, this.warn);
-      tensors.push(new CodeTensor(`${name}.weight`, matrix, parameters, this.loaded));
+      tensors.push(new CodeTensor(`${name}.weight`, matrix, parameters, this.loader));
     }
     for (const [parameter, tensor] of parameters) {
       const isPart = isQuantized && method.parameters.includes(parameter);
