@@ -37,7 +37,7 @@ export async function readCheckpoint(folder: FileFolder, warn: Warn, weights?: s
   }
   const source = await folder.open(CONFIG);
   const config = new JsonView(source.name, await readJson(source, CONFIG_BYTES));
-  const translation = familyOf(config)(config);
+  const translation = familyOf(config).read(config);
   const metadata = new Map<string, GgufValue>([
     ...translation.metadata,
     ["general.name", { type: "string", value: folder.name.split(/[/\\]/).at(-1) ?? "" }],
@@ -142,7 +142,7 @@ class ModuleReader {
     if (typeof module === "string") return this.unchanged(module.replace("*", layer), parameters);
     if ("change" in module) {
       const tensors = await this.unchanged(module.name.replace("*", layer), parameters);
-      return tensors.map(module.change);
+      return tensors.map((tensor) => module.change(tensor));
     }
     return [...parameters].flatMap(([name, tensor]) => {
       const read = Object.hasOwn(module.parameters, name) ? module.parameters[name] : undefined;

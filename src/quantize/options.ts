@@ -9,7 +9,7 @@ export interface QuantizeOptions {
   readonly method?: "rtn" | "gptq" | undefined;
   /**
    * `gptq` (default): a folder of safetensors that other engines load; `gguf:<type>`: a GGUF file, with matrices of a type
-   * such as `q4_0`, `q4_k` or `f16`; `gguf` under a budget.
+   * such as `q4_0`, `q4_k` or `f16`; `gguf` under a budget; `safetensors:<type>`: a folder of floats, `f32`, `f16` or `bf16`.
    */
   readonly format?: string | undefined;
   /** Bits of a code, 2, 3, 4 or 8, of the format `gptq`. Default 4. */
