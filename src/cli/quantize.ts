@@ -1,5 +1,6 @@
 import { type Command, Option } from "commander";
-import type { Allocation } from "../quantize/budget.ts";
+import type { Allocation, Trial } from "../quantize/budget.ts";
+import type { Loss } from "../quantize/head-runner.ts";
 import type { QuantizeOptions, QuantizeResult } from "../quantize/options.ts";
 import { columns, formatCount } from "./format.ts";
 import { localModel } from "./hub-model.ts";
@@ -15,6 +16,7 @@ interface QuantizeFlags
     | "bits"
     | "budget"
     | "targetSize"
+    | "sensitivities"
     | "symmetric"
     | "actOrder"
     | "damp"
@@ -58,6 +60,7 @@ export function addQuantize(program: Command, io: Io): void {
       bitsPerWeight,
     )
     .option("--target-size <size>", "the same, for a result of at most this size, such as 2.4GB", size)
+    .option("--sensitivities <file>", "keeps there what matrices may cost, for other budgets of this model")
     .option("--symmetric", "zero points in the middle")
     .addOption(
       new Option(
@@ -130,6 +133,14 @@ function chosenText({ modules }: Allocation): string {
   return [...counts].map(([name, count]) => `${name} × ${count}`).join(", ");
 }
 
+/** What decided, on text that was held back. */
+function trialText({ mixture, uniform, kept }: Trial): string {
+  const shown = ({ divergence, surprise }: Loss) =>
+    `KL ${divergence.toPrecision(3)}, −ln p ${surprise.toFixed(4)}`;
+  const verdict = kept === "mixture" ? "the mixture is kept" : "one setting for all is kept";
+  return `mixture ${shown(mixture)}; ${uniform.format} ${shown(uniform)}: ${verdict}`;
+}
+
 function resultText(result: QuantizeResult): string {
   const { path, modules, allocation, skipped, calibrationTokens, seconds } = result;
   const weights = modules.reduce((sum, { rows, cols }) => sum + rows * cols, 0);
@@ -153,6 +164,7 @@ function resultText(result: QuantizeResult): string {
             `${allocation.bitsPerWeight.toFixed(3)} bits a weight, ${allocation.bytes} of ${allocation.budget} bytes`,
           ],
           ["chosen", chosenText(allocation)],
+          ...(allocation.trial === undefined ? [] : [["trial", trialText(allocation.trial)]]),
         ]),
     ...(calibrationTokens === 0 ? [] : [["calibration", `${formatCount(calibrationTokens)} tokens`]]),
     ["time", timeText(seconds)],

@@ -4,6 +4,7 @@ import { at } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import { groupSize, type QuantizedFormat } from "../quant/formats.ts";
 import { allocate } from "../solver/allocation.ts";
+import type { Loss } from "./head-runner.ts";
 import type { Limit } from "./options.ts";
 
 /** A matrix, and the formats that it may get. */
@@ -33,22 +34,49 @@ export interface Allocation {
   readonly bytes: number;
   readonly bitsPerWeight: number;
   readonly modules: readonly AllocatedModule[];
+  /** What decided between settings of their own and one for all; not there where there is no other choice. */
+  readonly trial?: Trial;
+}
+
+/** Two results on text that they were not adapted to, in nats a token. */
+export interface Trial {
+  /** The tokens that were predicted. */
+  readonly tokens: number;
+  readonly mixture: Loss;
+  readonly uniform: Loss & { readonly format: string; readonly bytes: number };
+  readonly kept: "mixture" | "uniform";
 }
 
 type Formats = ReadonlyMap<string, QuantizedFormat>;
 
-/** The smallest option of every matrix. */
-export function smallestFormats(choices: readonly Choice[]): Formats {
-  return evenFormats(choices, 0);
+/** The loss of every option of every matrix, by tensor: nats a token. */
+export type Sensitivities = ReadonlyMap<string, readonly number[]>;
+
+/** The format of every matrix, and what it costs. */
+export interface Spending {
+  readonly formats: Formats;
+  readonly allocation: Allocation;
 }
 
-/** The largest option of every matrix that keeps to the budget if all matrices are alike, or else the smallest. */
-export function evenFormats(choices: readonly Choice[], budget: number): Formats {
-  const share = budget / weightsOf(choices);
+/** Bits a weight of the formats that sensitivities are measured in: enough to be a small error, and few enough to see it. */
+const PROBE_BITS = 3.5;
+
+/** The smallest option of every matrix. */
+export function smallestFormats(choices: readonly Choice[]): Formats {
+  return largestFormats(choices, 0);
+}
+
+/** The formats that sensitivities are measured in. */
+export function probeFormats(choices: readonly Choice[]): Formats {
+  return largestFormats(choices, PROBE_BITS);
+}
+
+/** The largest option of every matrix of at most so many bits a weight, or else the smallest. */
+function largestFormats(choices: readonly Choice[], bits: number): Formats {
   return new Map(
     choices.map(({ tensor, rows, cols, options }) => {
       const sorted = [...options].sort((a, b) => a.bytes - b.bytes);
-      const fitting = sorted.filter(({ bytes }) => bytes <= share * rows * cols);
+      const fitting = sorted.filter(({ bytes }) => 8 * bytes <= bits * rows * cols);
       return [tensor, (fitting.at(-1) ?? at(sorted, 0)).format];
     }),
   );
@@ -76,30 +104,56 @@ export async function budgetOf(
  * The formats with the least sum of losses whose bytes keep to the budget. Throws `UsageError` where even the smallest do
  * not.
  *
- * @param losses of the options of every matrix; as if all were 0 where there are none yet
+ * @param losses as if all were 0 for tensors that have none yet
  */
-export function spend(
+export function spend(choices: readonly Choice[], losses: Sensitivities, budget: number): Spending {
+  const modules = optionsOf(choices, losses);
+  const chosen = allocate(modules, budget).map((option, m) => at(at(modules, m), option));
+  return spendingOf(choices, chosen, budget);
+}
+
+/** The one format for all matrices with the least sum of losses whose bytes keep to the budget, if there is one. */
+export function spendEvenly(
   choices: readonly Choice[],
-  losses: ReadonlyMap<string, readonly number[]>,
+  losses: Sensitivities,
   budget: number,
-): { readonly formats: Formats; readonly allocation: Allocation } {
-  const modules = choices.map(({ tensor, options }) =>
+): Spending | undefined {
+  const modules = optionsOf(choices, losses);
+  const names = modules[0]?.map(({ format }) => format.name) ?? [];
+  const alike = names.flatMap((name) => {
+    const chosen = modules.flatMap((options) => options.find(({ format }) => format.name === name) ?? []);
+    return chosen.length === modules.length && sum(chosen, "bytes") <= budget ? [chosen] : [];
+  });
+  const [best] = alike.sort((a, b) => sum(a, "loss") - sum(b, "loss"));
+  return best && spendingOf(choices, best, budget);
+}
+
+interface PricedOption {
+  readonly format: QuantizedFormat;
+  readonly bytes: number;
+  readonly loss: number;
+}
+
+function optionsOf(choices: readonly Choice[], losses: Sensitivities): PricedOption[][] {
+  return choices.map(({ tensor, options }) =>
     options.map(({ format, bytes }, o) => ({ format, bytes, loss: losses.get(tensor)?.[o] ?? 0 })),
   );
-  const chosen = allocate(modules, budget).map((option, m) => at(at(modules, m), option));
+}
+
+/** @param chosen the option of each matrix */
+function spendingOf(choices: readonly Choice[], chosen: readonly PricedOption[], budget: number): Spending {
+  const bytes = sum(chosen, "bytes");
+  const modules = choices.map(({ tensor, cols }, m): AllocatedModule => {
+    const { format, ...cost } = at(chosen, m);
+    const { name, bits } = format;
+    return { tensor, format: name, bits, groupSize: groupSize(format, cols), ...cost };
+  });
   const formats = new Map(choices.map(({ tensor }, m) => [tensor, at(chosen, m).format]));
-  const bytes = chosen.reduce((sum, one) => sum + one.bytes, 0);
-  const allocation = {
-    budget,
-    bytes,
-    bitsPerWeight: (8 * bytes) / weightsOf(choices),
-    modules: choices.map(({ tensor, cols }, m) => {
-      const { format, ...cost } = at(chosen, m);
-      const { name, bits } = format;
-      return { tensor, format: name, bits, groupSize: groupSize(format, cols), ...cost };
-    }),
-  };
-  return { formats, allocation };
+  return { formats, allocation: { budget, bytes, bitsPerWeight: (8 * bytes) / weightsOf(choices), modules } };
+}
+
+function sum(options: readonly PricedOption[], key: "bytes" | "loss"): number {
+  return options.reduce((total, option) => total + option[key], 0);
 }
 
 function weightsOf(choices: readonly Choice[]): number {

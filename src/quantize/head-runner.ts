@@ -8,6 +8,14 @@ import { paddedCols } from "../kernels/activations.ts";
 import type { ModelPart } from "../models/model.ts";
 import type { Stream } from "./part-runner.ts";
 
+/** How far a model's predictions are off. */
+export interface Loss {
+  /** Kullback–Leibler divergence from those of the model as it is: nats. */
+  readonly divergence: number;
+  /** −ln p of the tokens of the text. */
+  readonly surprise: number;
+}
+
 /** Makes logits of residual streams, and compares them. */
 export class HeadRunner {
   private readonly weights: Region;
@@ -41,42 +49,46 @@ export class HeadRunner {
     return runner;
   }
 
-  /** Kullback–Leibler divergence of each of the others from the base: the sum over their tokens, in nats. */
-  async divergences(base: Stream, others: readonly Stream[]): Promise<number[]> {
+  /**
+   * What each of the others predicts for a text beside the base: sums over all tokens but the first. The streams are those
+   * of the text behind the last layer.
+   */
+  async compare(text: readonly number[], base: Stream, others: readonly Stream[]): Promise<Loss[]> {
     const { program } = this;
-    const width = program.spec.config.hiddenSize;
     const most = program.comparedRows;
-    const sums = others.map(() => 0);
-    for (let first = 0; first < base.length / width; first += most) {
-      const rows = Math.min(most, base.length / width - first);
-      await this.run(this.logits, base, first, rows);
-      this.logitRows(most, rows).set(this.logitRows(0, rows));
+    const sums = others.map(() => ({ divergence: 0, surprise: 0 }));
+    for (let first = 0; first < text.length - 1; first += most) {
+      const targets = text.slice(first + 1, first + 1 + most);
+      await this.run(this.logits, base, first, targets);
+      this.logitRows(most, targets.length).set(this.logitRows(0, targets.length));
       for (const [i, other] of others.entries()) {
-        await this.run(this.comparison, other, first, rows);
-        sums[i]! += this.divergence(rows);
+        await this.run(this.comparison, other, first, targets);
+        this.addScores(targets.length, sums[i] as (typeof sums)[number]);
       }
     }
     return sums;
   }
 
-  private async run(what: Program, stream: Stream, first: number, rows: number): Promise<void> {
+  /** @param targets the tokens that follow those of the rows from `first` on */
+  private async run(what: Program, stream: Stream, first: number, targets: readonly number[]): Promise<void> {
     const width = this.program.spec.config.hiddenSize;
     const stride = paddedCols(width);
-    const x = this.floats(this.program.work.offset("x"), rows * stride);
-    for (let r = 0; r < rows; r++) {
+    const x = this.floats(this.program.work.offset("x"), targets.length * stride);
+    for (const r of targets.keys()) {
       x.set(stream.subarray((first + r) * width, (first + r + 1) * width), r * stride);
     }
-    this.inputs.writeTargets(Array.from({ length: rows }, (_, row) => ({ row, token: 0 })));
+    this.inputs.writeTargets(targets.map((token, row) => ({ row, token })));
     await this.backend.run(what, this.signal);
   }
 
-  private divergence(rows: number): number {
+  private addScores(rows: number, sums: { divergence: number; surprise: number }): void {
     const { offset, bytes } = this.program.work.part("scores");
     const records = this.floats(offset, bytes / 4);
-    return Array.from({ length: rows }, (_, i) => comparedScore(records, i).divergence).reduce(
-      (sum, value) => sum + value,
-      0,
-    );
+    for (let row = 0; row < rows; row++) {
+      const { divergence, logProbability } = comparedScore(records, row);
+      sums.divergence += divergence;
+      sums.surprise -= logProbability;
+    }
   }
 
   private logitRows(first: number, rows: number): Uint8Array {

@@ -4,10 +4,13 @@ import type { Ordering } from "../solver/column-order.ts";
 import { type FactoredHessian, factorHessian, solve } from "../solver/gptq.ts";
 import { Hessians, type InputGroup } from "./hessians.ts";
 import type { ModelParts } from "./model-parts.ts";
+import { roundToNearest } from "./nearest.ts";
 import type { PartRunner, Stream } from "./part-runner.ts";
 import { type QuantizedTensor, weightError, weightsOf } from "./quantized-tensor.ts";
 
 export interface LayerSolverOptions {
+  /** Whether weights are rounded to nearest, or make up for each other. */
+  readonly method: "rtn" | "gptq";
   /** Format of each tensor that is quantized. */
   readonly formats: ReadonlyMap<string, QuantizedFormat>;
   readonly leastZero: number;
@@ -15,17 +18,22 @@ export interface LayerSolverOptions {
   readonly order: Ordering;
   /** Quantize the matrices of a layer one after the other, each with the inputs that those before it leave. */
   readonly trueSequential: boolean;
-  /** Token ids of every sample, all of one length. */
+  /** Token ids of the texts that `gptq` adapts weights to. */
   readonly samples: readonly (readonly number[])[];
+  /** Token ids of texts that pass the quantized layers, too. */
+  readonly texts: readonly (readonly number[])[];
   /** Called with the part of all work that is done. */
   readonly onProgress?: ((done: number) => void) | undefined;
 }
 
 /**
- * Quantizes a model layer by layer with GPTQ: each layer sees the calibration text as the quantized layers before it
- * leave it. In memory are one layer, the Hessians of its inputs, and the residual stream of all samples.
+ * Quantizes a model layer by layer: each layer sees the calibration text as the quantized layers before it leave it. In
+ * memory are one layer, the Hessians of its inputs, and the residual streams of all samples and texts.
  */
 export class LayerSolver {
+  /** What the layers so far made of the texts. */
+  textStreams: readonly Stream[] = [];
+
   constructor(
     private readonly parts: ModelParts,
     private readonly options: LayerSolverOptions,
@@ -33,19 +41,22 @@ export class LayerSolver {
 
   /** The quantized tensors of each layer in turn. */
   async *run(): AsyncGenerator<ReadonlyMap<string, QuantizedTensor>, void, undefined> {
-    const { samples, onProgress } = this.options;
+    const { samples, texts, onProgress } = this.options;
     const { parts } = this;
     const streams = await parts.embed(samples);
+    this.textStreams = await parts.embed(texts);
     for (let n = 0; n < parts.layerCount; n++) {
       const progress = (part: number) => onProgress?.((n + part) / parts.layerCount);
       const runner = await parts.runner(n);
       try {
         const quantized = await this.solveLayer(parts.layer(n), runner, streams, progress);
         // What later layers see has passed this one as it is now.
-        if (n < parts.layerCount - 1) {
+        const later = n < parts.layerCount - 1 ? samples : [];
+        if (later.length + texts.length > 0) {
           await runner.load();
           runner.observe(undefined);
-          for (const [s, sample] of samples.entries()) await runner.run(sample, streams[s] as Stream);
+          for (const [s, sample] of later.entries()) await runner.run(sample, streams[s] as Stream);
+          for (const [t, text] of texts.entries()) await runner.run(text, this.textStreams[t] as Stream);
         }
         yield quantized;
       } finally {
@@ -56,6 +67,11 @@ export class LayerSolver {
     }
   }
 
+  /** Quantizes all layers; what they are is not wanted, but what texts become. */
+  async finish(): Promise<void> {
+    for await (const _ of this.run());
+  }
+
   /** Quantizes the matrices of a layer, all at once or, true to their sequence, input by input. */
   private async solveLayer(
     layer: ModelPart,
@@ -63,15 +79,28 @@ export class LayerSolver {
     streams: readonly Stream[],
     progress: (part: number) => void,
   ): Promise<ReadonlyMap<string, QuantizedTensor>> {
-    const { formats, trueSequential } = this.options;
+    const { formats, method, trueSequential } = this.options;
     const names = linears(layer).map(({ tensor }) => tensor);
-    const wanted = names.filter((name) => formats.has(name));
+    const wanted = [...new Set(names)].filter((name) => formats.has(name));
+    if (method === "rtn") return this.roundLayer(wanted);
     const rounds = trueSequential ? sequenceOf(layer, wanted) : [wanted];
     const quantized = new Map<string, QuantizedTensor>();
     for (const [i, round] of rounds.entries()) {
       const start = i / rounds.length;
       const share = (part: number) => progress(start + part / rounds.length);
       await this.solveRound(new Set(round), runner, streams, quantized, share);
+    }
+    return quantized;
+  }
+
+  private async roundLayer(wanted: readonly string[]): Promise<ReadonlyMap<string, QuantizedTensor>> {
+    const { formats, leastZero } = this.options;
+    const quantized = new Map<string, QuantizedTensor>();
+    for (const name of wanted) {
+      const weights = await this.parts.tensors.weights(name);
+      const tensor = roundToNearest(name, weights, formats.get(name) as QuantizedFormat, leastZero);
+      this.parts.tensors.replace(name, weightsOf(tensor));
+      quantized.set(name, tensor);
     }
     return quantized;
   }

@@ -24,6 +24,11 @@ export interface QuantizeOptions {
   readonly budget?: number | undefined;
   /** As `budget`, but so that the whole result takes at most so many bytes. */
   readonly targetSize?: number | undefined;
+  /**
+   * Path of a JSON file with what every setting of every matrix costs, under a budget: read where it exists, else measured and
+   * written there, so that other budgets of the same model, calibration and method need not measure it again.
+   */
+  readonly sensitivities?: string | undefined;
   /** Zero points in the middle instead of where each group needs them, of the format `gptq`. Default false. */
   readonly symmetric?: boolean | undefined;
   /**
@@ -51,8 +56,8 @@ export interface QuantizeOptions {
 
 /** How far it is. */
 export interface QuantizeProgress {
-  /** Finding out what every matrix may cost, for a budget; or the work itself. */
-  readonly stage: "measuring" | "quantizing";
+  /** Under a budget, finding out what every matrix may cost and what one setting for all does; then the work itself. */
+  readonly stage: "measuring" | "comparing" | "quantizing";
   /** Of the stage, 0 to 1. */
   readonly done: number;
   /** What is left at the speed so far. */
@@ -138,8 +143,12 @@ export function resolveOptions(options: QuantizeOptions): Settings {
 }
 
 /** Throws `UsageError` for limits that are no positive numbers, and beside what they decide themselves. */
-function limitOf({ budget, targetSize, bits, groupSize }: QuantizeOptions): Limit | undefined {
-  if (budget === undefined && targetSize === undefined) return undefined;
+function limitOf(options: QuantizeOptions): Limit | undefined {
+  const { budget, targetSize, bits, groupSize, sensitivities } = options;
+  if (budget === undefined && targetSize === undefined) {
+    if (sensitivities !== undefined) throw new UsageError("sensitivities are of use under a budget only");
+    return undefined;
+  }
   if (budget !== undefined && targetSize !== undefined) {
     throw new UsageError("budget and targetSize are two limits for one thing: give one of them");
   }

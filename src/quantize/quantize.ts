@@ -1,21 +1,18 @@
 import { stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { AbortedError, UnsupportedError, UsageError } from "../base/errors.ts";
-import { GPTQ_LEAST_ZERO } from "../checkpoints/quantized/gptq-writer.ts";
 import { type OpenModel, openModel } from "../engine/load-model.ts";
 import { requireFree } from "../host/atomic-folder.ts";
 import { describeMachine } from "../host/describe-machine.ts";
-import { type Allocation, budgetOf, evenFormats, spend } from "./budget.ts";
-import { calibrationSamples } from "./calibration.ts";
+import { budgetFor, writeWithin } from "./budgeted.ts";
+import { calibrationTexts } from "./calibration.ts";
 import { folderParts, ggufParts, type Source } from "./conversion.ts";
-import { LayerSolver } from "./layer-solver.ts";
+import { type Calibration, writeResult } from "./job.ts";
 import { ModelParts } from "./model-parts.ts";
 import { type QuantizeOptions, type QuantizeResult, resolveOptions, type Settings } from "./options.ts";
 import { ProgressMeter } from "./progress.ts";
-import { QuantizedTensors } from "./quantized-tensors.ts";
 import { folderWriter, ggufWriter, type ResultWriter } from "./result-writer.ts";
-import { SensitivityPass } from "./sensitivity.ts";
-import { floatTargets, ggufTargets, gptqTargets, layerTensors, type Targets } from "./targets.ts";
+import { floatTargets, ggufTargets, gptqTargets, type Targets } from "./targets.ts";
 import { floatFormat } from "./working-tensors.ts";
 
 const GGUF = /^gguf(?::(.+))?$/;
@@ -63,25 +60,14 @@ async function run(
   const { source, targets, writer } = await conversionOf(given, output, settings);
   for (const { tensor, reason } of targets.skipped) options.onNotice?.(`${tensor} stays as it is: ${reason}`);
   const meter = new ProgressMeter(options.onProgress);
-  const budget = await budgetFor(source, settings, targets, writer);
+  const job = { source, output, settings, targets, writer, meter, signal: options.signal };
+  const budget = await budgetFor(job);
   const calibration = await calibrate(source, settings, targets, options);
   try {
-    const { formats, allocation } = await settle(settings, targets, budget, calibration, meter);
-    meter.begin("quantizing");
-    const solver = layerSolver(settings, formats, calibration, meter);
-    const quantized = quantizedTensors(source, settings, formats, solver, meter, options.signal);
-    const report = (): QuantizeResult => ({
-      path: output,
-      method: settings.method,
-      format: settings.format,
-      calibrationTokens: calibration?.samples.flat().length ?? 0,
-      modules: quantized.records,
-      ...(allocation === undefined ? {} : { allocation }),
-      skipped: targets.skipped,
-      seconds: meter.seconds,
-    });
-    await writer.write(quantized, report);
-    return report();
+    if (budget === undefined || calibration === undefined) {
+      return await writeResult({ ...job, calibration }, targets.formats);
+    }
+    return await writeWithin(budget, { ...job, calibration }, options.sensitivities);
   } finally {
     await calibration?.parts.dispose();
   }
@@ -136,22 +122,12 @@ function containerOf({ format, order, limit }: Settings): {
   return { kind: "gguf", type };
 }
 
-function leastZero({ format }: Settings): number {
-  return format === "gptq" ? GPTQ_LEAST_ZERO : 0;
-}
-
 /** Throws `UnsupportedError` for a model of which something is quantized already, and for experts. */
 function requireFloats({ file, spec }: Source): void {
   for (const tensor of file.tensors.values()) floatFormat(tensor);
   if (spec.layers.some(({ feedForward }) => feedForward.routing !== undefined)) {
     throw new UnsupportedError(`${file.metadata.file}: mixtures of experts cannot be quantized yet`);
   }
-}
-
-/** A model that can run on the calibration text, part by part. */
-interface Calibration {
-  readonly parts: ModelParts;
-  readonly samples: readonly (readonly number[])[];
 }
 
 /** Nothing where no text is needed: weights are rounded to nearest in given formats, or stay floats. */
@@ -169,90 +145,8 @@ async function calibrate(
     throw new UsageError(`context must be a whole number from 1 to ${contextLength}, not ${context}`);
   }
   const text = { file: calibration, samples: count, context, signal };
-  const samples = await calibrationSamples(tokenizer(), text);
+  const texts = await calibrationTexts(tokenizer(), text);
   if (signal?.aborted) throw new AbortedError();
   const wanted = { context, head: choices !== undefined, threads, signal };
-  return { parts: await ModelParts.create(file, spec, await describeMachine(), wanted), samples };
-}
-
-/** What quantizes layer by layer; nothing where weights are rounded to nearest, or stay floats. */
-function layerSolver(
-  settings: Settings,
-  formats: Targets["formats"],
-  calibration: Calibration | undefined,
-  meter: ProgressMeter,
-): LayerSolver | undefined {
-  if (settings.method === "rtn" || calibration === undefined) return undefined;
-  const { damp, order, trueSequential } = settings;
-  const { parts, samples } = calibration;
-  const onProgress = (done: number) => meter.at(done);
-  const options = {
-    formats,
-    leastZero: leastZero(settings),
-    damp,
-    order,
-    trueSequential,
-    samples,
-    onProgress,
-  };
-  return new LayerSolver(parts, options);
-}
-
-/** Gives quantized tensors to the writer, and tells how far it is where no solver does. */
-function quantizedTensors(
-  { file, spec }: Source,
-  settings: Settings,
-  formats: Targets["formats"],
-  solver: LayerSolver | undefined,
-  meter: ProgressMeter,
-  signal: AbortSignal | undefined,
-): QuantizedTensors {
-  const ofLayers = new Set(layerTensors(spec));
-  const onTensor = (done: number, total: number) => {
-    if (solver === undefined) meter.at(done / total);
-  };
-  return new QuantizedTensors(file, formats, leastZero(settings), solver?.run(), ofLayers, onTensor, signal);
-}
-
-/** Bytes that the matrices may take whose formats are open. Throws `UsageError` where they cannot take so few. */
-async function budgetFor(
-  { file }: Source,
-  { limit }: Settings,
-  { formats, choices }: Targets,
-  writer: ResultWriter,
-): Promise<number | undefined> {
-  if (choices === undefined || limit === undefined) return undefined;
-  const budget = await budgetOf(limit, choices, (chosen) => {
-    const all = new Map([...formats, ...chosen]);
-    return writer.bytes(new QuantizedTensors(file, all, 0, undefined, new Set(), () => undefined, undefined));
-  });
-  // Too small a budget fails now, not after the work.
-  spend(choices, new Map(), budget);
-  return budget;
-}
-
-/** Chooses the formats that are open. */
-async function settle(
-  settings: Settings,
-  { formats, choices }: Targets,
-  budget: number | undefined,
-  calibration: Calibration | undefined,
-  meter: ProgressMeter,
-): Promise<{ readonly formats: Targets["formats"]; readonly allocation?: Allocation }> {
-  if (choices === undefined || budget === undefined || calibration === undefined) return { formats };
-  const { method, damp, order } = settings;
-  meter.begin("measuring");
-  const { parts, samples } = calibration;
-  const pass = new SensitivityPass(parts, {
-    method,
-    choices,
-    probe: evenFormats(choices, budget),
-    damp,
-    order,
-    leastZero: leastZero(settings),
-    samples,
-    onProgress: (done) => meter.at(done),
-  });
-  const { formats: chosen, allocation } = spend(choices, await pass.run(), budget);
-  return { formats: new Map([...formats, ...chosen]), allocation };
+  return { parts: await ModelParts.create(file, spec, await describeMachine(), wanted), ...texts };
 }

@@ -43,6 +43,11 @@ export class QuantizedTensors {
     return tensor;
   }
 
+  /** Lets the layers go on to the last, where none of it was wanted. */
+  async finish(): Promise<void> {
+    while (this.layers !== undefined && (await this.layers.next()).done !== true);
+  }
+
   private async next(
     name: string,
     layers: AsyncGenerator<ReadonlyMap<string, QuantizedTensor>>,

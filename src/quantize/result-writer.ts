@@ -30,8 +30,8 @@ const RECORD_BYTES = 1024;
 export interface ResultWriter {
   /** Bytes of the result, at most. */
   bytes(quantized: QuantizedTensors): Promise<number>;
-  /** Throws `FileAccessError` where there is no room. */
-  write(quantized: QuantizedTensors, report: () => QuantizeResult): Promise<void>;
+  /** Throws `FileAccessError` where there is no room, and what `report` throws once all is quantized: then nothing is there. */
+  write(quantized: QuantizedTensors, report: () => Promise<QuantizeResult>): Promise<void>;
 }
 
 export function folderWriter(
@@ -66,7 +66,7 @@ export function folderWriter(
       await requireSpace(output, folderBytes(result, quantized) + SPARE_BYTES);
       await writeFolderAtomically(output, async (write) => {
         await writeFolder(write, result, quantized);
-        await writeJson(write, "quantize_report.json", report());
+        await writeJson(write, "quantize_report.json", await report());
       });
     },
   };
@@ -98,7 +98,7 @@ export function ggufWriter(
       await requireSpace(output, (await ggufBytes(result, quantized)) + SPARE_BYTES);
       const body = async (write: WriteFile) => {
         await writeGgufOutput(write, basename(output), result, quantized);
-        await writeJson(write, `${basename(output)}.json`, report());
+        await writeJson(write, `${basename(output)}.json`, await report());
       };
       await writeFilesAtomically(output, body);
     },

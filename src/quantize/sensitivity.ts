@@ -4,7 +4,8 @@ import { linears } from "../models/model.ts";
 import type { QuantizedFormat } from "../quant/formats.ts";
 import { factorHessian, type SolverOptions, solve } from "../solver/gptq.ts";
 import type { Matrix } from "../solver/matrix.ts";
-import type { Choice } from "./budget.ts";
+import type { Choice, Sensitivities } from "./budget.ts";
+import { evenly } from "./calibration.ts";
 import { Hessians, type InputGroup } from "./hessians.ts";
 import type { ModelParts } from "./model-parts.ts";
 import type { PartRunner, Stream } from "./part-runner.ts";
@@ -76,14 +77,12 @@ export class SensitivityPass {
     private readonly options: SensitivityOptions,
   ) {
     this.candidates = new Map(options.choices.map((choice) => [choice.tensor, choice.options]));
-    const every = Math.ceil(options.samples.length / PROBE_TEXTS);
-    const chosen = options.samples.filter((_, i) => i % every === 0);
-    this.texts = chosen.map((sample) => sample.slice(0, PROBE_TOKENS));
+    this.texts = evenly(options.samples, PROBE_TEXTS).map((sample) => sample.slice(0, PROBE_TOKENS));
     this.work = this.countWork();
   }
 
   /** The loss of every candidate, by tensor. */
-  async run(): Promise<ReadonlyMap<string, readonly number[]>> {
+  async run(): Promise<Sensitivities> {
     const { parts, texts } = this;
     const { samples } = this.options;
     const streams = await parts.embed(samples);
@@ -205,22 +204,24 @@ export class SensitivityPass {
   }
 
   /** What the output head makes of the probes. */
-  private async losses(base: readonly Stream[]): Promise<ReadonlyMap<string, readonly number[]>> {
+  private async losses(base: readonly Stream[]): Promise<Sensitivities> {
+    const { texts } = this;
     const sums = this.probes.map(() => 0);
     const head = await this.parts.headRunner();
     try {
-      for (const [i, stream] of base.entries()) {
+      for (const [i, text] of texts.entries()) {
         const others = this.probes.map(({ streams }) => streams[i] as Stream);
-        const found = await head.divergences(stream, others);
-        found.forEach((divergence, p) => {
+        const found = await head.compare(text, base[i] as Stream, others);
+        found.forEach(({ divergence }, p) => {
           sums[p]! += divergence;
         });
       }
     } finally {
       head.release();
     }
+    const predicted = Math.max(1, tokensOf(texts) - texts.length);
     const lossesOf = ({ tensor, errors, error }: Probe, p: number) => {
-      const scale = error > 0 ? sums[p]! / tokensOf(this.texts) / error : 0;
+      const scale = error > 0 ? sums[p]! / predicted / error : 0;
       return [tensor, errors.map((one) => one * scale)] as const;
     };
     return new Map(this.probes.map(lossesOf));

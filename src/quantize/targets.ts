@@ -83,10 +83,13 @@ export function floatTargets(type: string): Targets {
 
 const FLOAT_TYPES = ["F32", "F16", "BF16"];
 
+/** Groups that a budget chooses from: the kernels of few engines take smaller ones. */
+const CHOSEN_GROUPS = FAMILY_GROUPS.filter((group) => group !== 16);
+
 /** What a matrix of a GPTQ folder may be. */
 function gptqChoice({ tensor, rows, cols }: Fitting, symmetric: boolean): Choice {
   const options = GPTQ_BITS.flatMap((bits) =>
-    FAMILY_GROUPS.filter((group) => group === "row" || cols % group === 0).map((group) => {
+    CHOSEN_GROUPS.filter((group) => group === "row" || cols % group === 0).map((group) => {
       const format = gptqFormat(bits, group, symmetric);
       return { format, bytes: gptqBytes(format, rows, cols) };
     }),

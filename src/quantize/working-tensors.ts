@@ -110,6 +110,11 @@ export class WorkingTensors implements ModelFile {
     return { ...extentsOf(tensor), weights };
   }
 
+  /** The first row of a matrix as it is in the file. */
+  firstRow(name: string): Promise<Rows> {
+    return readWeights(this.stored(name), 0, 1);
+  }
+
   /** Changes the weights of a matrix. */
   replace(name: string, weights: Float32Array): void {
     (at([this.working.get(name)], 0) as WorkingTensor).weights = weights;

@@ -145,7 +145,8 @@ class RunningSweep {
     const about = this.about(setting);
     const started = performance.now();
     try {
-      await this.instruments.run([...this.quantizeCommand(this.sweep.model, path, setting), "--quiet"]);
+      const command = this.quantizeCommand(this.sweep.model, path, setting);
+      await this.instruments.run([...command, ...this.shared(setting), "--quiet"]);
       await this.add(about, started, evaluator, path);
     } catch (error) {
       if (!(error instanceof QigenError) || error instanceof AbortedError) throw error;
@@ -155,6 +156,11 @@ class RunningSweep {
     } finally {
       await rm(path, { recursive: true, force: true });
     }
+  }
+
+  /** Budgets measure what matrices may cost once for all. */
+  private shared({ method }: Setting): string[] {
+    return method === "mixed" ? ["--sensitivities", join(this.folder, "sensitivities.json")] : [];
   }
 
   private async add(about: RowSetting, started: number, evaluator: Evaluator, path: string): Promise<void> {

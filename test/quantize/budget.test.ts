@@ -2,12 +2,21 @@ import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/api/model.ts";
+import { FileFormatError } from "../../src/base/errors.ts";
 import { gptqBytes, gptqFormat } from "../../src/checkpoints/quantized/gptq-writer.ts";
 import { bitsPerWeight, size } from "../../src/cli/options.ts";
 import { openModel } from "../../src/engine/load-model.ts";
 import type { StoredTensor } from "../../src/files/model-file.ts";
-import { type Choice, evenFormats, spend } from "../../src/quantize/budget.ts";
-import type { QuantizeOptions, QuantizeResult } from "../../src/quantize/options.ts";
+import {
+  type Allocation,
+  type Choice,
+  probeFormats,
+  spend,
+  spendEvenly,
+  type Trial,
+} from "../../src/quantize/budget.ts";
+import { calibrationTexts } from "../../src/quantize/calibration.ts";
+import type { QuantizeOptions, QuantizeProgress, QuantizeResult } from "../../src/quantize/options.ts";
 import { quantize } from "../../src/quantize/quantize.ts";
 import { needNative } from "../backends.ts";
 import { cli, temporaryFolder } from "../cli/harness.ts";
@@ -45,14 +54,15 @@ describe("a budget", () => {
   const uniform = (bits: number, group: number) =>
     choices.reduce((sum, { rows, cols }) => sum + gptqBytes(gptqFormat(bits, group, false), rows, cols), 0);
 
+  const sensitivity: Readonly<Record<string, number>> = { a: 100, b: 1, c: 10 };
+  const losses = new Map(
+    choices.map(({ tensor, options }) => [
+      tensor,
+      options.map(({ format }) => (sensitivity[tensor] as number) * 4 ** -format.bits),
+    ]),
+  );
+
   test("goes to the matrices that lose most, and is not exceeded", () => {
-    const sensitivity: Readonly<Record<string, number>> = { a: 100, b: 1, c: 10 };
-    const losses = new Map(
-      choices.map(({ tensor, options }) => [
-        tensor,
-        options.map(({ format }) => (sensitivity[tensor] as number) * 4 ** -format.bits),
-      ]),
-    );
     const budget = uniform(3, 64);
     const { formats, allocation } = spend(choices, losses, budget);
     expect(allocation.bytes).toBeLessThanOrEqual(budget);
@@ -62,12 +72,34 @@ describe("a budget", () => {
     expect(bits[2]).toBeGreaterThan(bits[1] as number);
   });
 
-  test("of one setting for all is that setting where all are alike", () => {
-    const even = evenFormats(choices, uniform(3, 32));
-    expect([...even.values()].map(({ name }) => name)).toEqual(["3bit-g32", "3bit-g32", "3bit-g32"]);
-    const least = evenFormats(choices, 0);
-    expect([...least.values()].every(({ bits, group }) => bits === 2 && group === 64)).toBe(true);
+  test("has beside it the best setting for all that fits", () => {
+    const { formats, allocation } = spendEvenly(choices, losses, uniform(4, 64) - 1) ?? {};
+    expect(new Set([...(formats?.values() ?? [])].map(({ bits }) => bits))).toEqual(new Set([3]));
+    expect(allocation?.bytes).toBeLessThan(uniform(4, 64));
+    expect(spendEvenly(choices, losses, uniform(2, 64) - 1)).toBeUndefined();
   });
+
+  test("is measured with some three bits", () => {
+    expect([...probeFormats(choices).values()].every(({ bits, group }) => bits === 3 && group === 64)).toBe(
+      true,
+    );
+  });
+});
+
+test("text is held back from between the samples, as far as there is room", async () => {
+  const tokenizer = {
+    addsBos: false,
+    bosId: undefined,
+    encodeLong: async (text: string) => [...text].map((_, i) => i),
+  } as unknown as Parameters<typeof calibrationTexts>[0];
+  const file = join(folder, "letters.txt");
+  writeFileSync(file, "x".repeat(100));
+  const { samples, heldBack } = await calibrationTexts(tokenizer, { file, samples: 3, context: 10 });
+  expect(samples.map(([first]) => first)).toEqual([0, 45, 90]);
+  expect(heldBack.map(([first]) => first)).toEqual([10, 20, 30, 55, 65, 75]);
+  expect(heldBack.every(({ length }) => length === 10)).toBe(true);
+  const dense = await calibrationTexts(tokenizer, { file, samples: 10, context: 10 });
+  expect(dense.heldBack).toEqual(dense.samples);
 });
 
 describe("a folder made under a budget", () => {
@@ -76,17 +108,18 @@ describe("a folder made under a budget", () => {
     async (method, context) => {
       await needNative(context);
       const path = out();
-      const stages = new Set<string>();
+      const stages = new Set<QuantizeProgress["stage"]>();
       const { allocation, modules } = (await quantize(small, path, {
         ...FEW,
         method,
         budget: 3.4,
         onProgress: ({ stage }) => stages.add(stage),
       })) as Required<QuantizeResult>;
-      expect([...stages]).toEqual(["measuring", "quantizing"]);
+      expect([...stages]).toEqual(["measuring", "comparing", "quantizing"]);
       expect(allocation.bytes).toBeLessThanOrEqual(allocation.budget);
       expect(allocation.bitsPerWeight).toBeLessThanOrEqual(3.4);
-      expect(allocation.bitsPerWeight).toBeGreaterThan(3.3);
+      expect(allocation.bitsPerWeight).toBeGreaterThan(3.2);
+      checkTrial(allocation);
       expect(packedBytes(path)).toBe(allocation.bytes);
       expect(modules.map(({ tensor, format }) => [tensor, format]).sort()).toEqual(
         allocation.modules.map(({ tensor, format }) => [tensor, format]).sort(),
@@ -99,6 +132,40 @@ describe("a folder made under a budget", () => {
       expect(rows.flatMap((row) => [...row]).every(Number.isFinite)).toBe(true);
     },
   );
+
+  /** A mixture is kept where it is the better one by both measures; otherwise all matrices are alike. */
+  function checkTrial({ trial, modules }: Allocation): void {
+    const { mixture, uniform, kept, tokens } = trial as Trial;
+    expect(tokens).toBeGreaterThan(100);
+    for (const { divergence, surprise } of [mixture, uniform]) {
+      expect(divergence).toBeGreaterThan(0);
+      expect(surprise).toBeGreaterThan(Math.log(300));
+    }
+    const isBetter = mixture.divergence < uniform.divergence && mixture.surprise < uniform.surprise;
+    expect(kept).toBe(isBetter ? "mixture" : "uniform");
+    const formats = new Set(modules.map(({ format }) => format));
+    if (kept === "uniform") expect([...formats]).toEqual([uniform.format]);
+    else expect(formats.size).toBeGreaterThan(1);
+  }
+
+  test("measures once for several budgets", async (context) => {
+    await needNative(context);
+    const sensitivities = out();
+    const stages = async (options: QuantizeOptions) => {
+      const seen = new Set<QuantizeProgress["stage"]>();
+      const onProgress = ({ stage }: QuantizeProgress) => seen.add(stage);
+      const { allocation } = await quantize(small, out(), { ...FEW, sensitivities, ...options, onProgress });
+      checkTrial(allocation as Allocation);
+      return [[...seen], allocation];
+    };
+    const [first, allocation] = await stages({ budget: 2.7 });
+    expect(first).toEqual(["measuring", "comparing", "quantizing"]);
+    expect(await stages({ budget: 2.7 })).toEqual([["comparing", "quantizing"], allocation]);
+    await stages({ budget: 4.4 });
+    await expect(stages({ budget: 2.7, samples: 7 })).rejects.toThrow("of another model, text or method");
+    writeFileSync(sensitivities, "[]");
+    await expect(stages({ budget: 2.7 })).rejects.toThrow(FileFormatError);
+  });
 
   /** Every module's setting by the configuration is that of its shapes. */
   function checkConfiguration(path: string, count: number): void {
@@ -136,7 +203,7 @@ describe("a folder made under a budget", () => {
     const targetSize = statSync(free).size;
     const { allocation } = await quantize(small, path, { ...FEW, targetSize, format: "gguf" });
     expect(statSync(path).size).toBeLessThanOrEqual(targetSize);
-    expect(allocation?.bitsPerWeight).toBeGreaterThan(5);
+    expect(allocation?.bitsPerWeight).toBeGreaterThanOrEqual(5);
     const { file, close } = await openModel(path);
     for (const { tensor, format, bytes } of allocation?.modules ?? []) {
       const { type, byteLength } = file.tensors.get(tensor) as StoredTensor;
@@ -170,6 +237,7 @@ describe("a folder made under a budget", () => {
     ["beside a type", { ...FEW, budget: 3, format: "gguf:q4_0" }, "take the format gguf"],
     ["too small", { ...FEW, budget: 1.5 }, "the smallest settings of all modules take"],
     ["of a size that is too small", { ...FEW, targetSize: 1000 }, "the smallest result takes"],
+    ["kept without one", { ...FEW, sensitivities: "s.json" }, "under a budget only"],
     ["of nothing", { ...FEW, budget: 0 }, "budget must be a number above 0"],
   ];
   test.each(REFUSED)("%s is refused", async (_, options, message) => {

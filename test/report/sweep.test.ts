@@ -128,7 +128,7 @@ describe("a sweep", () => {
     const quantizing = fake.commands.filter(([name]) => name === "quantize");
     const flags = quantizing.map(([, model, path, ...rest]) => {
       expect([model, path]).toEqual(["/models/tales", fake.evaluated[1]]);
-      return rest.join(" ");
+      return rest.join(" ").replace(/\S+(?=sensitivities\.json)/, "…/");
     });
     const text = "--calibration /texts/calibration.txt --samples 8 --context 256";
     expect(flags).toEqual([
@@ -136,8 +136,8 @@ describe("a sweep", () => {
       `--method gptq --bits 4 --group-size=32 ${text} --quiet`,
       "--method rtn --bits 4 --group-size=-1 --quiet",
       `--method gptq --bits 4 --group-size=-1 ${text} --quiet`,
-      `--budget 3.25bpw ${text} --quiet`,
-      `--budget 2.5bpw ${text} --quiet`,
+      `--budget 3.25bpw ${text} --sensitivities …/sensitivities.json --quiet`,
+      `--budget 2.5bpw ${text} --sensitivities …/sensitivities.json --quiet`,
     ]);
     expect(report.rows.map(({ command }) => command)).toContain(
       "qigen quantize tales OUT --budget 2.5bpw --calibration calibration.txt --samples 8 --context 256",

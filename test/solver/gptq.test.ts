@@ -97,14 +97,25 @@ describe("the order of columns", () => {
     expect(orderBy("activations")).toEqual([sorted, [0, 1, 2, 3, 4, 5, 6, 7], sorted]);
   });
 
-  test("the group with the largest first, and of each its largest", () => {
-    const inputs = [1, 0, 4, 5, 7, 6, 3, 2];
+  test("the group with the largest first, its columns as they come", () => {
+    const inputs = [0, 1, 6, 7, 4, 5, 2, 3];
     expect(orderBy("groups")).toEqual([inputs, inputs, undefined]);
+  });
+
+  test("the largest first in a group of all", () => {
+    const { inputs, slots, order } = orderColumns(diagonal, familyFormat(4, "row", true), "groups");
+    const sorted = [1, 4, 7, 6, 3, 0, 5, 2];
+    expect([[...inputs], [...slots], order]).toEqual([sorted, sorted, undefined]);
+  });
+
+  test("groups stay as they come where none is much larger", () => {
+    const { inputs } = orderColumns(Float32Array.of(3, 4, 4, 5, 3, 3), format, "groups");
+    expect([...inputs]).toEqual([0, 1, 2, 3, 4, 5]);
   });
 
   test("a shorter group stays last", () => {
     const { inputs } = orderColumns(Float32Array.of(1, 2, 3, 4, 9), format, "groups");
-    expect([...inputs]).toEqual([3, 2, 1, 0, 4]);
+    expect([...inputs]).toEqual([2, 3, 0, 1, 4]);
   });
 });
 
