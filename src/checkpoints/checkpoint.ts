@@ -88,6 +88,9 @@ function tieOutput(config: JsonView, { tied }: Translation, tensors: Map<string,
   }
 }
 
+/** Modules that are looked at together: the groups and zero points of quantized ones are read, a wait for each. */
+const MODULES_AT_ONCE = 64;
+
 async function tensorsOf(
   { modules, derived = [] }: Translation,
   weights: ReadonlyMap<string, SafeTensor>,
@@ -95,19 +98,21 @@ async function tensorsOf(
 ): Promise<readonly StoredTensor[]> {
   const tensors: StoredTensor[] = [];
   const stacks = new Map<string, Map<number, StoredTensor>>();
-  for (const [name, parameters] of modulesOf(weights)) {
+  const read = async ([name, parameters]: readonly [string, Parameters]) => {
     const { pattern, layer, part } = patternOf(name);
     const module = Object.hasOwn(modules, pattern) ? modules[pattern] : undefined;
-    if (module !== undefined) {
-      const found = await reader.tensors(module, layer, parameters);
+    if (module !== undefined) return { part, found: await reader.tensors(module, layer, parameters) };
+    // Tensors without a place keep their names, for the model to say so.
+    const others = [...parameters].filter(
+      ([parameter]) => !derived.includes(patternOf(`${name}.${parameter}`).pattern),
+    );
+    return { part: undefined, found: others.map(([, tensor]) => plainTensor(tensor.name, tensor)) };
+  };
+  const all = [...modulesOf(weights)];
+  for (let first = 0; first < all.length; first += MODULES_AT_ONCE) {
+    for (const { part, found } of await Promise.all(all.slice(first, first + MODULES_AT_ONCE).map(read))) {
       if (part === undefined) tensors.push(...found);
       else for (const tensor of found) addPart(stacks, part, tensor);
-      continue;
-    }
-    // Tensors without a place keep their names, for the model to say so.
-    for (const [parameter, tensor] of parameters) {
-      const isDerived = derived.includes(patternOf(`${name}.${parameter}`).pattern);
-      if (!isDerived) tensors.push(plainTensor(tensor.name, tensor));
     }
   }
   return [...tensors, ...[...stacks].map(([name, parts]) => stackOf(name, parts))];

@@ -16,8 +16,9 @@ const SYNC_BYTES = 32 << 20;
 const PROBLEMS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
   ENOTDIR: "a part of the path is not a folder",
+  EEXIST: "exists already: choose another name, or remove it first",
   EISDIR: "is a folder, not a file",
-  ENOTEMPTY: "is a folder, not a file",
+  ENOTEMPTY: "is a folder that has files",
   EACCES: "permission denied",
   EPERM: "not permitted",
   EROFS: "the file system is read-only",
