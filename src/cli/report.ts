@@ -158,9 +158,9 @@ async function sweepOf(
   const tokenizer = opened.tokenizer();
   const context = flags.context ?? Math.min(512, opened.spec.config.contextLength);
   if (calibration !== undefined) {
-    const { calibrationSamples } = await import("../quantize/calibration.ts");
+    const { calibrationTexts } = await import("../quantize/calibration.ts");
     const { signal } = io.interrupts;
-    await calibrationSamples(tokenizer, { file: calibration, samples, context, signal });
+    await calibrationTexts(tokenizer, { file: calibration, samples, context, signal });
   }
   const sizes = [...opened.file.tensors.values()].map(({ shape }) =>
     shape.reduce((product, extent) => product * extent, 1),
