@@ -10,6 +10,7 @@ import type { ModelSpec } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { dequantizeRows } from "../quant/reference.ts";
+import { readTokenId } from "../text/gguf-vocabulary.ts";
 import { JsonView } from "../text/json-view.ts";
 import type { Settings, Translation } from "./families/family.ts";
 import { type NamedFamily, WRITTEN_ARCHITECTURES, writtenFamilies } from "./families/index.ts";
@@ -84,8 +85,8 @@ function attempt(
   const config = {
     architectures: [written.modelClass],
     model_type: type,
-    bos_token_id: tokenId(file, "bos"),
-    eos_token_id: tokenId(file, "eos"),
+    bos_token_id: readTokenId(file.metadata, "bos", spec.config.vocabularySize) ?? null,
+    eos_token_id: readTokenId(file.metadata, "eos", spec.config.vocabularySize) ?? null,
     ...settings,
   };
   const translation = read(new JsonView(`config.json of ${file.metadata.file}`, config));
@@ -93,10 +94,6 @@ function attempt(
   const own = modelSpec(divided);
   const problem = difference(own, readBack(divided, own, translation)) ?? otherVectors(vectors, translation);
   return problem ?? { config, translation, file: divided, spec: own };
-}
-
-function tokenId({ metadata }: ModelFile, name: string): number | null {
-  return metadata.integerOr(`tokenizer.ggml.${name}_token_id`, 0, 2 ** 31, null);
 }
 
 /** What the model is that a configuration means. Rows are still in the order of the file. */

@@ -76,7 +76,7 @@ test.for([...cases, ...scaled])(
 test.for([
   ["llama", RearrangedTensor],
   ["gemma2", ShiftedVector],
-  ["gptneox", RearrangedTensor],
+  ["gptneox, one block after the other", RearrangedTensor],
 ] as const)("%s with tensors as they stand in the folder is another model", async ([of, tensor]) => {
   const choice = cases.find((one) => one.of === of) as FamilyCase;
   vi.spyOn(tensor.prototype as StoredTensor, "readRows").mockImplementation(function (

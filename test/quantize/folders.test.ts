@@ -238,6 +238,24 @@ describe("a folder as a GGUF file", () => {
     const found = await logitsOf(await converted(path, "gguf:f32"));
     expect(divergence(truth, found)).toBeLessThan(SAME);
   });
+
+  const isCase = (type: string, more: Partial<FamilyCase>) => (choice: FamilyCase) =>
+    choice.type === type &&
+    choice.erf === more.erf &&
+    (choice.keys === undefined) === (more.keys === undefined);
+  test.each([
+    ["gemma2", {}, []],
+    ["mistral", { keys: {} }, []],
+    ["phi3", { keys: {} }, ["attention.sliding_window_pattern"]],
+    ["phi", { erf: true }, ["feed_forward.activation"]],
+  ] as const)("%s %o has of our own keys only those that matter: %o", async (type, more, wanted) => {
+    const choice = CASES.find(isCase(type, more)) as FamilyCase;
+    const { file, close } = await openModel(await converted(await saveFolder(choice), "gguf:f32"));
+    const own = /rope\.pairing|feed_forward\.activation|sliding_window_pattern|yarn_truncate/;
+    const found = [...file.metadata.entries.keys()].filter((key) => own.test(key));
+    expect(found.map((key) => key.replace(/^\w+\./, ""))).toEqual(wanted);
+    await close();
+  });
 });
 
 /** Architectures whose rows of queries and keys change places between the two. */
@@ -298,6 +316,11 @@ describe("what has no words is said", () => {
   ])("%s", async (_, choice, message) => {
     const file = await saveModel(choice);
     await expect(converted(file, "safetensors:f32")).rejects.toThrow(message);
+  });
+
+  test("a folder of more than text as a folder", async () => {
+    const choice = CASES.find(({ type }) => type === "gemma3") as FamilyCase;
+    await expect(converted(await saveFolder(choice), "safetensors:f32")).rejects.toThrow("other than text");
   });
 
   test("another type of floats", async () => {

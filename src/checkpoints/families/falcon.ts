@@ -34,7 +34,7 @@ export const falcon = decoderFamily({
       prefixes: ["transformer."],
       modules: {
         word_embeddings: "token_embd",
-        ...(hasTwoNorms(config) ? TWO_NORMS : ONE_NORM),
+        ...(hasTwoNorms(config) ? { ...ONE_NORM, ...TWO_NORMS } : { ...TWO_NORMS, ...ONE_NORM }),
         "h.*.self_attention.query_key_value": groupedHeads(
           "blk.*.attn_qkv",
           kvHeads,

@@ -8,9 +8,7 @@ import type { Parameters } from "../quantized/code-matrix.ts";
 
 /** A family of architectures, in checkpoints and in GGUF's terms. */
 export interface Family {
-  /**
-   * What a configuration means. Throws `FileFormatError` and `UnsupportedError`.
-   */
+  /** What a configuration means. Throws `FileFormatError` and `UnsupportedError`. */
   read(config: JsonView): Translation;
   /** The way back; absent where another family says the same, or no checkpoint can be written yet. */
   readonly written?: WrittenFamily;
@@ -44,7 +42,10 @@ export interface Translation {
   readonly metadata: ReadonlyMap<string, GgufValue>;
   /** What names in the checkpoint may start with; what follows does not have it. */
   readonly prefixes: readonly string[];
-  /** Modules by their names; `*` is the number of a layer, `#` that of a module whose tensors are parts of one. */
+  /**
+   * Modules by their names; `*` is the number of a layer, `#` that of a module whose tensors are parts of one. Of several
+   * that are one in GGUF, the last is the name that is written.
+   */
   readonly modules: Readonly<Record<string, Module>>;
   /** Tensors that some checkpoints have and that follow from the configuration; `*` as above. */
   readonly derived?: readonly string[];
