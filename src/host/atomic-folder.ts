@@ -50,8 +50,19 @@ export function writeFolderAtomically(
   // On POSIX this replaces an empty folder and refuses any other.
   return beside(path, body, async (temporary) => {
     await requireFree(path, "folder");
-    await rename(temporary, path);
+    try {
+      await rename(temporary, path);
+    } catch (error) {
+      throw FILLED.includes(String((error as NodeJS.ErrnoException).code)) ? taken(path) : error;
+    }
   });
+}
+
+/** What a system says where another process has filled the folder at that very moment. */
+const FILLED = ["ENOTEMPTY", "EEXIST"];
+
+function taken(path: string): FileAccessError {
+  return new FileAccessError(path, "exists already: choose another name, or remove it first");
 }
 
 /** Creates the files that `body` writes in the folder of `path`, the one at `path` last, where there is none by then. */
@@ -82,7 +93,7 @@ export async function requireFree(path: string, kind: "folder" | "file"): Promis
   if (found === undefined) return;
   const isEmpty = found.isDirectory() && (await attempt(path, () => readdir(path))).length === 0;
   if (isEmpty && kind === "folder") return;
-  throw new FileAccessError(path, "exists already: choose another name, or remove it first");
+  throw taken(path);
 }
 
 /** Throws `FileAccessError` where the file system that `path` will be on has less than `bytes` free. */
