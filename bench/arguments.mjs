@@ -57,7 +57,7 @@ export function commandLine(words) {
 }
 
 /**
- * What `parse` makes of the command line; a command line that cannot be meant ends the process, with the usage.
+ * What `parse` makes of the command line. One that asks for help, or cannot be meant, ends the process with the usage.
  *
  * @template T
  * @param {string} usage
@@ -65,6 +65,10 @@ export function commandLine(words) {
  * @returns {T}
  */
 export function parsedOrExit(usage, parse) {
+  if (process.argv.includes("--help")) {
+    console.log(usage);
+    process.exit(0);
+  }
   try {
     return parse();
   } catch (error) {

@@ -173,6 +173,7 @@ export class Model implements AsyncDisposable {
    * give no finite logits, `AbortedError` for the signal.
    */
   async perplexity(text: string, options: ModelPerplexityOptions = {}): Promise<PerplexityResult> {
+    if (typeof text !== "string") throw new UsageError(`a text is wanted, not ${typeof text}`);
     const release = this.begin("perplexity");
     try {
       const { base } = options;

@@ -1,7 +1,7 @@
 /** Tensors that a checkpoint has in another form than GGUF. */
 
 import { at } from "../base/assert.ts";
-import type { PlainTensor, StoredTensor } from "../files/model-file.ts";
+import type { StoredTensor } from "../files/model-file.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
 import { dequantizeRows } from "../quant/reference.ts";
@@ -11,6 +11,25 @@ import type { Latest } from "./latest.ts";
 export interface Run {
   readonly first: number;
   readonly count: number;
+}
+
+/** The rows that runs have, one after the other; all `count` in their own order without them. */
+export function rowsOf(runs: Iterable<Run> | undefined, count: number): Uint32Array {
+  const rows = Uint32Array.from({ length: count }, (_, r) => r);
+  let to = 0;
+  for (const { first, count } of runs ?? []) for (let i = 0; i < count; i++) rows[to++] = first + i;
+  return rows;
+}
+
+/** The order that undoes another: where each run of it goes. */
+export function inverseRuns(runs: Iterable<Run>): readonly Run[] {
+  let to = 0;
+  const places = Array.from(runs, ({ first, count }) => {
+    const place = { first: to, count, from: first };
+    to += count;
+    return place;
+  });
+  return places.sort((a, b) => a.from - b.from);
 }
 
 /** A matrix whose rows, or a vector whose elements, are those of another in another order: one run after the other. */
@@ -91,7 +110,7 @@ export class TransposedTensor implements StoredTensor {
 
   /** @param held keeps the elements as they stand in the file */
   constructor(
-    private readonly from: PlainTensor,
+    private readonly from: StoredTensor,
     private readonly held: Latest<Elements>,
     private readonly columns: Columns = { first: 0, step: 1 },
   ) {
@@ -118,10 +137,10 @@ export class TransposedTensor implements StoredTensor {
   }
 
   private async elements(): Promise<Elements> {
-    const { source, offset, byteLength, shape } = this.from;
-    const { buffer } = (await source.read(offset, byteLength)).slice();
-    const size = byteLength / shape.reduce((product, extent) => product * extent, 1);
-    return size === 4 ? new Uint32Array(buffer) : new Uint16Array(buffer);
+    const [width = 1, cols = 1] = this.from.shape;
+    const bytes = new Uint8Array(cols * rowBytes(formatNamed(this.type), width));
+    await this.from.readRows(0, bytes);
+    return bytes.length === 4 * cols * width ? new Uint32Array(bytes.buffer) : new Uint16Array(bytes.buffer);
   }
 }
 
@@ -149,15 +168,50 @@ export class RenamedTensor implements StoredTensor {
 /** The bits of floats. */
 export type Elements = Uint32Array | Uint16Array;
 
-/** A vector w that stands for 1 + w, in f32. */
-export class IncreasedVector implements StoredTensor {
+/** Some rows of a tensor, or some elements of a vector, as a tensor. */
+export class SlicedTensor implements StoredTensor {
+  readonly type: string;
+  readonly file: string;
+  readonly byteLength: number;
+
+  /** @param first row of the other tensor, or element */
+  constructor(
+    private readonly from: StoredTensor,
+    readonly name: string,
+    private readonly first: number,
+    readonly shape: readonly number[],
+  ) {
+    const size = (extents: readonly number[]) => extents.reduce((product, extent) => product * extent, 1);
+    this.type = from.type;
+    this.file = from.file;
+    this.byteLength = (from.byteLength / size(from.shape)) * size(shape);
+  }
+
+  get order(): Uint32Array | undefined {
+    return this.from.order;
+  }
+
+  async readRows(first: number, target: Uint8Array): Promise<void> {
+    if (this.from.shape.length > 1) return this.from.readRows(this.first + first, target);
+    const whole = new Uint8Array(rowBytes(formatNamed(this.type), at(this.from.shape, 0)));
+    await this.from.readRows(0, whole);
+    const start = (this.first * whole.length) / at(this.from.shape, 0);
+    target.set(whole.subarray(start, start + target.length));
+  }
+}
+
+/** A vector w as w + `by`, in f32. */
+export class ShiftedVector implements StoredTensor {
   readonly name: string;
   readonly type = "F32";
   readonly shape: readonly number[];
   readonly file: string;
   readonly byteLength: number;
 
-  constructor(private readonly from: StoredTensor) {
+  constructor(
+    private readonly from: StoredTensor,
+    private readonly by: number,
+  ) {
     this.name = from.name;
     this.shape = from.shape;
     this.file = from.file;
@@ -169,7 +223,7 @@ export class IncreasedVector implements StoredTensor {
     const length = at(this.shape, 0);
     const bytes = new Uint8Array(rowBytes(format, length));
     await this.from.readRows(0, bytes);
-    const sums = dequantizeRows(format, bytes, 1, length).map((weight) => weight + 1);
+    const sums = dequantizeRows(format, bytes, 1, length).map((weight) => weight + this.by);
     target.set(new Uint8Array(sums.buffer, sums.byteOffset, sums.byteLength));
   }
 }

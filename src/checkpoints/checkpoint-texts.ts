@@ -1,7 +1,9 @@
 import { FileFormatError } from "../base/errors.ts";
 import type { FileFolder } from "../files/folder.ts";
+import type { GgufValue } from "../files/gguf-values.ts";
 import { readJson } from "../files/json.ts";
-import { type ChatTemplate, chatTemplateFromHuggingFace } from "../text/chat.ts";
+import { type ChatTemplate, chatTemplateFromHuggingFace, templateOfHuggingFace } from "../text/chat.ts";
+import { ggufTokenizer } from "../text/gguf-tokenizer-writer.ts";
 import { withOlderFiles } from "../text/hf-legacy.ts";
 import { type HuggingFaceTokenizerFiles, tokenizerFromHuggingFace } from "../text/hf-tokenizer.ts";
 import { JsonView } from "../text/json-view.ts";
@@ -44,9 +46,19 @@ export class CheckpointTexts {
     return tokenizerFromHuggingFace({ ...this.files, eosIds });
   }
 
+  /** The tokenizer in GGUF's terms, for an embedding of so many rows. Throws `FileFormatError` and `UnsupportedError`. */
+  ggufTokenizer(rows: number): ReadonlyMap<string, GgufValue> {
+    return ggufTokenizer(this.files, this.tokenizer(), rows);
+  }
+
   /** Throws `FileFormatError`. */
   chatTemplate(): ChatTemplate | undefined {
     return chatTemplateFromHuggingFace(this.files.folder, this.files.config, this.jinja);
+  }
+
+  /** The text of the chat template. Throws `FileFormatError`. */
+  chatTemplateText(): string | undefined {
+    return templateOfHuggingFace(this.files.folder, this.files.config, this.jinja)?.template;
   }
 
   /** How the model's makers would choose tokens. Throws `FileFormatError` for values out of range. */

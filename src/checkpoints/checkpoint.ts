@@ -10,9 +10,9 @@ import { stackOf } from "../files/stacked-tensor.ts";
 import { JsonView } from "../text/json-view.ts";
 import { type Module, patternOf, type Translation } from "./families/family.ts";
 import { familyOf } from "./families/index.ts";
-import { Latest } from "./latest.ts";
 import { plainTensor } from "./plain-tensor.ts";
-import type { LoadedCodes, Parameters, Warn } from "./quantized/code-matrix.ts";
+import { CodeLoader } from "./quantized/code-loader.ts";
+import type { Parameters, Warn } from "./quantized/code-matrix.ts";
 import { CodeTensor } from "./quantized/code-tensor.ts";
 import { type Method, methodOf } from "./quantized/method.ts";
 import { readWeights } from "./weight-files.ts";
@@ -37,7 +37,7 @@ export async function readCheckpoint(folder: FileFolder, warn: Warn, weights?: s
   }
   const source = await folder.open(CONFIG);
   const config = new JsonView(source.name, await readJson(source, CONFIG_BYTES));
-  const translation = familyOf(config)(config);
+  const translation = familyOf(config).read(config);
   const metadata = new Map<string, GgufValue>([
     ...translation.metadata,
     ["general.name", { type: "string", value: folder.name.split(/[/\\]/).at(-1) ?? "" }],
@@ -88,6 +88,9 @@ function tieOutput(config: JsonView, { tied }: Translation, tensors: Map<string,
   }
 }
 
+/** Modules that are looked at together: the groups and zero points of quantized ones are read, a wait for each. */
+const MODULES_AT_ONCE = 64;
+
 async function tensorsOf(
   { modules, derived = [] }: Translation,
   weights: ReadonlyMap<string, SafeTensor>,
@@ -95,19 +98,21 @@ async function tensorsOf(
 ): Promise<readonly StoredTensor[]> {
   const tensors: StoredTensor[] = [];
   const stacks = new Map<string, Map<number, StoredTensor>>();
-  for (const [name, parameters] of modulesOf(weights)) {
+  const read = async ([name, parameters]: readonly [string, Parameters]) => {
     const { pattern, layer, part } = patternOf(name);
     const module = Object.hasOwn(modules, pattern) ? modules[pattern] : undefined;
-    if (module !== undefined) {
-      const found = await reader.tensors(module, layer, parameters);
+    if (module !== undefined) return { part, found: await reader.tensors(module, layer, parameters) };
+    // Tensors without a place keep their names, for the model to say so.
+    const others = [...parameters].filter(
+      ([parameter]) => !derived.includes(patternOf(`${name}.${parameter}`).pattern),
+    );
+    return { part: undefined, found: others.map(([, tensor]) => plainTensor(tensor.name, tensor)) };
+  };
+  const all = [...modulesOf(weights)];
+  for (let first = 0; first < all.length; first += MODULES_AT_ONCE) {
+    for (const { part, found } of await Promise.all(all.slice(first, first + MODULES_AT_ONCE).map(read))) {
       if (part === undefined) tensors.push(...found);
       else for (const tensor of found) addPart(stacks, part, tensor);
-      continue;
-    }
-    // Tensors without a place keep their names, for the model to say so.
-    for (const [parameter, tensor] of parameters) {
-      const isDerived = derived.includes(patternOf(`${name}.${parameter}`).pattern);
-      if (!isDerived) tensors.push(plainTensor(tensor.name, tensor));
     }
   }
   return [...tensors, ...[...stacks].map(([name, parts]) => stackOf(name, parts))];
@@ -131,7 +136,7 @@ function modulesOf(weights: ReadonlyMap<string, SafeTensor>): ReadonlyMap<string
 
 /** Makes tensors of the parameters of modules. */
 class ModuleReader {
-  private readonly loaded = new Latest<LoadedCodes>();
+  private readonly loader = new CodeLoader();
 
   constructor(
     private readonly method: Method | undefined,
@@ -142,7 +147,7 @@ class ModuleReader {
     if (typeof module === "string") return this.unchanged(module.replace("*", layer), parameters);
     if ("change" in module) {
       const tensors = await this.unchanged(module.name.replace("*", layer), parameters);
-      return tensors.map(module.change);
+      return tensors.map((tensor) => module.change(tensor));
     }
     return [...parameters].flatMap(([name, tensor]) => {
       const read = Object.hasOwn(module.parameters, name) ? module.parameters[name] : undefined;
@@ -157,7 +162,7 @@ class ModuleReader {
     const isQuantized = method !== undefined && parameters.has(method.marker);
     if (isQuantized) {
       const matrix = await method.matrix(parameters, this.warn);
-      tensors.push(new CodeTensor(`${name}.weight`, matrix, parameters, this.loaded));
+      tensors.push(new CodeTensor(`${name}.weight`, matrix, parameters, this.loader));
     }
     for (const [parameter, tensor] of parameters) {
       const isPart = isQuantized && method.parameters.includes(parameter);

@@ -106,7 +106,7 @@ async function turn(
   } catch (error) {
     const stopped = error instanceof AbortedError && !io.interrupts.signal.aborted && !io.stdout.destroyed;
     const refused = error instanceof UsageError && input.interactive;
-    if (answer !== "" && !io.stdout.destroyed) io.stdout.write("\n");
+    if (answer !== "" && !io.stdout.destroyed) await write(io.stdout, "\n");
     if (!stopped && !refused) throw error;
     io.stderr.write(stopped ? "(stopped)\n" : `qigen: ${error.message}; /reset starts anew\n`);
   }

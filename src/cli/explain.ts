@@ -5,7 +5,7 @@ import type { Machine } from "../plan/machine.ts";
 import type { ModelPlan } from "../plan/model-plan.ts";
 import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
-import { isaFor, machineFor } from "./machine.ts";
+import { isaFor, isaHere, machineFor } from "./machine.ts";
 import { type PlanFlags, planFor } from "./model-plan.ts";
 import { activationsOption, addExamples, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
@@ -27,7 +27,7 @@ export function addExplain(program: Command, io: Io): void {
     );
   addSubject(command)
     .option("--prompt-tokens <n>", "tokens of a prefill step (default: as many as one takes)", wholeNumber)
-    .option("--isa <name>", "instruction set, which the machine need not have (default: its best)")
+    .option("--isa <name>", "instruction set, which the machine need not have (default: what runs there)")
     .option("--threads <n>", "threads (default: the machine's)", wholeNumber)
     .addOption(activationsOption())
     .option("--quantize <format>", "plan for float weights quantized to this format")
@@ -44,18 +44,25 @@ export function addExplain(program: Command, io: Io): void {
     ["on another machine", "qigen explain model.gguf --machine server.json"],
   ]);
   command.action(async (path: string | undefined, flags: ExplainFlags) => {
-    const named = subjectOf(path, flags);
+    const model = subjectOf(path, flags);
     if (flags.measure && flags.machine !== undefined) {
       throw new UsageError("--measure times this machine, so that --machine has no place beside it");
     }
-    const subject = await localModel(named, io);
+    const subject = await localModel(model, io);
     const machine = await machineFor(flags.machine);
-    const plan = await planFor(subject, machine, await isaFor(machine, flags.isa), flags);
+    const { isa: named, machine: other } = flags;
+    const isa =
+      named === undefined && other === undefined ? await isaHere(machine) : await isaFor(machine, named);
+    const plan = await planFor(subject, machine, isa, flags);
     const times = flags.measure ? await measured(plan, machine, io) : undefined;
     if (flags.json) {
       const { modelName } = await import("../engine/synthetic.ts");
-      const model = modelName(subject);
-      return writeJson(io, { model, machine, ...plan, ...(times ? { measured: times } : {}) });
+      return writeJson(io, {
+        model: modelName(subject),
+        machine,
+        ...plan,
+        ...(times ? { measured: times } : {}),
+      });
     }
     return write(io.stdout, await textOf(plan, machine, flags.details ?? false, times));
   });

@@ -141,14 +141,17 @@ async function memoryNeed(
   model: Parameters<typeof import("../engine/load-model.ts")["compileModel"]>[0],
   flags: InspectFlags,
 ): Promise<MemoryNeed | { readonly reason: string }> {
-  const [{ compileModel }, { chooseIsa }, { describeMachine }, { UnsupportedError }] = await Promise.all([
-    import("../engine/load-model.ts"),
-    import("../engine/choose.ts"),
-    import("../host/describe-machine.ts"),
-    import("../base/errors.ts"),
-  ]);
+  const [{ compileModel }, { chooseIsa }, { isaHere }, { describeMachine }, { UnsupportedError }] =
+    await Promise.all([
+      import("../engine/load-model.ts"),
+      import("../engine/choose.ts"),
+      import("./machine.ts"),
+      import("../host/describe-machine.ts"),
+      import("../base/errors.ts"),
+    ]);
   const machine = await describeMachine();
-  const isa = chooseIsa(machine, flags.isa, flags.backend);
+  const isOpen = flags.isa === undefined && flags.backend === undefined;
+  const isa = isOpen ? await isaHere(machine) : chooseIsa(machine, flags.isa, flags.backend);
   const backend = flags.backend ?? (isa.syntax === "c" ? "native" : "wasm");
   try {
     const program = compileModel(model, machine, isa, backend, flags);

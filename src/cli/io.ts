@@ -54,10 +54,13 @@ export class Interrupts {
   }
 }
 
-/** Writes, and waits while the reader is behind. Throws `AbortedError` when there is no reader any more. */
+/**
+ * Writes, and waits while the reader is behind. Throws `AbortedError` when there is no reader any more, `FileAccessError`
+ * where the system refuses, as when a disk is full.
+ */
 export async function write(output: Output, text: string): Promise<void> {
   if (output.destroyed || output.writableEnded) throw new AbortedError("nobody reads the output");
-  if (output.write(text)) return;
+  if (await accepted(output, text)) return;
   await new Promise<void>((resolve) => {
     const events = ["drain", "close", "error"];
     const done = () => {
@@ -66,6 +69,16 @@ export async function write(output: Output, text: string): Promise<void> {
     };
     for (const event of events) output.once(event, done);
   });
+}
+
+/** Whether more may be written at once. Where output goes to a file, writing fails here and now. */
+async function accepted(output: Output, text: string): Promise<boolean> {
+  try {
+    return output.write(text);
+  } catch (error) {
+    const { fileAccessError } = await import("../host/node-files.ts");
+    throw fileAccessError("the output", error);
+  }
 }
 
 /** A model's text as `write` should get it: on a terminal without control characters, which could do anything there. */

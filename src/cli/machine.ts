@@ -34,6 +34,16 @@ export async function isaFor(machine: Machine, name?: string, backend?: BackendK
   return name === undefined ? chooseIsa(machine, undefined, backend) : isaNamed(name);
 }
 
+/** The ISA that models run on here when nothing is said: a native one needs a compiler, too. */
+export async function isaHere(machine: Machine): Promise<Isa> {
+  const [{ chooseIsa, nativeObstacle }, { findCompilers }] = await Promise.all([
+    import("../engine/choose.ts"),
+    import("../host/compilers.ts"),
+  ]);
+  const obstacle = nativeObstacle(machine, await findCompilers());
+  return chooseIsa(machine, undefined, obstacle === undefined ? "native" : "wasm");
+}
+
 /** A text file of the user's. Throws `FileAccessError`. */
 export async function readText(path: string): Promise<string> {
   const [{ readFile }, { fileAccessError }] = await Promise.all([

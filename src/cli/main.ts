@@ -1,3 +1,4 @@
+import { fileAccessError } from "../host/node-files.ts";
 import { reportFailure } from "./failure.ts";
 import { Interrupts, type Io } from "./io.ts";
 import { runCli } from "./program.ts";
@@ -19,7 +20,7 @@ for (const [name, number] of [["SIGINT", 2] as const, ["SIGTERM", 15] as const])
 /** A reader that has seen enough (`| head`) is no error, and nobody is left to be told. */
 for (const stream of [process.stdout, process.stderr]) {
   stream.on("error", (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (error.code !== "EPIPE") throw fileAccessError("the output", error);
     io.interrupts.fire(0);
   });
 }

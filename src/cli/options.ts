@@ -97,6 +97,18 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
+/** A whole number from 1. */
+export function count(text: string): number {
+  const value = wholeNumber(text);
+  if (value === 0) throw new InvalidArgumentError("It must be 1 or more.");
+  return value;
+}
+
+/** Weights that share a scale, or -1. */
+export function groupSize(text: string): number {
+  return text === "-1" ? -1 : wholeNumber(text);
+}
+
 export function decimal(text: string): number {
   const value = Number(text);
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It must be a number.");

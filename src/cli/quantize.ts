@@ -4,7 +4,7 @@ import type { QuantizeOptions, QuantizeResult } from "../quantize/options.ts";
 import { columns, formatCount } from "./format.ts";
 import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
-import { addExamples, bitsPerWeight, decimal, size, wholeNumber } from "./options.ts";
+import { addExamples, bitsPerWeight, decimal, groupSize, size, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
 
 interface QuantizeFlags
@@ -13,6 +13,7 @@ interface QuantizeFlags
     | "method"
     | "format"
     | "bits"
+    | "groupSize"
     | "budget"
     | "targetSize"
     | "sensitivities"
@@ -25,7 +26,6 @@ interface QuantizeFlags
     | "context"
     | "threads"
   > {
-  readonly groupSize?: string;
   readonly quiet?: boolean;
   readonly json?: boolean;
 }
@@ -48,10 +48,15 @@ export function addQuantize(program: Command, io: Io): void {
     )
     .option(
       "--format <name>",
-      "gptq, gguf: with q4_0, q4_1, q5_0, q8_0, q4_k, q6_k, f16, …, or gguf under a budget (default: gptq)",
+      "gptq, gguf: with q4_0, q4_1, q5_0, q8_0, q4_k, q6_k, f16, …, or gguf under a budget, safetensors: with f32, f16 or " +
+        "bf16 (default: gptq)",
     )
     .option("--bits <n>", "2, 3, 4 or 8, of the format gptq (default: 4)", wholeNumber)
-    .option("--group-size <n>", "weights that share a scale: 16 … 256, or -1 for a whole row (default: 128)")
+    .option(
+      "--group-size <n>",
+      "weights that share a scale: 16 … 256, or -1 for a whole row, of the format gptq (default: 128)",
+      groupSize,
+    )
     .option(
       "--budget <n>",
       "bits a weight, such as 3.5bpw: chooses bits and group size of every matrix (with --calibration)",
@@ -59,7 +64,7 @@ export function addQuantize(program: Command, io: Io): void {
     )
     .option("--target-size <size>", "the same, for a result of at most this size, such as 2.4GB", size)
     .option("--sensitivities <file>", "keeps there what matrices may cost, for other budgets of this model")
-    .option("--symmetric", "zero points in the middle")
+    .option("--symmetric", "zero points in the middle, of the format gptq")
     .addOption(
       new Option(
         "--act-order <how>",
@@ -91,7 +96,7 @@ export function addQuantize(program: Command, io: Io): void {
 }
 
 async function run(input: string, output: string, flags: QuantizeFlags, io: Io): Promise<void> {
-  const { groupSize, quiet = false, json, ...options } = flags;
+  const { quiet = false, json, ...options } = flags;
   const local = await localModel(input, io, quiet);
   const { quantize } = await import("../quantize/quantize.ts");
   const status = new Status(io.stderr, "reading the model", quiet);
@@ -99,7 +104,6 @@ async function run(input: string, output: string, flags: QuantizeFlags, io: Io):
   try {
     result = await quantize(local, output, {
       ...options,
-      ...(groupSize === undefined ? {} : { groupSize: Number(groupSize) }),
       onNotice: (line) => status.note(line),
       onProgress: ({ stage, done, secondsLeft }) => {
         const left = Number.isFinite(secondsLeft) ? `, ${timeText(secondsLeft)} left` : "";

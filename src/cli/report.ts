@@ -5,10 +5,11 @@ import { digits, durationText } from "../plan/text.ts";
 import type { FailedRow, Report, ReportRow } from "../report/report.ts";
 import { shownPath } from "../report/shown-path.ts";
 import type { Sweep, SweepProgress } from "../report/sweep.ts";
+import { SilentFailure } from "./failure.ts";
 import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { readLongText } from "./long-text.ts";
-import { addExamples, wholeNumber } from "./options.ts";
+import { addExamples, count, wholeNumber } from "./options.ts";
 import { bar, Status } from "./status.ts";
 
 interface ReportFlags {
@@ -67,10 +68,10 @@ export function addReport(program: Command, io: Io): void {
       ).choices(["rtn", "gptq", "both"]),
     )
     .option("--task <file...>", "tasks as for qigen eval")
-    .option("--tokens <n>", "tokens of the text", wholeNumber, DEFAULTS.tokens)
+    .option("--tokens <n>", "tokens of the text", count, DEFAULTS.tokens)
     .option("--context <n>", "tokens of a window (default: as trained, at most 512)", wholeNumber)
-    .option("--samples <n>", "samples of the calibration text", wholeNumber, DEFAULTS.samples)
-    .option("--repeat <n>", "how often each test of speed is run", wholeNumber, DEFAULTS.repeat)
+    .option("--samples <n>", "samples of the calibration text", count, DEFAULTS.samples)
+    .option("--repeat <n>", "how often each test of speed is run", count, DEFAULTS.repeat)
     .option("-o, --out <name>", "writes <name>.html, .json, .csv and .svg", DEFAULTS.out)
     .option("--resume", "measure only what <name>.json has not")
     .option("--json", "the report as JSON on stdout, too");
@@ -87,6 +88,7 @@ export function addReport(program: Command, io: Io): void {
 async function report(named: string, flags: ReportFlags, io: Io): Promise<void> {
   const { runSweep } = await import("../report/sweep.ts");
   const { findingsOf } = await import("../report/findings.ts");
+  await requireFolder(flags.out);
   const { sweep, parameters } = await sweepOf(named, flags, io);
   const known = flags.resume ? await knownReport(`${flags.out}.json`) : undefined;
   const status = new Status(io.stderr, "the model as it is");
@@ -108,6 +110,7 @@ async function report(named: string, flags: ReportFlags, io: Io): Promise<void> 
     await save(result, flags.out);
     if (flags.json) await writeJson(io, result);
     else await write(io.stdout, `${[...findingsOf(result), filesText(flags.out)].join("\n")}\n`);
+    if (result.rows.length === 1 && result.failures.length > 0) throw new SilentFailure();
   } catch (error) {
     if (error instanceof AbortedError && last !== undefined) {
       const done = last.rows.length + last.failures.length;
@@ -117,6 +120,17 @@ async function report(named: string, flags: ReportFlags, io: Io): Promise<void> 
   } finally {
     status.done();
   }
+}
+
+/** Finds out that nothing can be written before the sweep, not after its first setting. Throws `FileAccessError`. */
+async function requireFolder(out: string): Promise<void> {
+  const [{ access, constants }, { dirname }, { attempt }] = await Promise.all([
+    import("node:fs/promises"),
+    import("node:path"),
+    import("../host/node-files.ts"),
+  ]);
+  const folder = dirname(out);
+  await attempt(folder, () => access(folder, constants.W_OK));
 }
 
 /** What the flags mean for this model. */
@@ -141,7 +155,13 @@ async function sweepOf(
   const model = await localModel(named, io);
   const opened = await openModel(model, (line) => io.stderr.write(`${line}\n`));
   await opened.close();
+  const tokenizer = opened.tokenizer();
   const context = flags.context ?? Math.min(512, opened.spec.config.contextLength);
+  if (calibration !== undefined) {
+    const { calibrationTexts } = await import("../quantize/calibration.ts");
+    const { signal } = io.interrupts;
+    await calibrationTexts(tokenizer, { file: calibration, samples, context, signal });
+  }
   const sizes = [...opened.file.tensors.values()].map(({ shape }) =>
     shape.reduce((product, extent) => product * extent, 1),
   );
@@ -154,7 +174,7 @@ async function sweepOf(
     text,
     textFile: flags.text,
     context,
-    bos: opened.tokenizer().addsBos,
+    bos: tokenizer.addsBos,
     windows: Math.max(1, Math.floor(flags.tokens / context)),
     tasks,
     promptTokens: context,

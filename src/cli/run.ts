@@ -5,7 +5,7 @@ import type { Model } from "../api/model.ts";
 import { localModel } from "./hub-model.ts";
 import { type Io, safeText, write, writeJson } from "./io.ts";
 import { loadForUser } from "./load.ts";
-import { readText } from "./machine.ts";
+import { readLongText } from "./long-text.ts";
 import {
   addEngineOptions,
   addExamples,
@@ -96,7 +96,7 @@ async function promptOf(flags: RunFlags, io: Io): Promise<string | undefined> {
     const { UsageError } = await import("../base/errors.ts");
     throw new UsageError("--prompt and --prompt-file exclude each other");
   }
-  return promptFile === "-" ? readInput(io) : readText(promptFile);
+  return promptFile === "-" ? readInput(io) : readLongText(promptFile);
 }
 
 /** All of standard input. Throws `AbortedError` when the user does not want to wait for it. */
@@ -132,7 +132,7 @@ async function stream(
       await write(io.stdout, safeText(io.stdout, next.value));
     }
   } finally {
-    if (!last.endsWith("\n") && !io.stdout.destroyed) io.stdout.write("\n");
+    if (!last.endsWith("\n") && !io.stdout.destroyed) await write(io.stdout, "\n");
   }
 }
 

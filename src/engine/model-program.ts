@@ -29,8 +29,9 @@ import { attentionBlock, projectionParts, STEP_ROWS, stepParts } from "../plan/p
 import type { Step } from "./backend.ts";
 import { Layout } from "./layout.ts";
 import type { MatrixPlan } from "./matrix-plan.ts";
+import type { Observer } from "./step-list.ts";
 import { stepTableBytes } from "./step-table.ts";
-import { type Observer, StepWriter } from "./step-writer.ts";
+import { StepWriter } from "./step-writer.ts";
 
 /** Run-time sizes that the program is laid out for. */
 export interface ProgramLimits {

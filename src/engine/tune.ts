@@ -76,7 +76,7 @@ function contenders(
 ): Blocking[] {
   const scored = rank(speedsOf(machine, isa, weights.decode.threads), isa, shape, loads);
   const limit = HOPELESS * at(scored, 0).seconds;
-  const found = tilesOf(isa).flatMap((tile) => {
+  const found = tilesOf(isa, shape.format).flatMap((tile) => {
     const micros = new Map<string, Blocking>();
     for (const { blocking: b, seconds } of scored) {
       const key = `${b.mu} ${b.nu} ${b.expand}`;

@@ -33,8 +33,18 @@ export function parseJson(file: string, field: string, bytes: Uint8Array): unkno
   try {
     return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
   } catch {
-    throw new FileFormatError(file, field, `is not JSON: ${describeStart(bytes)}`);
+    throw new FileFormatError(
+      file,
+      field,
+      `is not JSON: ${beginsWell(bytes) ? BROKEN : describeStart(bytes)}`,
+    );
   }
+}
+
+const BROKEN = "it begins like it, but has a mistake or ends too early";
+
+function beginsWell(bytes: Uint8Array): boolean {
+  return /^\s*[{[]/.test(String.fromCharCode(...bytes.subarray(0, 64)));
 }
 
 /** Objects and arrays, by the brackets outside of strings. */

@@ -1,7 +1,7 @@
 /** Folders that appear whole or not at all. */
 
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { link, mkdir, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { FileAccessError } from "../base/errors.ts";
 import { attempt, syncFolder, writeFileAtomically } from "./node-files.ts";
@@ -48,26 +48,52 @@ export function writeFolderAtomically(
   body: (write: WriteFile) => Promise<void>,
 ): Promise<void> {
   // On POSIX this replaces an empty folder and refuses any other.
-  return beside(path, body, (temporary) => rename(temporary, path));
-}
-
-/** Creates the files that `body` writes in the folder of `path`, the one at `path` last. */
-export function writeFilesAtomically(path: string, body: (write: WriteFile) => Promise<void>): Promise<void> {
   return beside(path, body, async (temporary) => {
-    const names = await readdir(temporary);
-    const last = basename(path);
-    for (const name of [...names.filter((one) => one !== last), last]) {
-      await rename(join(temporary, name), join(dirname(path), name));
+    await requireFree(path, "folder");
+    try {
+      await rename(temporary, path);
+    } catch (error) {
+      throw FILLED.includes(String((error as NodeJS.ErrnoException).code)) ? taken(path) : error;
     }
   });
 }
 
-/** Throws `FileAccessError` where something is at `path` that a new folder or file could not replace. */
-export async function requireFree(path: string): Promise<void> {
+/** What a system says where another process has filled the folder at that very moment. */
+const FILLED = ["ENOTEMPTY", "EEXIST"];
+
+function taken(path: string): FileAccessError {
+  return new FileAccessError(path, "exists already: choose another name, or remove it first");
+}
+
+/** Creates the files that `body` writes in the folder of `path`, the one at `path` last, where there is none by then. */
+export function writeFilesAtomically(path: string, body: (write: WriteFile) => Promise<void>): Promise<void> {
+  return beside(path, body, async (temporary) => {
+    await requireFree(path, "file");
+    const last = basename(path);
+    const others = (await readdir(temporary)).filter((name) => name !== last);
+    for (const name of others) await rename(join(temporary, name), join(dirname(path), name));
+    await nameNew(join(temporary, last), path);
+  });
+}
+
+/** Gives a file a name that none has; where a file system has no hard links, none but one that came at that very moment. */
+async function nameNew(file: string, path: string): Promise<void> {
+  try {
+    await link(file, path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EEXIST") throw error;
+    await requireFree(path, "file");
+    await rename(file, path);
+  }
+}
+
+/** Throws `FileAccessError` where something is at `path`; a new folder may take the place of an empty one. */
+export async function requireFree(path: string, kind: "folder" | "file"): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined) return;
   const isEmpty = found.isDirectory() && (await attempt(path, () => readdir(path))).length === 0;
-  if (!isEmpty) throw new FileAccessError(path, "exists already: choose another name, or remove it first");
+  if (isEmpty && kind === "folder") return;
+  throw taken(path);
 }
 
 /** Throws `FileAccessError` where the file system that `path` will be on has less than `bytes` free. */

@@ -9,6 +9,9 @@ import { type ByteSource, checkRange } from "../files/source.ts";
 /** The most that one read or write asks of the system (bytes); Linux stops just below 2^31. */
 const LARGEST_TRANSFER = 1 << 30;
 
+/** Chunks are collected until they are this many bytes: rows of a tensor may come one by one. */
+const WRITE_BYTES = 1 << 20;
+
 /** Bytes that are written before they are sent to the disk, so that no wait for the disk is long. */
 const SYNC_BYTES = 32 << 20;
 
@@ -16,8 +19,9 @@ const SYNC_BYTES = 32 << 20;
 const PROBLEMS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
   ENOTDIR: "a part of the path is not a folder",
+  EEXIST: "exists already: choose another name, or remove it first",
   EISDIR: "is a folder, not a file",
-  ENOTEMPTY: "is a folder, not a file",
+  ENOTEMPTY: "is a folder that has files",
   EACCES: "permission denied",
   EPERM: "not permitted",
   EROFS: "the file system is read-only",
@@ -112,17 +116,12 @@ export async function writeFileAtomically(
   const handle = await attempt(path, () => open(temporary, "wx"));
   try {
     try {
-      let length = 0;
-      await body((chunk) => {
-        const offset = length;
-        length += chunk.length;
-        const sync = Math.floor(offset / SYNC_BYTES) < Math.floor(length / SYNC_BYTES);
-        return attempt(path, async () => {
-          await writeAll(handle, chunk, offset);
-          if (sync) await handle.datasync();
-        });
+      const gathered = new GatheredWrites(handle);
+      await body((chunk) => attempt(path, () => gathered.write(chunk)));
+      await attempt(path, async () => {
+        await gathered.flush();
+        await handle.sync();
       });
-      await attempt(path, () => handle.sync());
     } finally {
       await attempt(path, () => handle.close());
     }
@@ -164,6 +163,37 @@ async function readAll(path: string, handle: FileHandle, target: Uint8Array, off
     const { bytesRead } = await handle.read(target, done, length, offset + done);
     if (bytesRead === 0) throw new FileAccessError(path, "became shorter while it was read");
     done += bytesRead;
+  }
+}
+
+/** Writes a file in order, small chunks together. */
+class GatheredWrites {
+  private readonly buffer = new Uint8Array(WRITE_BYTES);
+  /** Bytes in the buffer, and in the file. */
+  private held = 0;
+  private written = 0;
+
+  constructor(private readonly handle: FileHandle) {}
+
+  async write(chunk: Uint8Array): Promise<void> {
+    if (this.held + chunk.length > WRITE_BYTES) await this.flush();
+    if (chunk.length >= WRITE_BYTES) return this.put(chunk);
+    this.buffer.set(chunk, this.held);
+    this.held += chunk.length;
+  }
+
+  async flush(): Promise<void> {
+    const { held } = this;
+    this.held = 0;
+    if (held > 0) await this.put(this.buffer.subarray(0, held));
+  }
+
+  private async put(bytes: Uint8Array): Promise<void> {
+    const offset = this.written;
+    this.written += bytes.length;
+    await writeAll(this.handle, bytes, offset);
+    const sync = Math.floor(offset / SYNC_BYTES) < Math.floor(this.written / SYNC_BYTES);
+    if (sync) await this.handle.datasync();
   }
 }
 

@@ -1,7 +1,8 @@
+import { fetch } from "undici";
 import { AbortedError, NetworkError, QigenError } from "../base/errors.ts";
+import { ProxyDispatcher } from "./dispatcher.ts";
 import { Interruption, interruptionOf } from "./interruption.ts";
 import { refusal } from "./refusal.ts";
-import { send } from "./send.ts";
 import type { HubSettings } from "./settings.ts";
 
 /** Waits so many milliseconds. Throws `AbortedError` when the signal fires. */
@@ -17,15 +18,19 @@ const MAX_METADATA_BYTES = 16 << 20;
 
 /** Requests about one repository: with the user's token, patient with bad connections, with typed errors. */
 export class HubConnection {
+  private readonly dispatcher: ProxyDispatcher;
+
   constructor(
     private readonly repository: string,
     readonly settings: HubSettings,
     readonly signal: AbortSignal | undefined,
     private readonly pause: Pause,
-  ) {}
+  ) {
+    this.dispatcher = new ProxyDispatcher(settings.proxyOf);
+  }
 
   /** A `fetch` for descriptions and listings: the body has arrived, and the status is a good one. */
-  readonly metadata: typeof fetch = (input, init) => {
+  readonly metadata: typeof globalThis.fetch = (input, init) => {
     const url = String(input);
     const headers = Object.fromEntries(new Headers(init?.headers));
     return this.retrying(url, "metadata", () =>
@@ -54,14 +59,19 @@ export class HubConnection {
     headers: Readonly<Record<string, string>>,
     use: (response: Response, alive: () => void) => Promise<T>,
   ): Promise<T> {
-    const { timeoutMs, proxyOf } = this.settings;
+    const { timeoutMs } = this.settings;
     const stalled = new AbortController();
     const timer = setTimeout(() => {
       stalled.abort(new Interruption(`nothing came for ${timeoutMs / 1000} s`));
     }, timeoutMs);
     const signal = AbortSignal.any([stalled.signal, ...(this.signal ? [this.signal] : [])]);
     try {
-      const response = await send(url, { ...this.standing(url), ...headers }, signal, proxyOf);
+      const { dispatcher } = this;
+      const response = await fetch(url, {
+        headers: { ...this.standing(url), ...headers },
+        signal,
+        dispatcher,
+      });
       try {
         if (!response.ok) throw refusal(url, response, this.repository, this.settings);
         return await use(response, () => timer.refresh());

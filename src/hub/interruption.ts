@@ -32,8 +32,8 @@ const BROKEN: Readonly<Record<string, string>> = {
 
 /** What an error that `fetch` or a body threw means. */
 export function interruptionOf(error: unknown): Interruption {
-  if (error instanceof Interruption) return error;
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  for (const known of [error, cause]) if (known instanceof Interruption) return known;
   const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
   const message = cause instanceof Error ? cause.message : String(cause);
   return new Interruption(UNREACHABLE[code] ?? BROKEN[code] ?? message, {

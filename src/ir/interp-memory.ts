@@ -160,6 +160,18 @@ const vigather: Row = (o) => {
   };
 };
 
+const vu8lookup: Row = (o) => {
+  const { u8, b, r, lanes, memory } = o;
+  return () => {
+    const p = o.locate(16);
+    for (let k = 0; k < 4 * lanes; k++) {
+      const index = u8[4 * b + k]!;
+      if (index >= 16) o.fail(`byte ${k} of the index is ${index}`);
+      u8[4 * r + k] = memory.view.getUint8(p + index);
+    }
+  };
+};
+
 /** The meaning of the vector ops that read or write memory. */
 export const VECTOR_MEMORY_ROWS = {
   vfload: load,
@@ -180,5 +192,6 @@ export const VECTOR_MEMORY_ROWS = {
   vu8load,
   vu8store: store,
   vbroadcast4,
+  vu8lookup,
   vigather,
 } as const satisfies Record<string, Row>;

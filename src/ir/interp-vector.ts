@@ -81,6 +81,12 @@ const vu8mean: Row = ({ u8, a, b, r, lanes }) => {
   };
 };
 
+const vu8add: Row = ({ u8, a, b, r, lanes }) => {
+  return () => {
+    for (let k = 0; k < 4 * lanes; k++) u8[4 * r + k] = u8[4 * a + k]! + u8[4 * b + k]!;
+  };
+};
+
 const vlookup: Row = (o) => {
   const { u8, a, r, lanes } = o;
   const table = o.list("table");
@@ -98,6 +104,18 @@ const vbyteof: Row = (o) => {
   const index = o.number("index");
   return () => {
     for (let i = 0; i < lanes; i++) i32[r + i] = u8[4 * a + dotOrder[4 * i + index]!]!;
+  };
+};
+
+const vbytejoin: Row = (o) => {
+  const { i32, u8, a, b, r, lanes, dotOrder } = o;
+  const [index, shift] = [o.number("index"), o.number("shift")];
+  return () => {
+    for (let i = 0; i < lanes; i++) {
+      const at = dotOrder[4 * i + index]!;
+      const high = (u8[4 * b + at]! << 24) >> 24;
+      i32[r + i] = u8[4 * a + at]! + high * 2 ** shift;
+    }
   };
 };
 
@@ -298,8 +316,10 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
   vfield,
   vu8flip,
   vu8mean,
+  vu8add,
   vlookup,
   vbyteof,
+  vbytejoin,
   vbytes,
   vsumjoin,
   vsumpair,

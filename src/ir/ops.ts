@@ -144,6 +144,12 @@ export const VECTOR_OPS = {
     ["offset"],
     "the four bytes at p + offset, b0 … b3, placed so that dot feeds b0 … b3 in this order to every lane",
   ),
+  vu8lookup: effect(
+    ["ptr", "vu8"],
+    "vu8",
+    ["offset"],
+    "per byte the byte at p + offset + a, of 16; a below 16",
+  ),
   vigather: effect(["ptr", "vi32"], "vi32", [], "per lane, the i32 at p + offset of the lane (bytes, ≥ 0)"),
 
   vfadd: pure(["vf32", "vf32"], "vf32", [], "a + b"),
@@ -190,12 +196,19 @@ export const VECTOR_OPS = {
   vfield: pure(["vu8"], "vu8", ["shift", "mask"], "per byte (a >> shift) & mask; 0 < mask < 2^(8 − shift)"),
   vu8flip: pure(["vu8"], "vu8", [], "per byte a exclusive or 128"),
   vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
+  vu8add: pure(["vu8", "vu8"], "vu8", [], "per byte a + b, low 8 bits"),
   vlookup: pure(["vu8"], "vu8", ["table"], "per byte table[a], of at most 16 bytes; a below their number"),
   vbyteof: pure(
     ["vu8"],
     "vi32",
     ["index"],
     "per lane, the index-th (0 … 3) of the bytes that dot feeds to it",
+  ),
+  vbytejoin: pure(
+    ["vu8", "vu8"],
+    "vi32",
+    ["index", "shift"],
+    "per lane, of the index-th (0 … 3) of the bytes that dot feeds to it: a + b · 2^shift, b in two's complement",
   ),
   vbytes: pure(
     ["vi32"],

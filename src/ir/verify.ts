@@ -198,6 +198,7 @@ class Verifier {
     const indexes = 2 ** (s.operands[0]?.bits ?? 8);
     if (s.op === "vlookup" && typeof table === "object" && indexes > table.length)
       this.problem(`the index may be ${table.length} or more`);
+    if (s.op === "vu8lookup" && (s.operands[1]?.bits ?? 8) > 4) this.problem("the index may be 16 or more");
     const rule = CONSTANT_OPERANDS[s.op];
     const operand = rule === undefined ? undefined : s.operands[rule.operand];
     const value = operand === undefined ? undefined : this.constants.get(operand.id);

@@ -103,6 +103,7 @@ export const avx2: Isa = {
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
     vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vbroadcast4: "_mm256_set1_epi32(load_i32(@))",
+    vu8lookup: "_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@))), $1)",
     vigather: "_mm256_i32gather_epi32((const int *)($0), $1, 1)",
     vfadd: "_mm256_add_ps($0, $1)",
     vfsub: "_mm256_sub_ps($0, $1)",
@@ -140,6 +141,7 @@ export const avx2: Isa = {
     },
     vu8flip: "_mm256_xor_si256($0, _mm256_set1_epi8(-128))",
     vu8mean: "_mm256_avg_epu8($0, $1)",
+    vu8add: "_mm256_add_epi8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
@@ -147,6 +149,16 @@ export const avx2: Isa = {
       if (index === 3) return "_mm256_srli_epi32($0, 24)";
       const moved = index === 0 ? "$0" : `_mm256_srli_epi32($0, ${8 * index})`;
       return `_mm256_and_si256(${moved}, _mm256_set1_epi32(0xff))`;
+    },
+    // Products with 1 and 2^shift in 16 bits, of the even bytes or of the odd ones; then the low half or the high one.
+    vbytejoin: ({ number }) => {
+      const [index, shift] = [number("index"), number("shift")];
+      const factor = (value: number) => `_mm256_set1_epi16(${value << (8 * (index % 2))})`;
+      const low = `_mm256_maddubs_epi16($0, ${factor(1)})`;
+      const pairs = `_mm256_add_epi16(${low}, _mm256_maddubs_epi16(${factor(2 ** shift)}, $1))`;
+      return index < 2
+        ? `_mm256_madd_epi16(${pairs}, _mm256_set1_epi32(1))`
+        : `_mm256_srai_epi32(${pairs}, 16)`;
     },
     vbytes: "$0",
     vsumjoin: "_mm256_add_epi16($0, _mm256_srai_epi16($1, {shift}))",
@@ -178,6 +190,8 @@ export const avx2: Isa = {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd
     dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb, which serves all tokens
+    lookup: 1,
+    byteJoin: 2.5, // two vpmaddubsw and vpaddw, which serve two of the four indexes; vpmaddwd or vpsrad
     dot8n: 4.5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb of the input, which serves two row vectors or more
     fieldShifted: 2,
     field: 1,

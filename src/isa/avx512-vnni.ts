@@ -88,6 +88,7 @@ export const avx512Vnni: Isa = {
     vu8load: "_mm512_loadu_si512(@)",
     vu8store: "_mm512_storeu_si512(@, $1)",
     vbroadcast4: "_mm512_set1_epi32(load_i32(@))",
+    vu8lookup: "_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(@))), $1)",
     vigather: "_mm512_i32gather_epi32($1, $0, 1)",
     vfadd: "_mm512_add_ps($0, $1)",
     vfsub: "_mm512_sub_ps($0, $1)",
@@ -125,6 +126,7 @@ export const avx512Vnni: Isa = {
     },
     vu8flip: "_mm512_xor_si512($0, _mm512_set1_epi8(-128))",
     vu8mean: "_mm512_avg_epu8($0, $1)",
+    vu8add: "_mm512_add_epi8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm512_shuffle_epi8(_mm512_broadcast_i32x4(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
@@ -132,6 +134,12 @@ export const avx512Vnni: Isa = {
       if (index === 3) return "_mm512_srli_epi32($0, 24)";
       const moved = index === 0 ? "$0" : `_mm512_srli_epi32($0, ${8 * index})`;
       return `_mm512_and_si512(${moved}, _mm512_set1_epi32(0xff))`;
+    },
+    vbytejoin: ({ number }) => {
+      const [index, shift] = [number("index"), number("shift")];
+      const factor = (value: number) => `_mm512_set1_epi32(${value << (8 * index)})`;
+      const low = `_mm512_dpbusd_epi32(_mm512_setzero_si512(), $0, ${factor(1)})`;
+      return `_mm512_dpbusd_epi32(${low}, ${factor(2 ** shift)}, $1)`;
     },
     vbytes: "$0",
     vsumjoin: "_mm512_add_epi32($0, _mm512_srai_epi32($1, {shift}))",
@@ -147,6 +155,8 @@ export const avx512Vnni: Isa = {
     dotClose: 0,
     dot8: 1,
     dot8n: 1,
+    lookup: 1,
+    byteJoin: 2,
     fieldShifted: 2,
     field: 1,
     halfLoad: 2, // vcvtph2ps from memory

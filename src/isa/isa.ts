@@ -41,6 +41,10 @@ export interface IsaCosts {
   readonly dot8: number;
   /** One link of a `dot8n` chain. */
   readonly dot8n: number;
+  /** `vu8lookup`, besides its load. */
+  readonly lookup: number;
+  /** `vbytejoin`, where all four indexes are asked for. */
+  readonly byteJoin: number;
   /** `vfield` with a shift, and without one. */
   readonly fieldShifted: number;
   readonly field: number;

@@ -64,6 +64,19 @@ function permute({ attributes }: RowInput): string {
 
 const zero = splat("i32x4", "0");
 
+/**
+ * b · 2^shift, b a byte in two's complement, is b at the top of 16 bits moved down: no bit of it is lost. With it a makes a
+ * sum in 16 bits, of the even bytes or of the odd ones; then the low half of the lane or the high one.
+ */
+function byteJoin({ number }: RowInput): string {
+  const [index, shift] = [number("index"), number("shift")];
+  const even = index % 2 === 0;
+  const low = even ? "$0 #even v128.and" : "$0 i32.const 8 i16x8.shr_u";
+  const high = even ? `$1 ${up}` : "$1 #odd v128.and";
+  const sums = `${low} ${high} i32.const ${8 - shift} i16x8.shr_s i16x8.add`;
+  return `${index < 2 ? `${sums} i32.const 16 i32x4.shl` : sums} i32.const 16 i32x4.shr_s`;
+}
+
 /** Never reads past the n-th lane: the full register, or a pair and a single as the bits of n say. */
 const loadLanes = `$1 i32.const 4 i32.eq
   if (result v128) $0 v128.load offset=@
@@ -143,6 +156,7 @@ export const wasmSimd128: Isa = {
   constants: {
     ...fieldMasks(),
     even: ["vu8", splat("i16x8", "0xff")],
+    odd: ["vu8", splat("i16x8", "0xff00")],
     low8: ["vi32", splat("i32x4", "0xff")],
     low16: ["vi32", splat("i32x4", "0xffff")],
     high16: ["vi32", splat("i32x4", hex(0xffff0000))],
@@ -193,6 +207,7 @@ export const wasmSimd128: Isa = {
     vu8load: "$0 v128.load offset=@",
     vu8store: "$0 $1 v128.store offset=@",
     vbroadcast4: "$0 v128.load32_splat offset=@",
+    vu8lookup: "$0 v128.load offset=@ $1 i8x16.swizzle",
     vigather: gather,
     vfadd: "$0 $1 f32x4.add",
     vfsub: "$0 $1 f32x4.sub",
@@ -225,8 +240,10 @@ export const wasmSimd128: Isa = {
     vfield: field,
     vu8flip: "$0 #top v128.xor",
     vu8mean: "$0 $1 i8x16.avgr_u",
+    vu8add: "$0 $1 i8x16.add",
     vlookup: ({ attributes }) => `${tableConstant(attributes.table)} $0 i8x16.swizzle`,
     vbyteof: byteOf,
+    vbytejoin: byteJoin,
     vbytes: "$0",
     vsumjoin: "$0 $1 i32.const {shift} i32x4.shr_s i32x4.add",
     vsumpair: ({ number }) =>
@@ -242,6 +259,8 @@ export const wasmSimd128: Isa = {
     dotClose: 0,
     dot8: 7, // and, shift, two pmaddwd, two paddd
     dot8n: 7,
+    lookup: 3, // V8 makes indexes above 15 give 0: paddusb of a copy, pshufb
+    byteJoin: 3.5, // and, shift, shift, add, which serve two of the four indexes; one shift or two
     fieldShifted: 2,
     field: 1,
     halfLoad: 11,

@@ -13,7 +13,7 @@ import {
   packedOffset,
   type QuantizedFormat,
 } from "../quant/formats.ts";
-import { type Packing, wordOffset } from "../quant/packing.ts";
+import { type Packing, sharedVectors, wordOffset, wordsOfChunk } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
 import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
@@ -146,15 +146,22 @@ function quantizedRow(
 function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, { tile, row }: Row): Value<"ptr"> {
   const { op } = b;
   const laneStride = target.dotByte(1, 0) - target.dotByte(0, 0);
+  const byteStride = target.dotByte(0, 1) - target.dotByte(0, 0);
   for (let lane = 0; lane < target.lanes; lane++) {
     for (let i = 0; i < 4; i++) {
       const isAffine = target.dotByte(lane, i) === lane * laneStride + target.dotByte(0, i);
       assert(isAffine, "dotByte is not affine in the lane");
+      const isEven = target.dotByte(0, i) === i * byteStride + target.dotByte(0, 0);
+      assert(isEven || !pack.signs, "the bytes of a lane are not evenly spaced");
     }
   }
   const lane = op.irem(row, b.i(pack.lanes));
-  const register = op.idiv(row, b.i(pack.lanes));
-  const within = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
+  const vector = op.idiv(row, b.i(pack.lanes));
+  const shared = sharedVectors(pack.format);
+  const register = shared === 1 ? vector : op.idiv(vector, b.i(shared));
+  const inRegister = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
+  const within =
+    shared === 1 ? inRegister : op.iadd(inRegister, op.imul(op.irem(vector, b.i(shared)), b.i(byteStride)));
   return op.addr(tile, within, { stride: 1, offset: pack.headerBytes });
 }
 
@@ -268,9 +275,19 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
   return op.itof(rest === 0 ? value : op.isub(value, b.i(rest)));
 }
 
+/** The codes of a chunk of signs, 8 inputs a byte. */
+function unpackSigns(b: KernelBuilder, pack: Packing, target: Target, chunk: Value<"ptr">): Value<"i32">[] {
+  const { op } = b;
+  return Array.from({ length: wordsOfChunk(pack) }, (_, word) => {
+    const byte = op.u8load(chunk, { offset: wordOffset(pack, word, 0) + target.dotByte(0, 0) });
+    return Array.from({ length: 8 }, (_, i) => op.iand(op.ishr(byte, b.i(i)), b.i(1)));
+  }).flat();
+}
+
 /** The 32 codes of one row in a chunk, as scalars in input order. */
 function unpackChunk(b: KernelBuilder, pack: Packing, target: Target, chunk: Value<"ptr">): Value<"i32">[] {
   const { op } = b;
+  if (pack.signs) return unpackSigns(b, pack, target, chunk);
   const bits = pack.codeBits;
   const bytes = Array.from({ length: 4 * bits }, (_, byte) =>
     op.u8load(chunk, { offset: wordOffset(pack, byte >> 2, 0) + target.dotByte(0, byte & 3) }),

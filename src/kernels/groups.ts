@@ -1,4 +1,4 @@
-import type { KernelBuilder } from "../ir/builder.ts";
+import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import {
   blockSize,
@@ -10,10 +10,11 @@ import {
 } from "../quant/formats.ts";
 import { headerStreams } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import { blockFactors, type GroupHeads, NO_FACTORS } from "./group-values.ts";
+import { blockFactors, type GroupHeads, groupScales, NO_FACTORS } from "./group-values.ts";
 import { type Context, chunkCodes, inputOrder, type SegmentCursors, type Weights } from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
+import { lookupSegment } from "./segment-lookup.ts";
 import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
 import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
 
@@ -39,13 +40,17 @@ export function quantizedInputs(
 ): void {
   const { b, format, pack, layout } = c;
   const size = blockSize(format, cols);
-  const valueBytes = layout.activations.kind === "f32" ? 4 : 1;
   // Of expanded weights, the first record is the mini-GEMV's.
   const recordIndex = (n: Value<"i32">) => (pack.stored ? n : b.op.isub(n, inputs.start));
   const blockAt = (n: Value<"i32">): RecordCursors => ({
     record: cursor(b.named("record", b.op.addr(w, recordIndex(n), { stride: pack.recordBytes, offset: 0 }))),
     x: xs.map((x, t) =>
-      cursor(b.named(`x${t}_block`, b.op.addr(x, n, { stride: size * valueBytes, offset: 0 }))),
+      cursor(
+        b.named(
+          `x${t}_block`,
+          b.op.addr(x, n, { stride: size * layout.inputBytes, offset: layout.inputsAt }),
+        ),
+      ),
     ),
     scales: xs.map((x) => scaleCursor(b, layout, x, n, size)),
     sums: xs.map((x) =>
@@ -132,7 +137,7 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
     });
   }
   at.x.forEach((x, t) => {
-    moving[`x${t}`] = [x, section * (isFloat ? 4 : 1)];
+    moving[`x${t}`] = [x, section * layout.inputBytes];
     moving[`x_scale${t}`] = [at.scales[t] as Cursor, isFloat ? 0 : 4 * Math.floor(section / layout.block)];
     moving[`sum${t}`] = [at.sums[t] as Cursor, layout.sumBytes * Math.floor(section / layout.segment)];
   });
@@ -166,13 +171,13 @@ function moved({ layout }: Context, at: SegmentCursors, inputs: number): Segment
   const isFloat = layout.activations.kind === "f32";
   const by = (cursors: readonly Cursor[], bytes: number) => cursors.map((c) => advance(c, bytes));
   return {
-    x: by(at.x, inputs * (isFloat ? 4 : 1)),
+    x: by(at.x, inputs * layout.inputBytes),
     scales: by(at.scales, isFloat ? 0 : 4 * Math.floor(inputs / layout.block)),
     sums: by(at.sums, layout.sumBytes * Math.floor(inputs / layout.segment)),
   };
 }
 
-/** Group `g` of a section, of whole chunks: its segments in turn, each with its own activation scale. */
+/** Group `g` of a section, of whole chunks. */
 function largeGroup(
   c: Context,
   heads: GroupHeads,
@@ -181,15 +186,61 @@ function largeGroup(
   inputs: number,
   at: SegmentCursors,
 ): void {
+  const { layout } = c;
+  if (layout.tablesAt !== undefined) {
+    lookupGroup(c, heads, g, codes, inputs, at);
+    return;
+  }
+  eachSegment(c, codes, inputs, at, (from, here, length) => {
+    if (layout.activations.kind === "f32")
+      floatSegment(c, heads, g, here, wholeChunks(c, from, length, here.x));
+    else int8Segment(c, heads, g, here, chunkDots(c, from, length, here.x));
+  });
+}
+
+/** A group of signs: four row vectors after the other, so that what they look up stays in L1. */
+function lookupGroup(
+  c: Context,
+  heads: GroupHeads,
+  g: number,
+  codes: Cursor,
+  inputs: number,
+  at: SegmentCursors,
+): void {
+  const { b, pack, acc } = c;
+  for (let first = 0; first < pack.tile; first += 4) {
+    const sums = acc.map((_, t) =>
+      [0, 1, 2, 3].map((v) => b.variable(`sum${t}_${first + v}`, b.op.vfconst({ value: 0 }))),
+    );
+    eachSegment(c, codes, inputs, at, (from, here, length) =>
+      lookupSegment(c, first, sums, here, from, length),
+    );
+    for (let v = 0; v < 4; v++) {
+      const scale = b.named(`scale${first + v}`, groupScales(c, heads, g, first + v));
+      acc.forEach((row, t) => {
+        const [sum, cell] = [(sums[t] as Cell<"vf32">[])[v], row[first + v]] as [Cell<"vf32">, Cell<"vf32">];
+        cell.set(b.op.vfma(sum.get(), scale, cell.get()));
+      });
+    }
+  }
+}
+
+/** The segments of a group in turn, each with its own activation scale: where the codes and inputs of each stand. */
+function eachSegment(
+  c: Context,
+  codes: Cursor,
+  inputs: number,
+  at: SegmentCursors,
+  body: (codes: Cursor, at: SegmentCursors, inputs: number) => void,
+): void {
   const { b, pack, layout } = c;
-  const isFloat = layout.activations.kind === "f32";
   const segment = Math.min(layout.segment, inputs);
   const whole = Math.floor(inputs / segment);
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [codes, chunkCount(segment) * pack.chunkBytes],
   };
   at.x.forEach((x, t) => {
-    moving[`x${t}`] = [x, segment * (isFloat ? 4 : 1)];
+    moving[`x${t}`] = [x, segment * layout.inputBytes];
     moving[`scale${t}`] = [at.scales[t] as Cursor, 4];
     moving[`sum${t}`] = [at.sums[t] as Cursor, 4];
   });
@@ -199,9 +250,7 @@ function largeGroup(
       scales: at.x.map((_, t) => here[`scale${t}`] as Cursor),
       sums: at.x.map((_, t) => here[`sum${t}`] as Cursor),
     };
-    const from = here.codes as Cursor;
-    if (isFloat) floatSegment(c, heads, g, cursors, wholeChunks(c, from, length, cursors.x));
-    else int8Segment(c, heads, g, cursors, chunkDots(c, from, length, cursors.x));
+    body(here.codes as Cursor, cursors, length);
   };
   steps(b, "segment", whole, UNROLLED, moving, (here) => place(here, segment));
   const rest = inputs - whole * segment;
@@ -232,7 +281,7 @@ function smallGroups(
       const order = inputOrder(pack).filter((input) => input >= first && input < first + size);
       const here = { ...moved(c, at, chunk * CHUNK + first), x: xs };
       const g = (chunk * CHUNK + first) / size;
-      if (isFloat) floatSegment(c, heads, g, here, chunkQuads(codesOf, order, xs));
+      if (isFloat) floatSegment(c, heads, g, here, chunkQuads(c, codesOf, order, xs));
       else int8Segment(c, heads, g, here, quadDots(c, codesOf, order, xs));
     }
   }

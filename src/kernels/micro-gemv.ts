@@ -1,7 +1,7 @@
 import type { Cell, KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import { type Quad, quads, slotBits, upOf } from "../quant/chunks.ts";
-import { type QuantizedFormat, valueBits, valueShift } from "../quant/formats.ts";
+import { type QuantizedFormat, valueBits } from "../quant/formats.ts";
 import { type Packing, wordOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import { type Cursor, prefetch } from "./work.ts";
@@ -53,7 +53,7 @@ export type CodesOf = (input: number) => Value<"vu8">;
  * if it comes from there.
  *
  * @param centred whether values of 8 bits are as `dot8` reads them; expanded, they already are
- * @param raw whether codes of odd slots stay up (`upBits`), and are not looked up where values are codes moved up
+ * @param raw whether codes of odd slots stay up (`upBits`); values are codes then
  */
 export function chunkCodes(
   weights: Weights,
@@ -89,11 +89,19 @@ export function chunkCodes(
   };
   const { table } = format;
   const value = (quad: Quad) => {
-    const isCode = table === undefined || (raw && valueShift(format) !== undefined);
-    if (isCode || !pack.stored) return flip ? b.op.vu8flip(code(quad)) : code(quad);
+    if (table === undefined || !pack.stored) return flip ? b.op.vu8flip(code(quad)) : code(quad);
     return b.op.vlookup(code(quad), { table: flip ? table.map((value) => value ^ 128) : table });
   };
   return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
+}
+
+/** Word `word` of the signs of a chunk, of the four row vectors with row vector u. */
+export function loadSigns({ b, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+  const inChunk = wordOffset(pack, word, u);
+  const offset = codes.offset + inChunk;
+  const signs = b.named("w", b.op.vu8load(codes.pointer, { offset, bits: 8 }));
+  prefetch(b, { pointer: codes.pointer, offset }, inChunk, 4 * pack.lanes);
+  return signs;
 }
 
 /** By how many bits a code of `chunkCodes` is up in its byte, if `raw`. */

@@ -3,7 +3,7 @@ import type { KernelBuilder } from "../ir/builder.ts";
 import type { Value } from "../ir/types.ts";
 import type { BitField } from "../quant/blocks.ts";
 import { quads } from "../quant/chunks.ts";
-import type { QuantizedFormat } from "../quant/formats.ts";
+import { type Packing, wordsOfChunk } from "../quant/packing.ts";
 import { shifted } from "./work.ts";
 
 /** Per lane the 4 bytes at an offset from a place in the lane's row. */
@@ -31,27 +31,34 @@ interface Atom {
   readonly source: SourceField;
 }
 
-/** Per lane the words of a chunk as packed. `code` says where the codes of its 32 inputs are stored. */
+/** Where the code of an input of a chunk is stored. */
+export type CodeSource = (input: number) => readonly SourceField[];
+
+/** Per lane the words of a chunk as packed, from the codes of a row vector, or of four that share registers. */
 export function packedWords(
   b: KernelBuilder,
-  format: QuantizedFormat,
-  code: (input: number) => readonly SourceField[],
+  packed: Packing,
+  [code, ...others]: readonly [CodeSource, ...CodeSource[]],
 ): Value<"vi32">[] {
-  const { op } = b;
-  return Array.from({ length: format.bits }, (_, word) => {
-    const columns = [0, 1, 2, 3].map((i) => atomsOf(format.bits, word, i, code));
-    const parts = joinable(columns) ? columnsTogether(b, columns) : byteByByte(b, columns);
-    return parts.reduce((low, high) => op.vior(low, high));
+  const { codeBits, signs } = packed;
+  const columnsOf = (word: number) =>
+    signs
+      ? [code, ...others].map((ofRow) => signAtoms(word, ofRow))
+      : [0, 1, 2, 3].map((i) => atomsOf(codeBits, word, i, code));
+  return Array.from({ length: wordsOfChunk(packed) }, (_, word) => {
+    const columns = columnsOf(word);
+    const moves = joinable(columns) ? movesTogether(columns) : movesByByte(columns);
+    return added(b, moves);
   });
 }
 
+/** What a byte of signs is made of, number `word` of its chunk. */
+function signAtoms(word: number, code: CodeSource): Atom[] {
+  return Array.from({ length: 8 }, (_, i) => bitsOf(code(8 * word + i), 0, 1, i)).flat();
+}
+
 /** What byte `i` of a packed word is made of. */
-function atomsOf(
-  bits: number,
-  word: number,
-  i: number,
-  code: (input: number) => readonly SourceField[],
-): Atom[] {
+function atomsOf(bits: number, word: number, i: number, code: CodeSource): Atom[] {
   return quads(bits).flatMap((quad, q) => {
     if (quad.kind === "together") {
       return quad.word === word ? bitsOf(code(4 * q + i), 0, bits, quad.shift) : [];
@@ -92,30 +99,48 @@ function joinable(columns: readonly Atom[][]): boolean {
   );
 }
 
-/** Atoms of one word that are moved by the same distance are masked together. */
-function columnsTogether(b: KernelBuilder, [atoms = []]: readonly Atom[][]): Value<"vi32">[] {
-  const moves: { fetch: Fetch; byte: number; left: number; mask: number }[] = [];
-  for (const { shift, bits, source } of atoms) {
-    const { fetch, byte } = source;
-    const left = shift - source.shift;
-    const mask = (2 ** bits - 1) << shift;
-    const same = moves.find((move) => move.fetch === fetch && move.byte === byte && move.left === left);
-    if (same === undefined) moves.push({ fetch, byte, left, mask });
-    else same.mask |= mask;
-  }
-  return moves.map(({ fetch, byte, left, mask }) =>
-    masked(b, shifted(b, fetch(byte), left), (mask * 0x01010101) | 0),
+/** Bits of a word, as a mask, and the word that they come from, `left` bits further down. */
+interface WordMove {
+  readonly fetch: Fetch;
+  readonly byte: number;
+  readonly left: number;
+  readonly mask: number;
+}
+
+/** All columns at once. */
+function movesTogether([atoms = []]: readonly Atom[][]): WordMove[] {
+  return atoms.map(({ shift, bits, source: { fetch, byte, shift: from } }) => ({
+    fetch,
+    byte,
+    left: shift - from,
+    mask: ((2 ** bits - 1) << shift) * 0x01010101,
+  }));
+}
+
+function movesByByte(columns: readonly Atom[][]): WordMove[] {
+  return columns.flatMap((atoms, i) =>
+    atoms.map(({ shift, bits, source: { fetch, byte, shift: from } }) => ({
+      fetch,
+      byte: byte & ~3,
+      left: 8 * i + shift - (8 * (byte & 3) + from),
+      mask: (2 ** bits - 1) << (8 * i + shift),
+    })),
   );
 }
 
-function byteByByte(b: KernelBuilder, columns: readonly Atom[][]): Value<"vi32">[] {
-  return columns.flatMap((atoms, i) =>
-    atoms.map(({ shift, bits, source }) => {
-      const word = source.fetch(source.byte & ~3);
-      const left = 8 * i + shift - (8 * (source.byte & 3) + source.shift);
-      return masked(b, shifted(b, word, left), ((2 ** bits - 1) << (8 * i + shift)) | 0);
-    }),
-  );
+/** All moves of a word; what comes from one word by the same distance is masked together. */
+function added(b: KernelBuilder, moves: readonly WordMove[]): Value<"vi32"> {
+  const different: WordMove[] = [];
+  for (const move of moves) {
+    const isSame = (m: WordMove) => m.fetch === move.fetch && m.byte === move.byte && m.left === move.left;
+    const at = different.findIndex(isSame);
+    const same = different[at];
+    if (same === undefined) different.push(move);
+    else different[at] = { ...same, mask: same.mask | move.mask };
+  }
+  return different
+    .map(({ fetch, byte, left, mask }) => masked(b, shifted(b, fetch(byte), left), mask | 0))
+    .reduce((low, high) => b.op.vior(low, high));
 }
 
 function masked({ op }: KernelBuilder, value: Value<"vi32">, mask: number): Value<"vi32"> {

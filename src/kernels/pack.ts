@@ -14,8 +14,15 @@ import {
   type Scale,
   type Zero,
 } from "../quant/formats.ts";
-import { groupFields, type Packing, wordOffset } from "../quant/packing.ts";
-import { type Fetch, fetchOnce, fieldsValue, packedWords, type SourceField } from "./pack-codes.ts";
+import { groupFields, type Packing, sharedVectors, wordOffset } from "../quant/packing.ts";
+import {
+  type CodeSource,
+  type Fetch,
+  fetchOnce,
+  fieldsValue,
+  packedWords,
+  type SourceField,
+} from "./pack-codes.ts";
 import { forEachItem, shifted } from "./work.ts";
 
 /** Name of the generated function; matrices whose rows differ in the number of whole blocks share it. */
@@ -77,16 +84,25 @@ export function pack(packed: Packing, target: Target): Kernel {
   const within = b.named("row_offsets", op.vimul(op.viota(), op.visplat(stride)));
   forEachItem(b, tiles, (tile) => {
     const to = b.named("tile_out", op.addrv(out, tile, tileBytes));
-    b.loop("vector", 0, packed.tile, 1, (vector) => {
+    const vectorOf = (vector: Value<"i32">): Vector => {
       const first = op.iadd(op.imul(tile, b.i(packed.tileRows)), op.imul(vector, b.i(packed.lanes)));
       const firstRow = b.named("first_row", first);
       const ofLanes = op.viadd(op.visplat(firstRow), op.viota());
       const valid = b.named("valid", op.vilt(ofLanes, op.visplat(rows)));
       const offsets = b.named("offsets", op.viselect(valid, within, op.viconst({ value: 0 })));
       const from = b.named("rows_of_vector", op.addrv(source, firstRow, stride));
-      const vectorOf = { b, packed, blocks, vector, valid, offsets };
-      if (packed.format.kind === "float") packFloats(vectorOf, packed.format.bytes, from, to);
-      else packBlocks(vectorOf, packed.format, from, to);
+      return { b, packed, blocks, vector, valid, offsets, from };
+    };
+    const { format } = packed;
+    b.loop("vector", 0, packed.tile, sharedVectors(format), (vector) => {
+      const first = vectorOf(vector);
+      if (format.kind === "float") packFloats(first, format.bytes, to);
+      else {
+        const others = Array.from({ length: sharedVectors(format) - 1 }, (_, i) =>
+          vectorOf(op.iadd(vector, b.i(i + 1))),
+        );
+        packBlocks([first, ...others], format, to);
+      }
     });
   });
   return b.build(packName(packed), [`${packed.format.name} rows -> tiles of ${packed.tileRows} rows`]);
@@ -102,7 +118,12 @@ interface Vector {
   readonly vector: Value<"i32">;
   readonly valid: Value<"vmask">;
   readonly offsets: Value<"vi32">;
+  /** Its first row in the source. */
+  readonly from: Value<"ptr">;
 }
+
+/** Row vectors that share registers. */
+type Vectors = readonly [Vector, ...Vector[]];
 
 /** Reads words of the rows from `p` on; 0 in lanes past the last row. */
 function fetchFrom({ b, valid, offsets }: Vector, p: Value<"ptr">): Fetch {
@@ -118,8 +139,8 @@ function ofVector({ b, packed, vector }: Vector, p: Value<"ptr">, bytes: number)
   return b.op.addr(p, vector, { stride: bytes * packed.lanes, offset: 0 });
 }
 
-function packFloats(v: Vector, bytes: 2 | 4, from: Value<"ptr">, to: Value<"ptr">): void {
-  const { b, packed } = v;
+function packFloats(v: Vector, bytes: 2 | 4, to: Value<"ptr">): void {
+  const { b, packed, from } = v;
   const { op } = b;
   const vectorTo = b.named("vector_out", ofVector(v, to, bytes));
   b.loop("k", 0, v.blocks, 1, (k) => {
@@ -130,43 +151,52 @@ function packFloats(v: Vector, bytes: 2 | 4, from: Value<"ptr">, to: Value<"ptr"
   });
 }
 
-function packBlocks(v: Vector, format: QuantizedFormat, from: Value<"ptr">, to: Value<"ptr">): void {
-  const { b, packed } = v;
+function packBlocks(vectors: Vectors, format: QuantizedFormat, to: Value<"ptr">): void {
+  const [{ b, packed, blocks }] = vectors;
   const { op } = b;
   const size = blockSize(format, packed.cols);
   const stored = blockOf(format, packed.cols);
   const block = (n: Value<"i32">, inputs: number) => {
-    const rows = b.named("block", op.addr(from, n, { stride: stored.bytes, offset: 0 }));
     const record = b.named("record", op.addr(to, n, { stride: packed.recordBytes, offset: 0 }));
-    packHeader(v, format, stored, fetchFrom(v, rows), record);
-    packChunks(v, format, stored, rows, b.named("codes_out", ofVector(v, record, 4)), inputs);
+    const ofBlock = (v: Vector): Vector => ({
+      ...v,
+      from: b.named("block", op.addr(v.from, n, { stride: stored.bytes, offset: 0 })),
+    });
+    const [first, ...others] = vectors;
+    const here: Vectors = [ofBlock(first), ...others.map(ofBlock)];
+    for (const v of here) packHeader(v, format, stored, fetchFrom(v, v.from), record);
+    const codes = ofVector(here[0], record, 4 / here.length);
+    packChunks(here, format, stored, b.named("codes_out", codes), inputs);
   };
-  b.loop("block", 0, v.blocks, 1, (n) => block(n, size));
-  if (packed.cols % size !== 0) block(v.blocks, packed.cols % size);
+  b.loop("block", 0, blocks, 1, (n) => block(n, size));
+  if (packed.cols % size !== 0) block(blocks, packed.cols % size);
 }
 
 /** The codes of the first `inputs` inputs of a block: a loop, whose turns differ by the moves of the fields. */
 function packChunks(
-  v: Vector,
+  vectors: Vectors,
   format: QuantizedFormat,
   stored: Block,
-  block: Value<"ptr">,
   codes: Value<"ptr">,
   inputs: number,
 ): void {
-  const { b, packed } = v;
+  const [first, ...others] = vectors;
+  const { b, packed } = first;
   const { op } = b;
   const { chunks, moves } = chunkPeriod(stored);
   const turns = chunkCount(inputs) / chunks;
   assert(Number.isInteger(turns), "a block ends within a period");
   b.loop("turn", 0, turns, 1, (turn) => {
-    const sources = movingSources(v, block, moves, turn, turns);
+    const sourcesOf = (v: Vector) => movingSources(v, v.from, moves, turn, turns);
+    const [ofFirst, ...ofOthers] = [sourcesOf(first), ...others.map(sourcesOf)];
     const out = op.addr(codes, turn, { stride: chunks * packed.chunkBytes, offset: packed.headerBytes });
     for (let chunk = 0; chunk < chunks; chunk++) {
-      const code = (input: number) =>
-        stored.code(CHUNK * chunk + input).map((field, f) => at(sources, f)(field));
-      packedWords(b, format, code).forEach((word, n) => {
-        const unsigned = format.signedCodes ? flipped(v, word, topBits(format.bits, n)) : word;
+      const code =
+        (sources: readonly MovingSource[]): CodeSource =>
+        (input) =>
+          stored.code(CHUNK * chunk + input).map((field, f) => at(sources, f)(field));
+      packedWords(b, packed, [code(ofFirst), ...ofOthers.map(code)]).forEach((word, n) => {
+        const unsigned = format.signedCodes ? flipped(first, word, topBits(format.bits, n)) : word;
         const offset = chunk * packed.chunkBytes + wordOffset(packed, n, 0);
         op.vu8store(out, op.vbytes(unsigned, { bits: 8 }), { offset });
       });

@@ -3,6 +3,7 @@ import type { Kernel, Target, Value } from "../ir/types.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { type ActivationLayout, activationKey, paddedCols } from "./activations.ts";
 import { codeFactor, codesOf, INT8_CODE } from "./codes.ts";
+import { type SignPatterns, signPatterns, storeTables } from "./sign-tables.ts";
 import { forEachItem } from "./work.ts";
 
 export function prepareName(layout: ActivationLayout, ordered = false): string {
@@ -11,7 +12,7 @@ export function prepareName(layout: ActivationLayout, ordered = false): string {
 
 /**
  * Prepares f32 rows for projections. int8: per block of inputs scale = max|x| / 127 and codes round(x / scale), ties to
- * even; f32: a copy. Both: Σ of the values of every segment.
+ * even; f32: a copy. Both: Σ of the values of every segment. Where the layout has tables of sums, these.
  *
  * @param ordered whether the inputs are taken in an order that is given, as a list of `orderedOffsets`
  */
@@ -24,6 +25,7 @@ export function prepare(layout: ActivationLayout, target: Target, ordered = fals
     ? b.parameter("order", "ptr", "i32: offset in a row of x of every input (bytes)")
     : undefined;
   const rows = b.op.iload(counts, { offset: 0 });
+  const signs = layout.tablesAt === undefined ? undefined : signPatterns(b);
   const units = layout.activations.kind === "int8" ? layout.blocks : layout.segments;
   forEachItem(b, b.op.imul(rows, b.i(units)), (item) => {
     const row = b.named("row", b.op.idiv(item, b.i(units)));
@@ -32,7 +34,7 @@ export function prepare(layout: ActivationLayout, target: Target, ordered = fals
     const to = b.named("out_row", b.op.addr(out, row, { stride: layout.rowBytes, offset: 0 }));
     const size = layout.activations.kind === "int8" ? layout.block : layout.segment;
     const load = inputs(b, from, order, unit, size);
-    if (layout.activations.kind === "int8") quantizeBlock(b, layout, load, to, unit);
+    if (layout.activations.kind === "int8") quantizeBlock(b, layout, load, to, unit, signs);
     else copySegment(b, layout, load, to, unit);
   });
   return b.build(prepareName(layout, ordered), [
@@ -85,6 +87,7 @@ function quantizeBlock(
   load: Load,
   out: Value<"ptr">,
   block: Value<"i32">,
+  signs: SignPatterns | undefined,
 ): void {
   const { op } = b;
   const length = b.named("length", unitLength(b, block, layout.block, layout.cols));
@@ -109,6 +112,10 @@ function quantizeBlock(
     const store = sumBytes === 2 ? op.u16store : op.istore;
     store(at, op.visum(sum.get()), { offset: 0 });
   });
+  if (signs === undefined) return;
+  const { block: inputs, inputBytes, inputsAt } = layout;
+  const tables = op.addr(out, block, { stride: inputBytes * inputs, offset: inputsAt });
+  storeTables(b, signs, codes, b.named("tables", tables), length);
 }
 
 function quantizeVector(

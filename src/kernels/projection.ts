@@ -54,6 +54,7 @@ export function projectionName({
 export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const { blocking } = spec;
   assert(blocking.tu % target.lanes === 0, "tu is not a multiple of the lanes");
+  assert(!(blocking.expand && looksUp(spec)), "what is looked up is not expanded");
   const b = new KernelBuilder(target);
   const weights = b.parameter("weights", "ptr", "packed weights");
   const x = b.parameter("x", "ptr", "prepared activations, one row per token");
@@ -86,6 +87,11 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     );
   }
   return b.build(projectionName(spec), header(spec, target));
+}
+
+/** Whether sums of inputs are looked up, by signs as they are packed. */
+function looksUp({ activations, format, cols }: ProjectionSpec): boolean {
+  return activationLayout(activations, format, cols).tablesAt !== undefined;
 }
 
 /** The outputs of a mini-GEMV in row tiles, and where its weights may be expanded. */

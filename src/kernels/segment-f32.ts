@@ -1,12 +1,24 @@
 import type { Cell } from "../ir/builder.ts";
+import type { Value } from "../ir/types.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
 import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
-import { type CodesOf, type Context, chunkCodes, inputOrder, type SegmentCursors } from "./micro-gemv.ts";
+import {
+  type CodesOf,
+  type Context,
+  chunkCodes,
+  inputOrder,
+  loadSigns,
+  type SegmentCursors,
+  type Weights,
+} from "./micro-gemv.ts";
 import { type Cursor, steps } from "./work.ts";
+
+/** The values of input `input + i`, a row a lane. */
+type ValuesOf = (input: number) => (i: number) => Value<"vi32">;
 
 /** Calls its argument for some inputs, four at a time: with the values of a row vector, where x stands, the first input. */
 export type Quads = (
-  body: (u: number, codesOf: CodesOf, xs: readonly Cursor[], input: number) => void,
+  body: (u: number, valuesOf: ValuesOf, xs: readonly Cursor[], input: number) => void,
 ) => void;
 
 /** acc += scale · (Σ q·x − z·Σx) over one segment, which is a group: weights dequantized in registers. */
@@ -30,10 +42,10 @@ export function floatSegment(
       ),
     ),
   );
-  quads((u, codesOf, xs, input) => {
-    const four = codesOf(input);
+  quads((u, valuesOf, xs, input) => {
+    const four = valuesOf(input);
     for (let i = 0; i < 4; i++) {
-      const weight = b.op.vitof(b.op.vbyteof(four, { index: i }));
+      const weight = b.op.vitof(four(i));
       xs.forEach((x, t) => {
         const cell = (products[t] as Cell<"vf32">[])[u] as Cell<"vf32">;
         const value = b.op.fload(x.pointer, { offset: x.offset + 4 * (input + i) });
@@ -68,20 +80,42 @@ export function wholeChunks(c: Context, codes: Cursor, inputs: number, xs: reado
     steps(b, "chunk", chunkCount(inputs), 1, moving, (here) => {
       const at = xs.map((_, t) => here[`x${t}`] as Cursor);
       for (let u = 0; u < pack.tile; u++) {
-        const codesOf = chunkCodes(c, here.codes as Cursor, u, false);
-        for (const input of inputOrder(pack)) body(u, codesOf, at, input);
+        const codes = here.codes as Cursor;
+        const valuesOf = pack.signs ? signValues(c, codes, u) : lanesOf(c, chunkCodes(c, codes, u, false));
+        for (const input of inputOrder(pack)) body(u, valuesOf, at, input);
       }
     });
 }
 
 /** Some inputs of one chunk. */
 export function chunkQuads(
+  c: Context,
   codesOf: readonly CodesOf[],
   inputs: readonly number[],
   xs: readonly Cursor[],
 ): Quads {
   return (body) =>
     codesOf.forEach((codes, u) => {
-      for (const input of inputs) body(u, codes, xs, input);
+      for (const input of inputs) body(u, lanesOf(c, codes), xs, input);
     });
+}
+
+function lanesOf({ b }: Weights, codesOf: CodesOf): ValuesOf {
+  return (input) => {
+    const four = codesOf(input);
+    return (i) => b.op.vbyteof(four, { index: i });
+  };
+}
+
+/** The values of a chunk of signs for row vector u. */
+function signValues(weights: Weights, codes: Cursor, u: number): ValuesOf {
+  const { b, format } = weights;
+  const { op } = b;
+  return (input) => {
+    const signs = loadSigns(weights, codes, input >> 3, u);
+    return (i) => {
+      const code = op.vfield(signs, { shift: (input & 7) + i, mask: 1 });
+      return op.vbyteof(op.vlookup(code, { table: format.table ?? [] }), { index: u % 4 });
+    };
+  };
 }

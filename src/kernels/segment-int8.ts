@@ -1,7 +1,7 @@
 import type { Cell } from "../ir/builder.ts";
 import type { Chain } from "../ir/chain.ts";
 import type { Value } from "../ir/types.ts";
-import { CHUNK, canNegate, chunkCount, valueBits, valueShift } from "../quant/formats.ts";
+import { CHUNK, canNegate, chunkCount, valueBits } from "../quant/formats.ts";
 import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
 import {
   type CodesOf,
@@ -73,20 +73,10 @@ export function int8Segment(c: Context, heads: GroupHeads, g: number, at: Segmen
 export function chunkDots(c: Context, codes: Cursor, inputs: number, xs: readonly Cursor[]): Dots {
   const chunks = chunkCount(inputs);
   const raw = isRaw(c);
-  const dots: Dots = (start) =>
+  return (start) =>
     chunks <= unrolledChunks(c, raw)
       ? unrolledDots(c, chunks, codes, xs, raw, start)
       : loopedDots(c, chunks, codes, xs, raw, start);
-  const left = raw ? (valueShift(c.format) ?? 0) : 0;
-  return left === 0 ? dots : shiftedDots(c, dots, left);
-}
-
-/** The sums of codes moved up. */
-function shiftedDots({ b }: Context, dots: Dots, count: number): Dots {
-  return (start) =>
-    dots(() => b.op.viconst({ value: 0 })).map((row, t) =>
-      row.map((sum) => b.op.viadd(b.op.vishl(sum, { count }), start(t))),
-    );
 }
 
 /** Of some inputs of one chunk. */
@@ -97,22 +87,21 @@ export function quadDots(
   xs: readonly Cursor[],
 ): Dots {
   return (start) => {
-    const chains = openChains(c, start, false);
+    const chains = openChains(c, start);
     addQuads(c, codesOf, inputs, xs, chains, false);
     return chains.map((row) => row.map((chain) => chain.close()));
   };
 }
 
 /**
- * Opens the chains of a micro-GEMV, of codes as they are if `raw`. Links of one token are shorter if they negate weights: the
- * input's absolute value serves all row vectors then.
+ * Opens the chains of a micro-GEMV. Links of one token are shorter if they negate weights: the input's absolute value serves
+ * all row vectors then.
  */
 export function openChains(
   { b, format, pack, acc }: Context,
   accumulator: (t: number, u: number) => Value<"vi32">,
-  raw: boolean,
 ): Chains {
-  const bits = raw ? format.bits : valueBits(format);
+  const bits = valueBits(format);
   const negates = bits === 8 && canNegate(format) && pack.stored && acc.length === 1;
   const op = negates ? "dot8n" : undefined;
   return acc.map((_, t) =>
@@ -149,7 +138,7 @@ function addChunk(c: Context, w: Cursor, xs: readonly Cursor[], chains: Chains, 
  * more than registers hold where there are many tokens.
  */
 function isRaw({ format, pack, acc }: Context): boolean {
-  return pack.stored && valueShift(format) !== undefined && acc.length <= RAW_TOKENS;
+  return pack.stored && format.table === undefined && acc.length <= RAW_TOKENS;
 }
 
 /** Chunks of the blocking's `mu`; one where nothing is gained: codes are expanded, or narrow and do not stay up. */
@@ -179,7 +168,7 @@ function unrolledDots(
   raw: boolean,
   start: (t: number) => Value<"vi32">,
 ): Matrix<Value<"vi32">> {
-  const chains = openChains(c, start, raw);
+  const chains = openChains(c, start);
   addChunks(c, chunks, codes, xs, chains, raw);
   return chains.map((row) => row.map((chain) => chain.close()));
 }
@@ -200,7 +189,7 @@ function loopedDots(
   );
   const cellAt = (t: number, u: number) => (cells[t] as Cell<"vi32">[])[u] as Cell<"vi32">;
   const run = (w: Cursor, x: readonly Cursor[], count: number) => {
-    const chains = openChains(c, (t, u) => cellAt(t, u).get(), raw);
+    const chains = openChains(c, (t, u) => cellAt(t, u).get());
     addChunks(c, count, w, x, chains, raw);
     chains.forEach((row, t) => row.forEach((chain, u) => cellAt(t, u).set(chain.close())));
   };

@@ -74,7 +74,7 @@ function pairedDots(c: Context, codes: Cursor, xs: readonly Cursor[]): Matrix<Va
   const raw = pack.stored;
   const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, codes, u, true, raw));
   const half = (first: number) => {
-    const chains = openChains(c, () => b.op.viconst({ value: 0 }), raw);
+    const chains = openChains(c, () => b.op.viconst({ value: 0 }));
     const inputs = inputOrder(pack).filter((input) => input - first >= 0 && input - first < CHUNK / 2);
     addQuads(c, codesOf, inputs, xs, chains, raw);
     return chains;

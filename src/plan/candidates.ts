@@ -1,10 +1,12 @@
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
-import { blockSize, CHUNK } from "../quant/formats.ts";
+import { blockSize, CHUNK, type Format, isSigns } from "../quant/formats.ts";
+import { sharedVectors } from "../quant/packing.ts";
 import type { ProjectionShape } from "./shape.ts";
 
-/** Row vectors of a packed tile. */
+/** Row vectors of a packed tile; of those that share registers, several times as many. */
 export const TILES = [1, 2, 4] as const;
+const SHARED_TILES = [4, 8] as const;
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
 /** Tokens of the micro-GEMV. */
@@ -30,7 +32,7 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
   const mbs = inputBlocks(shape);
   const expands = canExpand(shape);
   const mu = unrolledInputs(shape);
-  for (const tile of tilesOf(isa)) {
+  for (const tile of tilesOf(isa, shape.format)) {
     const tu = tile * isa.lanes;
     if (wanted !== undefined && tu !== wanted) continue;
     if (tokens === 1) {
@@ -57,12 +59,13 @@ function unrolledInputs({ format, activations }: ProjectionShape): number {
 
 /** Whether there is anything to unpack, to bytes that are multiplied as they are. */
 function canExpand({ format, activations }: ProjectionShape): boolean {
-  return format.kind === "quantized" && format.bits < 8 && activations.kind === "int8";
+  return format.kind === "quantized" && format.bits < 8 && activations.kind === "int8" && !isSigns(format);
 }
 
-/** Row vectors a tile may have on this ISA. */
-export function tilesOf(isa: Isa): number[] {
-  return TILES.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
+/** Row vectors a tile of a format may have on this ISA. */
+export function tilesOf(isa: Isa, format: Format): number[] {
+  const tiles = sharedVectors(format) === 1 ? TILES : SHARED_TILES;
+  return tiles.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
 }
 
 /** Inputs after which every scale, weight's and activation's, starts anew: where a mini-GEMV may end. */

@@ -55,6 +55,8 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return load(costs.simple);
     case "vu8loadpairs":
       return load((s.attributes.shift === 0 || reachesTop(s) ? 2 : 3) * costs.simple);
+    case "vu8lookup":
+      return load(costs.lookup);
     case "vfstore":
     case "vistore":
     case "vu8store":
@@ -74,6 +76,8 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return other(2 * costs.simple);
     case "vsumpair":
       return other((costs.dotClose > 0 ? 3 : 2) * costs.simple);
+    case "vbytejoin":
+      return { ...NOTHING, arithmetic: costs.byteJoin, latency: MULTIPLY + OTHER };
     case "vfield":
       return fieldCost(isa, s);
     case "vbyteof":

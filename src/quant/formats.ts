@@ -284,10 +284,11 @@ export function valueBits({ bits, table }: QuantizedFormat): number {
   return table === undefined ? bits : 32 - Math.clz32(Math.max(...table));
 }
 
-/** By how many bits values are codes moved up; undefined where they are something else. */
-export function valueShift({ table = [0, 1] }: QuantizedFormat): number | undefined {
-  const shift = Math.log2(table[1] ?? 0);
-  return Number.isInteger(shift) && table.every((value, code) => value === code << shift) ? shift : undefined;
+/** Whether weights are the scale or its negative, and a code says which: with so few values, sums can be looked up. */
+export function isSigns(format: Format): format is QuantizedFormat {
+  if (format.kind !== "quantized" || format.bits !== 1 || format.zero.kind !== "constant") return false;
+  const { table, zero } = format;
+  return table?.[0] === zero.value - 1 && table[1] === zero.value + 1;
 }
 
 /** Whether no value of 8 bits, less 128, is −128. */

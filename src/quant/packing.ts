@@ -9,6 +9,7 @@ import {
   type Format,
   groupsOfBlock,
   isPaired,
+  isSigns,
   type QuantizedFormat,
   type Scale,
   type Zero,
@@ -24,6 +25,10 @@ import {
  * bytes), their minima (f16 or bytes) or zero points (u8). Where groups are `paired`, a row has two bytes instead of one:
  * of the even groups and of the odd ones. Float formats have no header: per input, per row vector, L
  * elements. Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
+ *
+ * Codes of `signs` are for looking up sums of four inputs: a byte has 8 inputs of a row, the first in bit 0. Four row
+ * vectors share a register: the byte of row `lane` of the v-th is the v-th of those that `dot` feeds to that lane. A chunk
+ * has four bytes of a row, and for each such a register.
  */
 export interface Packing {
   readonly format: Format;
@@ -35,6 +40,8 @@ export interface Packing {
   readonly codeBits: number;
   /** Whether the integers of the two groups of a chunk stand side by side (`isPaired`). */
   readonly paired: boolean;
+  /** Whether a byte has 8 inputs of a row, for weights of which only a sign is stored (`isSigns`). */
+  readonly signs: boolean;
   /** Row vectors per row tile (the plan's `tu` in registers). */
   readonly tile: number;
   readonly lanes: number;
@@ -105,6 +112,11 @@ function header(format: QuantizedFormat, groups: number) {
   return { halfZeroAt, scaleAt, zeroAt, bytes: zeroAt + headerPart(format.zero, groups) };
 }
 
+/** Row vectors whose codes share a register: tiles have a multiple of them. */
+export function sharedVectors(format: Format): 1 | 4 {
+  return isSigns(format) ? 4 : 1;
+}
+
 /** Packed layout of a matrix of `rows` × `cols` for a target, `tile` row vectors to a tile. */
 export function packing(
   format: Format,
@@ -116,8 +128,9 @@ export function packing(
   const { lanes } = target;
   const tileRows = tile * lanes;
   const tiles = Math.ceil(rows / tileRows);
-  const paired = isPaired(format);
-  const base = { format, stored: true, paired, rows, cols, tile, lanes, tiles, tileRows };
+  assert(tile % sharedVectors(format) === 0, `${tile} row vectors of ${format.name} do not share registers`);
+  const [paired, signs] = [isPaired(format), isSigns(format)];
+  const base = { format, stored: true, paired, signs, rows, cols, tile, lanes, tiles, tileRows };
   if (format.kind === "float") {
     const tileBytes = cols * tileRows * format.bytes;
     return {
@@ -187,9 +200,14 @@ function records(
   };
 }
 
+/** Words of a chunk: of a row, or of signs of four rows. */
+export function wordsOfChunk({ signs, codeBits }: Packing): number {
+  return signs ? 4 : codeBits;
+}
+
 /** Offset within the codes of a chunk of the register with a word of row vector `vector`. */
-export function wordOffset({ tile, lanes }: Packing, word: number, vector: number): number {
-  return (word * tile + vector) * 4 * lanes;
+export function wordOffset({ signs, tile, lanes }: Packing, word: number, vector: number): number {
+  return signs ? (word * (tile / 4) + (vector >> 2)) * 4 * lanes : (word * tile + vector) * 4 * lanes;
 }
 
 /** The fields of the integer of group `g` among the bytes per row of a header part, low bits first. */

@@ -3,7 +3,8 @@
 import { at } from "../base/assert.ts";
 import { UnsupportedError, UsageError } from "../base/errors.ts";
 import { f16ToF32, f32ToBf16, f32ToF16 } from "../base/float16.ts";
-import { type Block, blockOf, rowBytes, writeFields } from "./blocks.ts";
+import { blockOf, rowBytes, writeFields } from "./blocks.ts";
+import { codePlaces, writeCodes } from "./code-places.ts";
 import {
   CHUNK,
   chunkCount,
@@ -108,33 +109,18 @@ function groupWriter(format: QuantizedFormat, cols: number, bytes: Uint8Array): 
   const block = blockOf(format, cols);
   const size = groupSize(format, cols);
   const perBlock = groupsOfBlock(format, cols);
-  const partsOfGroup = Array.from({ length: perBlock }, (_, g) => codeParts(block, g * size, size));
-  return ({ codes, scale, zero }, length, row, n) => {
+  const groups = Array.from({ length: perBlock }, (_, g) => ({
+    scale: block.scale?.(g) ?? [],
+    zero: block.zero?.(g) ?? [],
+    places: codePlaces(block, g * size, size),
+  }));
+  return (group, length, row, n) => {
     const at = row + Math.floor(n / perBlock) * block.bytes;
-    const g = n % perBlock;
-    const parts = partsOfGroup[g]!;
-    writeFields(bytes, at, block.scale?.(g) ?? [], scale);
-    writeFields(bytes, at, block.zero?.(g) ?? [], zero);
-    for (let i = 0; i < parts.length && parts[i]! < length; i += 5) {
-      const code = codes[parts[i]!]! >>> parts[i + 1]!;
-      bytes[at + parts[i + 3]!]! |= (code & parts[i + 2]!) << parts[i + 4]!;
-    }
+    const { scale, zero, places } = groups[n % perBlock]!;
+    writeFields(bytes, at, scale, group.scale);
+    writeFields(bytes, at, zero, group.zero);
+    writeCodes(group.codes, 0, length, 0, places, bytes, at);
   };
-}
-
-/**
- * Where bits of a group's codes go, five numbers for each stretch: weight of the group, its first bit, mask, byte of the
- * block, bit of the byte.
- */
-function codeParts({ code }: Block, first: number, count: number): Int32Array {
-  const parts = Array.from({ length: count }, (_, k) => {
-    let low = 0;
-    return code(first + k).map(({ byte, shift, bits }) => {
-      low += bits;
-      return [k, low - bits, 2 ** bits - 1, byte, shift];
-    });
-  });
-  return Int32Array.from(parts.flat(2));
 }
 
 /** Whether weights can be quantized to a format here. */

@@ -135,9 +135,15 @@ function eachOfBlocks(
 
 /** The fields of the 32 codes that row `inTile` of a tile has in one chunk. */
 function packedCodes(packing: Packing, target: PackingTarget, inTile: number): BitField[][] {
-  const { lanes, codeBits } = packing;
+  const { lanes, codeBits, signs } = packing;
+  const vector = Math.floor(inTile / lanes);
   const byteOf = (word: number, i: number) =>
-    wordOffset(packing, word, Math.floor(inTile / lanes)) + target.dotByte(inTile % lanes, i);
+    wordOffset(packing, word, vector) + target.dotByte(inTile % lanes, i);
+  if (signs) {
+    return Array.from({ length: CHUNK }, (_, k) => [
+      { byte: byteOf(Math.floor(k / 8), vector % 4), shift: k % 8, bits: 1 },
+    ]);
+  }
   return quads(codeBits).flatMap((quad) =>
     [0, 1, 2, 3].map((i): BitField[] =>
       quad.kind === "together"

@@ -2,20 +2,22 @@
 
 import { join } from "node:path";
 import { UnsupportedError } from "../base/errors.ts";
+import { RearrangedTensor, type Run } from "../checkpoints/changed-tensors.ts";
+import { CheckpointTensors } from "../checkpoints/checkpoint-tensors.ts";
+import { CheckpointTexts } from "../checkpoints/checkpoint-texts.ts";
+import type { Settings, Translation } from "../checkpoints/families/family.ts";
 import { familyOf } from "../checkpoints/families/index.ts";
-import { llama } from "../checkpoints/families/llama.ts";
-import { llamaConfig } from "../checkpoints/families/llama-config.ts";
-import { checkpointNames } from "../checkpoints/module-names.ts";
+import { writtenCheckpoint } from "../checkpoints/written-checkpoint.ts";
 import type { OpenModel } from "../engine/load-model.ts";
 import type { GgufValue } from "../files/gguf-values.ts";
 import { readJson } from "../files/json.ts";
 import type { StoredTensor } from "../files/model-file.ts";
 import { openFile, openFolder } from "../host/node-files.ts";
-import { ggufTokenizer } from "../text/gguf-tokenizer-writer.ts";
 import { huggingFaceTokenizer } from "../text/hf-tokenizer-writer.ts";
 import { JsonView } from "../text/json-view.ts";
-import type { Naming } from "./gptq-folder.ts";
-import { extentsOf } from "./working-tensors.ts";
+import type { Naming } from "./folder-output.ts";
+import { plainTerms } from "./plain-terms.ts";
+import { rotatedRuns } from "./rotated-rows.ts";
 
 /** Bytes of a file that is copied or read whole; the largest tokenizers have some 40 MB. */
 const FILE_BYTES = 64 << 20;
@@ -31,33 +33,36 @@ export type Source = OpenModel & {
   readonly folder: string | undefined;
 };
 
-/** The configuration, the names and the other files of the folder that a model becomes. */
-export interface FolderParts {
+/** A source that is to become something else. */
+interface Conversion {
+  /** With its tensors divided as in the result. */
+  readonly source: Source;
   readonly naming: Naming;
-  readonly config: Readonly<Record<string, unknown>>;
+}
+
+/** The configuration, the names and the other files of the folder that a model becomes. */
+export interface FolderParts extends Conversion {
+  readonly config: Settings;
   readonly others: ReadonlyMap<string, () => Promise<Uint8Array>>;
 }
 
-/** Throws `UnsupportedError` for an architecture without a known form of this kind. */
+/** The metadata, but for the type of the file, and the names of the GGUF file that a model becomes. */
+export interface GgufParts extends Conversion {
+  readonly metadata: ReadonlyMap<string, GgufValue>;
+}
+
+/** Throws `UnsupportedError` for a model without a known form of this kind. */
 export async function folderParts(source: Source): Promise<FolderParts> {
-  if (source.folder !== undefined) return copiedParts(source.folder);
-  const { file, spec } = source;
-  if (spec.config.architecture !== "llama") {
-    throw new UnsupportedError(
-      `${file.metadata.file}: architecture ${spec.config.architecture} cannot be written as a Hugging Face folder yet; known: llama`,
-    );
-  }
-  const table = file.tensors.get(spec.embedding.table.tensor) as StoredTensor;
-  const dtype = { F32: "float32", BF16: "bfloat16" }[table.type] ?? "float16";
+  if (source.folder !== undefined) return copiedParts(source, source.folder);
+  const { config, translation, file, spec } = await writtenCheckpoint(source.file, source.spec);
   const template = file.metadata.stringOr("tokenizer.chat_template", undefined);
   const texts = huggingFaceTokenizer(file.metadata, source.tokenizer(), template);
   const json = (value: unknown) => async () =>
     new TextEncoder().encode(`${JSON.stringify(value, null, 1)}\n`);
-  const config = llamaConfig(spec, file.metadata, dtype);
-  const name = checkpointNames(llama(new JsonView(file.metadata.file, config)));
   return {
-    naming: { name, rowOf: (tensor) => rowsOfHeads(source, tensor, "halves") },
-    config,
+    source: { ...source, file, spec },
+    naming: folderNaming({ file, spec }, translation),
+    config: { ...config, torch_dtype: dtypeOf(file.tensors.get(spec.embedding.table.tensor)?.type ?? "") },
     others: new Map([
       ["tokenizer.json", json(texts.tokenizer)],
       ["tokenizer_config.json", json(texts.config)],
@@ -65,18 +70,42 @@ export async function folderParts(source: Source): Promise<FolderParts> {
   };
 }
 
-async function copiedParts(path: string): Promise<FolderParts> {
+/** What the reference implementation calls types of floats. */
+const DTYPES: Readonly<Record<string, string>> = { F32: "float32", F16: "float16", BF16: "bfloat16" };
+
+/** The name of a type in config.json; that of the usual one where there is none. */
+export function dtypeOf(type: string): string {
+  return DTYPES[type] ?? "float16";
+}
+
+function folderNaming(model: Pick<OpenModel, "file" | "spec">, translation: Translation): Naming {
+  const tensors = new CheckpointTensors(translation);
+  const rotated = (name: string) => rotatedRuns(model, name, "halves");
+  return {
+    name: (tensor) => tensors.name(tensor),
+    runs: (tensor) => rotated(tensor) ?? tensors.runs(tensor),
+    stored: (tensor) => tensors.stored(rearranged(tensor, rotated(tensor.name))),
+  };
+}
+
+function rearranged(tensor: StoredTensor, runs: readonly Run[] | undefined): StoredTensor {
+  return runs === undefined ? tensor : new RearrangedTensor(tensor, () => runs);
+}
+
+async function copiedParts(source: Source, path: string): Promise<FolderParts> {
   const folder = await openFolder(path);
   try {
     const config = await readJson(await folder.open("config.json"), FILE_BYTES);
     const view = new JsonView(join(path, "config.json"), config);
     const names = folder.files.filter((name) => COPIED.test(name) && !REPLACED.test(name));
+    const translation = familyOf(view).read(view);
+    if (translation.others !== undefined) {
+      throw new UnsupportedError(`${path} has parts for other than text, which the result would lack`);
+    }
     return {
-      naming: {
-        name: checkpointNames(familyOf(view)(view)),
-        rowOf: () => (r) => r,
-      },
-      config: config as FolderParts["config"],
+      source,
+      naming: folderNaming(source, translation),
+      config: config as Settings,
       others: new Map(names.map((name) => [name, () => readWhole(join(path, name))])),
     };
   } finally {
@@ -94,29 +123,34 @@ async function readWhole(path: string): Promise<Uint8Array> {
   }
 }
 
-/** The metadata, but for the type of the file, and the names of the GGUF file that a model becomes. */
-export async function ggufParts(
-  source: Source,
-): Promise<{ readonly naming: Naming; readonly metadata: ReadonlyMap<string, GgufValue> }> {
+/** Throws `UnsupportedError` for a tokenizer without a known form of this kind. */
+export async function ggufParts(source: Source): Promise<GgufParts> {
   const { file, folder } = source;
-  const own = [...file.metadata.entries].filter(([key]) => !OF_WEIGHTS.test(key));
-  const weights: (readonly [string, GgufValue])[] = [
-    ["general.quantization_version", { type: "u32", value: 2 }],
-  ];
-  const name = (tensor: string) => tensor;
+  const version = ["general.quantization_version", { type: "u32", value: 2 }] as const;
+  const ofModel = [...file.metadata.entries].filter(([key]) => !OF_WEIGHTS.test(key));
   if (folder === undefined) {
-    return { naming: { name, rowOf: () => (r) => r }, metadata: new Map([...own, ...weights]) };
+    const naming: Naming = {
+      name: (tensor) => tensor,
+      runs: () => undefined,
+      stored: (tensor) => [tensor],
+    };
+    return { source, naming, metadata: new Map([...ofModel, version]) };
   }
-  const { config } = source.spec;
-  const path = join(folder, "tokenizer.json");
-  const tokenizer = ggufTokenizer(path, await jsonAt(path), source.tokenizer(), config.vocabularySize);
-  const template = await chatTemplate(folder);
+  const { pairing, ownKeys } = plainTerms(source);
+  const runs = (tensor: string) => rotatedRuns(source, tensor, pairing);
+  const texts = await textsOf(folder);
+  const tokenizer = texts.ggufTokenizer(source.spec.config.vocabularySize);
+  const template = texts.chatTemplateText();
   return {
-    naming: { name, rowOf: (tensor) => rowsOfHeads(source, tensor, "interleaved") },
+    source,
+    naming: {
+      name: (tensor) => tensor,
+      runs,
+      stored: (tensor) => [rearranged(tensor, runs(tensor.name))],
+    },
     metadata: new Map<string, GgufValue>([
-      ...own.filter(([key]) => !key.endsWith(".rope.pairing")),
-      [`${config.architecture}.rope.dimension_count`, { type: "u32", value: config.rope?.rotated ?? 0 }],
-      ...weights,
+      ...ofModel.filter(([key]) => !ownKeys.has(key)),
+      version,
       ...tokenizer,
       ...(template === undefined
         ? []
@@ -125,45 +159,11 @@ export async function ggufParts(
   };
 }
 
-async function jsonAt(path: string): Promise<unknown> {
-  const file = await openFile(path);
-  try {
-    return await readJson(file, FILE_BYTES);
-  } finally {
-    await file.close();
-  }
-}
-
-/** A file of its own comes before what the tokenizer's configuration says. */
-async function chatTemplate(path: string): Promise<string | undefined> {
+async function textsOf(path: string): Promise<CheckpointTexts> {
   const folder = await openFolder(path);
-  await folder.close();
-  if (folder.files.includes("chat_template.jinja")) {
-    return new TextDecoder().decode(await readWhole(join(path, "chat_template.jinja")));
+  try {
+    return await CheckpointTexts.read(folder);
+  } finally {
+    await folder.close();
   }
-  if (!folder.files.includes("tokenizer_config.json")) return undefined;
-  const config = new JsonView(path, await jsonAt(join(path, "tokenizer_config.json")));
-  const found = config.get("chat_template");
-  return typeof found === "string" ? found : undefined;
-}
-
-/**
- * Where the rows of a Llama's queries and keys come from: Hugging Face's folders rotate dimension i with i + d/2 of a
- * head, GGUF's files dimension 2i with 2i + 1.
- */
-function rowsOfHeads({ spec, file }: OpenModel, name: string, to: "halves" | "interleaved") {
-  const { headDim, rope } = spec.config;
-  const isRotated = /\.attn_[qk]\.(weight|bias)$/.test(name);
-  if (!isRotated || rope === undefined) return (r: number) => r;
-  const tensor = file.tensors.get(name) as StoredTensor;
-  const { rows, cols } = extentsOf(tensor);
-  if ((tensor.shape.length < 2 ? cols : rows) % headDim > 0 || rope.rotated !== headDim) {
-    throw new UnsupportedError(`${file.metadata.file}: heads that rotate in part cannot be converted yet`);
-  }
-  const half = headDim / 2;
-  return (r: number): number => {
-    const d = r % headDim;
-    const from = to === "interleaved" ? (d & 1) * half + (d >> 1) : 2 * (d % half) + Math.floor(d / half);
-    return r - d + from;
-  };
 }

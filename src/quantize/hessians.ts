@@ -1,5 +1,5 @@
 import type { Backend, Region, Step } from "../engine/backend.ts";
-import type { Observer } from "../engine/step-writer.ts";
+import type { Observer } from "../engine/step-list.ts";
 import { paddedCols } from "../kernels/activations.ts";
 import { PLACE_BYTES, productName } from "../kernels/matrix-product.ts";
 import type { Linear } from "../models/model.ts";

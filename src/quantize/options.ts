@@ -9,7 +9,7 @@ export interface QuantizeOptions {
   readonly method?: "rtn" | "gptq" | undefined;
   /**
    * `gptq` (default): a folder of safetensors that other engines load; `gguf:<type>`: a GGUF file, with matrices of a type
-   * such as `q4_0`, `q4_k` or `f16`; `gguf` under a budget.
+   * such as `q4_0`, `q4_k` or `f16`; `gguf` under a budget; `safetensors:<type>`: a folder of floats, `f32`, `f16` or `bf16`.
    */
   readonly format?: string | undefined;
   /** Bits of a code, 2, 3, 4 or 8, of the format `gptq`. Default 4. */
@@ -111,14 +111,20 @@ export function resolveOptions(options: QuantizeOptions): Settings {
     const shown = typeof value === "string" ? quoted(value) : String(value);
     throw new UsageError(`${name} must be one of ${known.join(", ")}, not ${shown}`);
   };
+  const whole = (name: "samples" | "context" | "threads", most: number): void => {
+    const value = options[name] ?? 1;
+    if (Number.isInteger(value) && value >= 1 && value <= most) return;
+    throw new UsageError(`${name} must be a whole number from 1 to ${most}, not ${value}`);
+  };
   const method = one("method", options.method ?? "gptq", ["rtn", "gptq"] as const);
   const order = one("actOrder", options.actOrder ?? "groups", Object.keys(ORDERS));
   const damp = options.damp ?? 0.01;
   if (!(damp >= 0 && damp <= 1)) throw new UsageError(`damp must be from 0 to 1, not ${damp}`);
-  const samples = options.samples ?? 128;
-  if (!(Number.isInteger(samples) && samples >= 1 && samples <= 2 ** 16)) {
-    throw new UsageError(`samples must be a whole number from 1 to ${2 ** 16}, not ${samples}`);
-  }
+  whole("samples", 2 ** 16);
+  whole("context", 2 ** 24);
+  whole("threads", 1024);
+  const format = options.format ?? "gptq";
+  requireMeant(format, options);
   if (method === "gptq" && options.calibration === undefined) {
     throw new UsageError("gptq needs a calibration text: give one, or choose the method rtn");
   }
@@ -131,15 +137,23 @@ export function resolveOptions(options: QuantizeOptions): Settings {
   return {
     method,
     limit,
-    format: options.format ?? "gptq",
+    format,
     bits: one("bits", options.bits ?? 4, BITS),
     groupSize: one("groupSize", options.groupSize ?? 128, GROUPS),
     symmetric: options.symmetric ?? false,
     order: method === "rtn" ? "inputs" : (ORDERS[order] as Ordering),
     damp,
     trueSequential: options.trueSequential ?? false,
-    samples,
+    samples: options.samples ?? 128,
   };
+}
+
+/** Throws `UsageError` for options of the format `gptq` where a type of GGUF says what they would. */
+function requireMeant(format: string, { bits, groupSize, symmetric }: QuantizeOptions): void {
+  if (!format.startsWith("gguf")) return;
+  const given = Object.entries({ bits, groupSize, symmetric }).find(([, value]) => value !== undefined);
+  if (given === undefined) return;
+  throw new UsageError(`${given[0]} is of the format gptq: a type such as gguf:q4_k says it itself`);
 }
 
 /** Throws `UsageError` for limits that are no positive numbers, and beside what they decide themselves. */

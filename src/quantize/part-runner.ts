@@ -2,7 +2,7 @@ import type { Backend, Program, Region } from "../engine/backend.ts";
 import type { ModelProgram } from "../engine/model-program.ts";
 import { PagePool, Sequence } from "../engine/page-pool.ts";
 import { StepInputs } from "../engine/step-inputs.ts";
-import type { Observer } from "../engine/step-writer.ts";
+import type { Observer } from "../engine/step-list.ts";
 import { loadWeights } from "../engine/weights.ts";
 import type { ModelFile } from "../files/model-file.ts";
 import { paddedCols } from "../kernels/activations.ts";

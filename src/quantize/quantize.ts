@@ -6,16 +6,17 @@ import { requireFree } from "../host/atomic-folder.ts";
 import { describeMachine } from "../host/describe-machine.ts";
 import { budgetFor, writeWithin } from "./budgeted.ts";
 import { calibrationTexts } from "./calibration.ts";
-import type { Source } from "./conversion.ts";
+import { folderParts, ggufParts, type Source } from "./conversion.ts";
 import { type Calibration, writeResult } from "./job.ts";
 import { ModelParts } from "./model-parts.ts";
 import { type QuantizeOptions, type QuantizeResult, resolveOptions, type Settings } from "./options.ts";
 import { ProgressMeter } from "./progress.ts";
-import { folderWriter, ggufWriter } from "./result-writer.ts";
-import { ggufTargets, gptqTargets, type Targets } from "./targets.ts";
+import { folderWriter, ggufWriter, type ResultWriter } from "./result-writer.ts";
+import { floatTargets, ggufTargets, gptqTargets, type Targets } from "./targets.ts";
 import { floatFormat } from "./working-tensors.ts";
 
 const GGUF = /^gguf(?::(.+))?$/;
+const SAFETENSORS = /^safetensors:(.+)$/;
 /** Tokens of a sample, at most, unless asked for. */
 const DEFAULT_CONTEXT = 2048;
 
@@ -34,7 +35,7 @@ export async function quantize(
   options: QuantizeOptions = {},
 ): Promise<QuantizeResult> {
   const settings = resolveOptions(options);
-  await requireFree(output);
+  await requireFree(output, settings.format === "gptq" ? "folder" : "file");
   const opened = await openModel(input, options.onNotice);
   try {
     const folder = opened.gguf === undefined ? await folderOf(input) : undefined;
@@ -50,19 +51,14 @@ async function folderOf(path: string): Promise<string> {
 }
 
 async function run(
-  source: Source,
+  given: Source,
   output: string,
   settings: Settings,
   options: QuantizeOptions,
 ): Promise<QuantizeResult> {
-  const { gguf, type } = containerOf(settings);
-  requireFloats(source);
-  const { file, spec } = source;
-  const targets = gguf ? ggufTargets(file, spec, type) : gptqTargets(file, spec, settings);
+  requireFloats(given);
+  const { source, targets, writer } = await conversionOf(given, output, settings);
   for (const { tensor, reason } of targets.skipped) options.onNotice?.(`${tensor} stays as it is: ${reason}`);
-  const writer = gguf
-    ? await ggufWriter(source, output, type, targets)
-    : await folderWriter(source, output, settings, targets);
   const meter = new ProgressMeter(options.onProgress);
   const job = { source, output, settings, targets, writer, meter, signal: options.signal };
   const budget = await budgetFor(job);
@@ -77,20 +73,53 @@ async function run(
   }
 }
 
-/** Whether the result is a GGUF file, and its type unless that is chosen. Throws for what cannot be in the format. */
-function containerOf({ format, order, limit }: Settings): { readonly gguf: boolean; readonly type?: string } {
-  if (format === "gptq") return { gguf: false };
+/** A source as the result divides it, and what becomes of it. */
+interface Conversion {
+  readonly source: Source;
+  readonly targets: Targets;
+  readonly writer: ResultWriter;
+}
+
+/** Throws for what cannot be in the format. */
+async function conversionOf(given: Source, output: string, settings: Settings): Promise<Conversion> {
+  const { kind, type } = containerOf(settings);
+  if (kind === "gguf") {
+    const parts = await ggufParts(given);
+    const { source } = parts;
+    const targets = ggufTargets(source.file, source.spec, type);
+    return { source, targets, writer: ggufWriter(parts, output, type, targets) };
+  }
+  const parts = await folderParts(given);
+  const { source } = parts;
+  const targets = type === undefined ? gptqTargets(source.file, source.spec, settings) : floatTargets(type);
+  return { source, targets, writer: folderWriter(parts, output, settings, targets) };
+}
+
+/** What the result is, and its type unless that is chosen or GPTQ's. Throws for what cannot be in the format. */
+function containerOf({ format, order, limit }: Settings): {
+  readonly kind: "folder" | "gguf";
+  readonly type?: string | undefined;
+} {
+  if (format === "gptq") return { kind: "folder" };
+  const floats = SAFETENSORS.exec(format)?.[1];
+  if (floats !== undefined) {
+    if (limit === undefined) return { kind: "folder", type: floats };
+    throw new UsageError("a budget is for matrices that are quantized: take the format gptq or gguf");
+  }
   const match = GGUF.exec(format);
   const type = match?.[1];
   if (match === null || (type === undefined && limit === undefined)) {
-    throw new UnsupportedError(`no output format ${format}; known: gptq, gguf:q4_0, gguf:q4_k, …`);
+    throw new UnsupportedError(
+      `no output format ${format}; known: gptq, gguf:q4_0, gguf:q4_k, …, safetensors:f16, …`,
+    );
   }
   if (order === "activations") {
     throw new UsageError("a GGUF file has no list g_idx: take act-order groups, or none");
   }
-  if (type === undefined) return { gguf: true };
-  if (limit !== undefined) throw new UsageError("under a budget, types are chosen: take the format gguf");
-  return { gguf: true, type };
+  if (type !== undefined && limit !== undefined) {
+    throw new UsageError("under a budget, types are chosen: take the format gguf");
+  }
+  return { kind: "gguf", type };
 }
 
 /** Throws `UnsupportedError` for a model of which something is quantized already, and for experts. */

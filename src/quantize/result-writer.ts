@@ -1,4 +1,4 @@
-/** Writes what was made: a GPTQ folder or a GGUF file, with the record of it. */
+/** Writes what was made: a folder or a GGUF file, with the record of it. */
 
 import { basename } from "node:path";
 import type { OpenModel } from "../engine/load-model.ts";
@@ -11,9 +11,9 @@ import {
   writeFolderAtomically,
 } from "../host/atomic-folder.ts";
 import { formatNamed, type QuantizedFormat } from "../quant/formats.ts";
-import { folderParts, ggufParts, type Source } from "./conversion.ts";
+import { dtypeOf, type FolderParts, type GgufParts } from "./conversion.ts";
+import { type FolderOutput, folderBytes, writeFolder, writeJson } from "./folder-output.ts";
 import { type GgufOutput, ggufBytes, writeGgufOutput } from "./gguf-output.ts";
-import { folderBytes, type GptqFolder, writeGptqFolder, writeJson } from "./gptq-folder.ts";
 import type { QuantizeResult, Settings } from "./options.ts";
 import { quantizationConfig } from "./quantization-config.ts";
 import type { QuantizedTensors } from "./quantized-tensors.ts";
@@ -34,17 +34,19 @@ export interface ResultWriter {
   write(quantized: QuantizedTensors, report: () => Promise<QuantizeResult>): Promise<void>;
 }
 
-export async function folderWriter(
-  source: Source,
+export function folderWriter(
+  parts: FolderParts,
   output: string,
   settings: Settings,
-  { skipped }: Targets,
-): Promise<ResultWriter> {
-  const parts = await folderParts(source);
-  const { name } = parts.naming;
-  const tensors = inOrder(source).filter((tensor) => tensor.name !== "rope_freqs.weight");
-  const folder = { file: source.file, tensors, ...parts };
-  const complete = (quantized: QuantizedTensors): GptqFolder => {
+  { skipped, floats }: Targets,
+): ResultWriter {
+  const { source, naming, others } = parts;
+  const { name } = naming;
+  const tensors = inOrder(source);
+  const config = floats === undefined ? parts.config : { ...parts.config, torch_dtype: dtypeOf(floats.name) };
+  const complete = (quantized: QuantizedTensors): FolderOutput => {
+    const folder = { file: source.file, tensors, naming, config, others, floats };
+    if (floats !== undefined) return folder;
     const formats = tensors.flatMap((tensor): [string, QuantizedFormat][] => {
       const format = quantized.format(tensor.name);
       return format === undefined ? [] : [[name(tensor.name), format]];
@@ -54,9 +56,8 @@ export async function folderWriter(
   };
   return {
     async bytes(quantized) {
-      const others = await Promise.all([...parts.others.values()].map((read) => read()));
-      const config = JSON.stringify(parts.config, null, 2).length;
-      const copied = others.reduce((sum, { length }) => sum + length, config);
+      const files = await Promise.all([...others.values()].map((read) => read()));
+      const copied = files.reduce((sum, { length }) => sum + length, JSON.stringify(config, null, 2).length);
       const records = tensors.filter((tensor) => quantized.format(tensor.name) !== undefined).length + 1;
       return folderBytes(complete(quantized), quantized) + copied + RECORD_BYTES * records;
     },
@@ -64,7 +65,7 @@ export async function folderWriter(
       const result = complete(quantized);
       await requireSpace(output, folderBytes(result, quantized) + SPARE_BYTES);
       await writeFolderAtomically(output, async (write) => {
-        await writeGptqFolder(write, result, quantized);
+        await writeFolder(write, result, quantized);
         await writeJson(write, "quantize_report.json", await report());
       });
     },
@@ -72,13 +73,12 @@ export async function folderWriter(
 }
 
 /** @param type of most matrices; that of the greatest number of weights where it is not given */
-export async function ggufWriter(
-  source: Source,
+export function ggufWriter(
+  { source, naming, metadata }: GgufParts,
   output: string,
   type: string | undefined,
   { floats }: Targets,
-): Promise<ResultWriter> {
-  const parts = await ggufParts(source);
+): ResultWriter {
   const tensors = inOrder(source);
   const complete = (quantized: QuantizedTensors): GgufOutput => {
     const name = type?.toUpperCase() ?? commonestType(tensors, quantized);
@@ -86,8 +86,8 @@ export async function ggufWriter(
     return {
       file: source.file,
       tensors,
-      ...parts,
-      metadata: new Map<string, GgufValue>([...parts.metadata, ["general.file_type", fileType]]),
+      naming,
+      metadata: new Map<string, GgufValue>([...metadata, ["general.file_type", fileType]]),
       floats: floats ?? formatNamed("F16"),
     };
   };

@@ -73,6 +73,16 @@ export function gptqTargets(file: ModelFile, spec: ModelSpec, settings: Settings
   return { formats: new Map(fitting.map(({ tensor }) => [tensor, format])), skipped };
 }
 
+/** Of a folder of floats. Throws `UnsupportedError` for another type. */
+export function floatTargets(type: string): Targets {
+  const floats = FLOAT_TYPES.find((known) => known === type.toUpperCase());
+  if (floats !== undefined) return { formats: new Map(), floats: formatNamed(floats), skipped: [] };
+  const known = FLOAT_TYPES.map((name) => `safetensors:${name.toLowerCase()}`).join(", ");
+  throw new UnsupportedError(`no output format ${quoted(`safetensors:${type}`)}; known: ${known}`);
+}
+
+const FLOAT_TYPES = ["F32", "F16", "BF16"];
+
 /** Groups that a budget chooses from: the kernels of few engines take smaller ones. */
 const CHOSEN_GROUPS = FAMILY_GROUPS.filter((group) => group !== 16);
 

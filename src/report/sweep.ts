@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { AbortedError, QigenError } from "../base/errors.ts";
 import type { Task } from "../evaluation/task.ts";
 import { describeMachine } from "../host/describe-machine.ts";
+import { attempt } from "../host/node-files.ts";
 import type { Machine } from "../plan/machine.ts";
 import { commandRunner, type RunCommand } from "./command.ts";
 import { conditionsOf, requireSame } from "./conditions.ts";
@@ -66,7 +67,8 @@ export interface Instruments {
 /**
  * Quantizes a model in every setting, one after the other, and measures each: accuracy, memory, speed. Quantized models are
  * in a temporary folder, one at a time. A setting that cannot be made or measured becomes a row that says why. Throws what
- * measuring the model as it is throws, `UsageError` for known rows of another sweep, and `AbortedError` when the signal fires.
+ * measuring the model as it is throws, `FileAccessError` where the system's folder for temporary files cannot be written,
+ * `UsageError` for known rows of another sweep, and `AbortedError` when the signal fires.
  */
 export async function runSweep(
   sweep: Sweep,
@@ -74,7 +76,7 @@ export async function runSweep(
   instruments: Instruments = { run: commandRunner(options.signal), openEvaluator },
 ): Promise<Report> {
   const machine = await describeMachine();
-  const folder = await mkdtemp(join(tmpdir(), "qigen-report-"));
+  const folder = await attempt(tmpdir(), () => mkdtemp(join(tmpdir(), "qigen-report-")));
   const running = new RunningSweep(sweep, options, machine, folder, instruments);
   try {
     return await running.finish();

@@ -1,7 +1,8 @@
-import { assert, at } from "../base/assert.ts";
+import { assert } from "../base/assert.ts";
 import { UsageError } from "../base/errors.ts";
 import { f16ToF32, f32ToF16 } from "../base/float16.ts";
 import { type BitField, type Block, blockOf, halfAt, rowBytes, writeFields } from "../quant/blocks.ts";
+import { type CodePlaces, codePlaces, writeCodes } from "../quant/code-places.ts";
 import {
   blockCount,
   blockSize,
@@ -46,8 +47,9 @@ export class QuantizedMatrix {
   private readonly halfScales: Uint16Array;
   private readonly halfZeros: Uint16Array;
   private readonly search: LevelSearch;
-  /** Where the codes of a block stand. */
-  private readonly places: readonly (readonly BitField[])[];
+  /** A block of a row, and where its codes stand. */
+  private readonly layout: Block;
+  private readonly places: CodePlaces;
   private readonly top: number;
 
   /** @param leastZero the least integer zero point */
@@ -72,8 +74,8 @@ export class QuantizedMatrix {
     this.zeroCodes = new Uint16Array(rows * this.groups);
     this.halfScales = new Uint16Array(rows * this.blocks);
     this.halfZeros = new Uint16Array(rows * this.blocks);
-    const { code } = blockOf(format, cols);
-    this.places = Array.from({ length: Math.min(this.stored, cols) }, (_, k) => code(k));
+    this.layout = blockOf(format, cols);
+    this.places = codePlaces(this.layout, 0, Math.min(this.stored, cols));
     this.search = new LevelSearch(lineKind(format, leastZero));
   }
 
@@ -89,9 +91,7 @@ export class QuantizedMatrix {
       const to = Math.min(from + this.group, weights.length);
       lines.push(this.search.find(weights.subarray(from, to)));
     }
-    const { format } = this;
-    const stored = blockOf(format, this.cols);
-    if (format.scale.kind === "product") this.storeProducts(row * this.blocks + block, first, lines, stored);
+    if (this.format.scale.kind === "product") this.storeProducts(row * this.blocks + block, first, lines);
     else for (const [g, line] of lines.entries()) this.storeGroup(first + g, line);
   }
 
@@ -109,8 +109,9 @@ export class QuantizedMatrix {
   }
 
   /** Scales and minima as integers times halves of the block. */
-  private storeProducts(at: number, first: number, lines: readonly Line[], stored: Block): void {
+  private storeProducts(at: number, first: number, lines: readonly Line[]): void {
     const { scale, zero } = this.format;
+    const { layout: stored } = this;
     assert(scale.kind === "product", "scales of their own");
     const scales = lines.map((line) => line.scale);
     const found = integersOf(scales, scale.codes, stored.scale?.(0));
@@ -164,24 +165,24 @@ export class QuantizedMatrix {
 
   /** The rows as a file has them: row-major blocks of the format. */
   encode(first: number, count: number): Uint8Array {
-    const { format, cols, blocks, stored: size } = this;
+    const { format, cols, blocks, layout, stored, codes, places } = this;
     const stride = rowBytes(format, cols);
     const bytes = new Uint8Array(count * stride);
-    const stored = blockOf(format, cols);
     const flip = format.signedCodes ? 2 ** (format.bits - 1) : 0;
     for (let row = first; row < first + count; row++) {
-      const start = (row - first) * stride;
-      for (let b = 0; b < blocks; b++) this.writeHead(bytes, start + b * stored.bytes, stored, row, b);
-      for (let i = 0; i < cols; i++) {
-        const to = start + Math.floor(i / size) * stored.bytes;
-        writeFields(bytes, to, at(this.places, i % size), this.codes[row * cols + i]! ^ flip);
+      for (let b = 0; b < blocks; b++) {
+        const to = (row - first) * stride + b * layout.bytes;
+        const from = b * stored;
+        this.writeHead(bytes, to, row, b);
+        writeCodes(codes, row * cols + from, Math.min(stored, cols - from), flip, places, bytes, to);
       }
     }
     return bytes;
   }
 
   /** What the weights of a block share. */
-  private writeHead(bytes: Uint8Array, to: number, stored: Block, row: number, block: number): void {
+  private writeHead(bytes: Uint8Array, to: number, row: number, block: number): void {
+    const { layout: stored } = this;
     const { halfScale, halfZero } = stored;
     if (halfScale !== undefined)
       writeFields(bytes, to, halfAt(halfScale), this.halfScales[row * this.blocks + block]!);

@@ -109,26 +109,45 @@ export function chatTemplateFromGguf(metadata: TokenizerMetadata): ChatTemplate 
   return template === undefined ? undefined : new ChatTemplate(template, metadata.file, key);
 }
 
+/** A template as it stands in a file, and where. */
+export interface TemplateText {
+  readonly template: string;
+  readonly file: string;
+  readonly field: string;
+}
+
 /**
- * The chat template of a Hugging Face folder, if it has one: `chat_template.jinja`, or a string (or a list of named
- * ones, of which "default" is taken) in `tokenizer_config.json`.
+ * The text of the chat template of a Hugging Face folder, if it has one: `chat_template.jinja`, or a string (or a list of
+ * named ones, of which "default" is taken) in `tokenizer_config.json`.
  *
  * @param config the parsed `tokenizer_config.json`
  * @param jinja the text of `chat_template.jinja`
  */
-export function chatTemplateFromHuggingFace(
+export function templateOfHuggingFace(
   folder: string,
   config: unknown,
   jinja?: string | undefined,
-): ChatTemplate | undefined {
-  if (jinja !== undefined) return new ChatTemplate(jinja, `${folder}/chat_template.jinja`, "template");
+): TemplateText | undefined {
+  if (jinja !== undefined) {
+    return { template: jinja, file: `${folder}/chat_template.jinja`, field: "template" };
+  }
   const view = new JsonView(`${folder}/tokenizer_config.json`, config ?? {});
   const field = "chat_template";
   const named = Array.isArray(view.get(field)) ? view.objects(field) : undefined;
   const template = named
     ? named.find((one) => one.string("name") === "default")?.string("template")
     : view.string(field);
-  return template === undefined ? undefined : new ChatTemplate(template, view.file, field);
+  return template === undefined ? undefined : { template, file: view.file, field };
+}
+
+/** That template, parsed. */
+export function chatTemplateFromHuggingFace(
+  folder: string,
+  config: unknown,
+  jinja?: string | undefined,
+): ChatTemplate | undefined {
+  const found = templateOfHuggingFace(folder, config, jinja);
+  return found && new ChatTemplate(found.template, found.file, found.field);
 }
 
 /** Throws a `UsageError` if the model has no template: it was not trained on conversations. */

@@ -12,6 +12,8 @@ export function readNormalizer(step: JsonView): Normalizer {
       return lowercase;
     case "Precompiled":
       return readCharsmap(step);
+    case "Prepend":
+      return readPrepend(step);
     default:
       return step.json;
   }
@@ -28,6 +30,12 @@ function readBert(step: JsonView): Normalizer {
   return (text) => normalizeForBert(text, options);
 }
 
+/** Nothing is put before nothing. */
+function readPrepend(step: JsonView): Normalizer {
+  const before = step.string("prepend") ?? "";
+  return (text) => (text === "" ? "" : before + text);
+}
+
 function readCharsmap(step: JsonView): Normalizer {
   const key = "precompiled_charsmap";
   const base64 = step.string(key);
@@ -37,7 +45,8 @@ function readCharsmap(step: JsonView): Normalizer {
   return (text) => charsmap.normalize(text);
 }
 
-function decodeBase64(base64: string): Uint8Array | undefined {
+/** Undefined for what is no base64. */
+export function decodeBase64(base64: string): Uint8Array | undefined {
   try {
     return Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
   } catch {

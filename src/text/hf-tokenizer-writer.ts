@@ -2,12 +2,13 @@
 
 import { UnsupportedError } from "../base/errors.ts";
 import { quoted } from "../files/quoted.ts";
-import { readMerges, readScores, readVocabulary, type TokenizerMetadata } from "./gguf-vocabulary.ts";
-import { isolate, preTokenizerOf } from "./pre-tokenizers.ts";
-import { scoredMerges } from "./spm.ts";
+import { expectSameIds } from "./compared-tokenizers.ts";
+import { readVocabulary, type TokenizerMetadata } from "./gguf-vocabulary.ts";
+import { tokenizerFromHuggingFace } from "./hf-tokenizer.ts";
+import { HF_MODELS } from "./hf-written-models.ts";
 import type { JsonObject } from "./text-splitter.ts";
 import type { Tokenizer } from "./tokenizer.ts";
-import { SPACE_MARK, type Vocabulary } from "./vocabulary.ts";
+import type { Vocabulary } from "./vocabulary.ts";
 
 /** `tokenizer.json` and `tokenizer_config.json`. */
 export interface HuggingFaceTokenizer {
@@ -16,8 +17,8 @@ export interface HuggingFaceTokenizer {
 }
 
 /**
- * Writes down the tokenizer of the models `gpt2` and `llama`; for the latter with the merges that SentencePiece's scores
- * mean. Throws `UnsupportedError` for the others.
+ * Writes down a tokenizer; that of the model `llama` with the merges that SentencePiece's scores mean. Throws
+ * `UnsupportedError` for one that would divide text otherwise then.
  */
 export function huggingFaceTokenizer(
   metadata: TokenizerMetadata,
@@ -25,38 +26,41 @@ export function huggingFaceTokenizer(
   chatTemplate: string | undefined,
 ): HuggingFaceTokenizer {
   const model = metadata.string("tokenizer.ggml.model");
-  if (model !== "gpt2" && model !== "llama") {
+  const written = Object.hasOwn(HF_MODELS, model) ? HF_MODELS[model] : undefined;
+  if (written === undefined) {
+    const known = Object.keys(HF_MODELS).join(", ");
     throw new UnsupportedError(
-      `${metadata.file}: tokenizers of the model ${quoted(model)} cannot be converted to tokenizer.json yet`,
+      `${metadata.file}: tokenizers of the model ${quoted(model)} cannot be written as tokenizer.json; known: ${known}`,
     );
   }
-  const vocabulary = readVocabulary(metadata, model === "gpt2" ? "bytes" : "spaces");
-  const parts = model === "gpt2" ? byteLevel(metadata, vocabulary) : sentencePiece(metadata, vocabulary);
+  const vocabulary = readVocabulary(metadata, written.spelling);
   const nameOf = (id: number | undefined) => (id === undefined ? null : (vocabulary.texts[id] ?? null));
-  const bos = tokenizer.addsBos ? nameOf(tokenizer.bosId) : null;
-  return {
+  const [bos, eos] = [tokenizer.bosId, tokenizer.eosId];
+  const files = {
     tokenizer: {
       version: "1.0",
       truncation: null,
       padding: null,
       added_tokens: addedTokens(vocabulary),
-      ...parts,
-      post_processor: bos === null ? null : template(bos, tokenizer.bosId as number),
+      ...written.parts(metadata, vocabulary),
+      post_processor: template(
+        vocabulary,
+        tokenizer.addsBos ? bos : undefined,
+        tokenizer.addsEos ? eos : undefined,
+      ),
     },
     config: {
       add_bos_token: tokenizer.addsBos,
       add_eos_token: tokenizer.addsEos,
-      bos_token: nameOf(tokenizer.bosId),
-      eos_token: nameOf(tokenizer.eosId),
+      bos_token: nameOf(bos),
+      eos_token: nameOf(eos),
       clean_up_tokenization_spaces: false,
       tokenizer_class: "PreTrainedTokenizerFast",
       ...(chatTemplate === undefined ? {} : { chat_template: chatTemplate }),
     },
   };
-}
-
-function idsOf({ texts }: Vocabulary): Readonly<Record<string, number>> {
-  return Object.fromEntries(texts.map((text, id) => [text, id]));
+  expectSameIds(metadata.file, tokenizer, tokenizerFromHuggingFace({ folder: metadata.file, ...files }));
+  return files;
 }
 
 function addedTokens({ texts, kinds }: Vocabulary): readonly JsonObject[] {
@@ -67,73 +71,27 @@ function addedTokens({ texts, kinds }: Vocabulary): readonly JsonObject[] {
   });
 }
 
-/** The token that starts a text, before it. */
-function template(bos: string, id: number): JsonObject {
-  const start = { SpecialToken: { id: bos, type_id: 0 } };
-  const text = { Sequence: { id: "A", type_id: 0 } };
-  const second = { Sequence: { id: "B", type_id: 1 } };
+/** The tokens that start and end a text, around it. */
+function template(
+  { texts }: Vocabulary,
+  bos: number | undefined,
+  eos: number | undefined,
+): JsonObject | null {
+  const named = (id: number | undefined) => (id === undefined ? [] : [{ id, name: texts[id] ?? "" }]);
+  const [before, after] = [named(bos), named(eos)];
+  if (before.length + after.length === 0) return null;
+  const around = (id: string, type_id: number) => [
+    ...before.map(({ name }) => ({ SpecialToken: { id: name, type_id } })),
+    { Sequence: { id, type_id } },
+    ...after.map(({ name }) => ({ SpecialToken: { id: name, type_id } })),
+  ];
+  const tokens = [...before, ...after].map(
+    ({ id, name }) => [name, { id: name, ids: [id], tokens: [name] }] as const,
+  );
   return {
     type: "TemplateProcessing",
-    single: [start, text],
-    pair: [start, text, start, second],
-    special_tokens: { [bos]: { id: bos, ids: [id], tokens: [bos] } },
-  };
-}
-
-function byteLevel(metadata: TokenizerMetadata, vocabulary: Vocabulary): JsonObject {
-  const pre = preTokenizerOf(metadata.stringOr("tokenizer.ggml.pre", "default"), metadata.file);
-  if (pre === "characters") {
-    throw new UnsupportedError(
-      `${metadata.file}: BPE of characters cannot be converted to tokenizer.json yet`,
-    );
-  }
-  const bytes = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
-  return {
-    normalizer: null,
-    pre_tokenizer: { type: "Sequence", pretokenizers: [...pre.patterns.map(isolate), bytes] },
-    decoder: { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: "BPE",
-      unk_token: null,
-      byte_fallback: false,
-      ignore_merges: pre.ignoreMerges ?? false,
-      vocab: idsOf(vocabulary),
-      merges: readMerges(metadata).map((pair) => pair.join(" ")),
-    },
-  };
-}
-
-/** What the Python library writes for Llama 2. */
-function sentencePiece(metadata: TokenizerMetadata, vocabulary: Vocabulary): JsonObject {
-  const { texts, kinds, size } = vocabulary;
-  const scored = scoredMerges(texts, kinds, readScores(metadata, size));
-  if (scored === undefined) throw metadata.error("tokenizer.ggml.tokens", "can be merged in too many ways");
-  const marks = { type: "Replace", pattern: { String: " " }, content: SPACE_MARK };
-  const prefixed = metadata.boolOr("tokenizer.ggml.add_space_prefix", true);
-  const unknown = texts[metadata.integerOr("tokenizer.ggml.unknown_token_id", 0, size - 1, 0)];
-  return {
-    normalizer: {
-      type: "Sequence",
-      normalizers: [...(prefixed ? [{ type: "Prepend", prepend: SPACE_MARK }] : []), marks],
-    },
-    pre_tokenizer: null,
-    decoder: {
-      type: "Sequence",
-      decoders: [
-        { type: "Replace", pattern: { String: SPACE_MARK }, content: " " },
-        { type: "ByteFallback" },
-        { type: "Fuse" },
-        ...(prefixed ? [{ type: "Strip", content: " ", start: 1, stop: 0 }] : []),
-      ],
-    },
-    model: {
-      type: "BPE",
-      unk_token: unknown,
-      fuse_unk: true,
-      byte_fallback: true,
-      ignore_merges: false,
-      vocab: idsOf(vocabulary),
-      merges: scored.merges,
-    },
+    single: around("A", 0),
+    pair: [...around("A", 0), ...around("B", 1)],
+    special_tokens: Object.fromEntries(tokens),
   };
 }

@@ -37,16 +37,10 @@ export interface HuggingFaceTokenizerFiles {
  * Throws `FileFormatError`, which names the field, and `UnsupportedError` for other models and components.
  */
 export function tokenizerFromHuggingFace(files: HuggingFaceTokenizerFiles): Tokenizer {
-  const { folder, tokenizer, gpt2, sentencePiece } = files;
-  const config = new JsonView(`${folder}/tokenizer_config.json`, files.config ?? {});
-  if (tokenizer !== undefined) {
-    return tokenizerFromJson(new JsonView(`${folder}/tokenizer.json`, tokenizer), config, files.eosIds);
-  }
-  if (gpt2 !== undefined) {
-    const vocab = new JsonView(`${folder}/vocab.json`, gpt2.vocab);
-    const json = tokenizerJsonOfGpt2(vocab, gpt2.merges, config);
-    return tokenizerFromJson(new JsonView(vocab.file, json), config, files.eosIds);
-  }
+  const { folder, sentencePiece } = files;
+  const config = configOf(files);
+  const json = readTokenizerJson(files);
+  if (json !== undefined) return tokenizerFromJson(json, config, files.eosIds);
   if (sentencePiece !== undefined) {
     return tokenizerFromSentencePiece(`${folder}/tokenizer.model`, sentencePiece, config, files.eosIds);
   }
@@ -55,6 +49,19 @@ export function tokenizerFromHuggingFace(files: HuggingFaceTokenizerFiles): Toke
     "tokenizer.json",
     "is missing, and there is neither vocab.json with merges.txt nor tokenizer.model",
   );
+}
+
+function configOf({ folder, config }: HuggingFaceTokenizerFiles): JsonView {
+  return new JsonView(`${folder}/tokenizer_config.json`, config ?? {});
+}
+
+/** `tokenizer.json`, or what it would be where there are GPT-2's files; undefined where there is neither. */
+export function readTokenizerJson(files: HuggingFaceTokenizerFiles): JsonView | undefined {
+  const { folder, tokenizer, gpt2 } = files;
+  if (tokenizer !== undefined) return new JsonView(`${folder}/tokenizer.json`, tokenizer);
+  if (gpt2 === undefined) return undefined;
+  const vocab = new JsonView(`${folder}/vocab.json`, gpt2.vocab);
+  return new JsonView(vocab.file, tokenizerJsonOfGpt2(vocab, gpt2.merges, configOf(files)));
 }
 
 function tokenizerFromJson(

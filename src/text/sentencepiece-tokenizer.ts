@@ -12,9 +12,11 @@ import { SPACE_MARK } from "./vocabulary.ts";
 
 const [CONTROL, USER, UNUSED] = [3, 4, 5];
 
+/** What GGUF files have for "no such token". */
+const NO_TOKEN = 2 ** 32 - 1;
+
 /**
- * The tokenizer in a SentencePiece model, as a converter to GGUF would write it: for folders without a
- * `tokenizer.json`.
+ * The tokenizer in a SentencePiece model: for folders without a `tokenizer.json`.
  *
  * @param config what `tokenizer_config.json` holds: added tokens, and which ones begin and end a text
  * @param eosIds more ids that end a generation
@@ -26,15 +28,31 @@ export function tokenizerFromSentencePiece(
   config: JsonView,
   eosIds: readonly number[] = [],
 ): Tokenizer {
+  return tokenizerFromGguf(new GgufMetadata(file, sentencePieceMetadata(file, bytes, config, 0)), eosIds);
+}
+
+/**
+ * A SentencePiece model in GGUF's terms.
+ *
+ * @param rows of the embedding; pieces that are missing are unused ones
+ * Throws `FileFormatError`.
+ */
+export function sentencePieceMetadata(
+  file: string,
+  bytes: Uint8Array,
+  config: JsonView,
+  rows: number,
+): ReadonlyMap<string, GgufValue> {
   const model = readSentencePieceModel(file, bytes);
   const pieces = withAdded(model.pieces, config);
+  while (pieces.length < rows) pieces.push({ text: `[PAD${pieces.length}]`, score: 0, type: UNUSED });
   const idOf = (key: string, fallback: number): number => {
     const name = nameOf(config, key);
     const found = name === undefined ? -1 : pieces.findIndex(({ text }) => text === name);
     return found < 0 ? fallback : found;
   };
   const unigram = model.algorithm === "unigram";
-  const id = (value: number): GgufValue => ({ type: "i32", value });
+  const id = (value: number): GgufValue => ({ type: "u32", value: value < 0 ? NO_TOKEN : value });
   const bool = (value: boolean): GgufValue => ({ type: "bool", value });
   const bosId = idOf("bos_token", model.bosId);
   const addsBos = (config.bool("add_bos_token") ?? !unigram) && bosId >= 0;
@@ -52,8 +70,7 @@ export function tokenizerFromSentencePiece(
     eos_token_id: id(idOf("eos_token", model.eosId)),
     unknown_token_id: id(model.unknownId),
   };
-  const keyed = Object.entries(entries).map(([key, value]) => [`tokenizer.ggml.${key}`, value] as const);
-  return tokenizerFromGguf(new GgufMetadata(file, new Map(keyed)), eosIds);
+  return new Map(Object.entries(entries).map(([key, value]) => [`tokenizer.ggml.${key}`, value]));
 }
 
 /** An author's own pieces are found in text as it is written. */

@@ -150,6 +150,13 @@ describe("every failure has a class and a code", () => {
     expect(await failure(during)).toBeInstanceOf(AbortedError);
   });
 
+  test("a perplexity of what is no text", async () => {
+    await using loaded = await load({ backend: "wasm" });
+    const error = await failure(loaded.perplexity(7 as unknown as string));
+    expect(error).toBeInstanceOf(UsageError);
+    expect(error.message).toBe("a text is wanted, not number");
+  });
+
   test("a path that is no string", async () => {
     for (const path of [undefined, 7, ""]) {
       expect(await failure(loadModel(path as string))).toBeInstanceOf(FileAccessError);

@@ -16,6 +16,8 @@ export interface FamilyCase {
   /** What config.json says more, and the GGUF file in its keys. */
   readonly config?: Readonly<Record<string, unknown>>;
   readonly keys?: Readonly<Record<string, GgufValue>>;
+  /** Vectors of the GGUF file that are not random. */
+  readonly vectors?: Readonly<Record<string, readonly number[]>>;
   /** GELU is the one that is defined by the normal distribution. */
   readonly erf?: boolean;
 }
@@ -147,7 +149,10 @@ export const CASES: readonly FamilyCase[] = [
 ];
 
 /** @param more other dimensions */
-export function modelOf({ of, erf = false, keys: own }: FamilyCase, more: Partial<ModelDimensions> = {}) {
+export function modelOf(
+  { of, erf = false, keys: own, vectors }: FamilyCase,
+  more: Partial<ModelDimensions> = {},
+) {
   const found = [...ARCHITECTURES, ...OTHERS].find(({ name }) => name === of);
   if (found === undefined) throw new Error(`no case ${of}`);
   const keys = { ...own, ...(erf ? { "feed_forward.activation": text("gelu_erf") } : {}) };
@@ -157,6 +162,7 @@ export function modelOf({ of, erf = false, keys: own }: FamilyCase, more: Partia
     format: "F32",
     outputFormat: "F32",
     keys: { ...found.model.keys, ...keys },
+    vectors: { ...found.model.vectors, ...vectors },
   });
 }
 

@@ -121,7 +121,7 @@ describe("config.json", () => {
     );
     const bytes = (text: string) => new TextEncoder().encode(text);
     const bad: readonly (readonly [Uint8Array, string])[] = [
-      [bytes("{"), "is not JSON"],
+      [bytes("{"), "is not JSON: it begins like it"],
       [bytes("[]"), "is not a JSON object"],
       [bytes("<html>"), "it looks like a web page"],
       [new Uint8Array(5 << 20).fill(0x20), "bytes, above the limit of 4194304"],

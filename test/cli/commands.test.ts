@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import { Interrupts } from "../../src/cli/io.ts";
 import type { GgufValue } from "../../src/files/gguf-values.ts";
@@ -267,6 +267,19 @@ describe("explain", () => {
     const details = await cli([...args, "--details"]);
     expect(details.stdout.startsWith(stdout)).toBe(true);
     expect(details.stdout).toContain("working sets");
+  });
+
+  test("without a compiler, what runs is WebAssembly", async () => {
+    vi.stubEnv("PATH", folder);
+    for (const name of ["CC", "QIGEN_CC"]) vi.stubEnv(name, undefined);
+    try {
+      const isa = z.literal("wasm-simd128");
+      await json(["explain", model], z.looseObject({ isa }));
+      const memory = z.looseObject({ backend: z.literal("wasm"), isa });
+      await json(["inspect", model], z.looseObject({ memory }));
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   test("--measure puts measured times beside the predicted ones, on this machine only", async () => {

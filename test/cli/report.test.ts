@@ -101,11 +101,28 @@ describe("report", () => {
     expect(readFileSync(`${out}.html`, "utf8")).toContain("bits must be");
   }, 300_000);
 
+  test("if none can be made, it has failed", async () => {
+    const { code, stdout } = await cli(["report", model, "--text", text, ...FEW, "--bits", "7"]);
+    expect(code).toBe(1);
+    expect(stdout).toContain("No setting has been measured yet");
+  }, 300_000);
+
   test("what a command says of a mistake is told", async () => {
     const { code, stderr } = await cli(["report", model, "--text", join(folder, "absent"), ...FEW]);
     expect(code).toBe(1);
     expect(stderr).toContain("absent");
   }, 60_000);
+});
+
+test.each([
+  [["--calibration", join(folder, "absent.txt")], 1, "absent.txt: no such file"],
+  [["--calibration", text, "--samples", "1000"], 2, "1000 samples of 16 need"],
+  [["--out", join(folder, "absent", "map")], 1, "absent: no such file or folder"],
+] as const)("%j is found out before anything is measured", async (flags, wanted, message) => {
+  const { code, stderr } = await cli(["report", model, "--text", text, ...FEW, ...flags]);
+  expect(code).toBe(wanted);
+  expect(stderr).toMatch(/^qigen: .*\n$/);
+  expect(stderr).toContain(message);
 });
 
 test.each([

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { reportFailure } from "../../src/cli/failure.ts";
 import { Interrupts } from "../../src/cli/io.ts";
-import { packageVersion } from "../../src/cli/program.ts";
+import { packageVersion, runCli } from "../../src/cli/program.ts";
 import { Collected, cli, lines, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
 
 const folder = temporaryFolder();
@@ -71,6 +71,9 @@ describe("wrong usage has exit code 2 and one line", () => {
     ["perplexity a.gguf", /required option '-t, --text <file>'/],
     ["perplexity a.gguf --text t --protocol best", /Allowed choices are llama.cpp, gptq/],
     ["eval a.gguf", /required option '--task <file>'/],
+    ["quantize a b --group-size 0x20", /--group-size.*It must be a whole number/],
+    ["quantize a b --method rtn --format gguf:q4_0 --bits 3", /bits is of the format gptq/],
+    ["report a.gguf --text t --repeat 0", /--repeat.*It must be 1 or more/],
     ["generate --format Q4_0 --cols 32", /required option '--rows <n>'/],
     ["generate --format Q4_0 --rows 0 --cols 32", /rows must be a whole number from 1/],
     ["generate --format Q4_0 --rows 32 --cols 32 --isa mmx", /no instruction set "mmx"/],
@@ -113,6 +116,16 @@ describe("files that are no models have exit code 1 and one line", () => {
     expect(stderr).toMatch(/^qigen: .*absent\.txt: no such file or folder\n$/);
   });
 
+  test("a prompt that is no text", async () => {
+    const path = join(folder, "prompt.bin");
+    writeFileSync(path, Uint8Array.of(0xff, 0xfe, 0));
+    expect(await cli(["run", "-f", path])).toMatchObject({
+      code: 1,
+      stdout: "",
+      stderr: `qigen: ${path}: is not text in UTF-8\n`,
+    });
+  });
+
   test("a machine that cannot be read", async () => {
     const { code, stderr } = await cli(
       `generate --format Q4_0 --rows 32 --cols 32 --machine ${html}`.split(" "),
@@ -127,6 +140,17 @@ test("a model without chat template cannot chat, and is not loaded to find out",
   const { code, stderr } = await cli(["chat", path], { stdin: "hello\n" });
   expect(code).toBe(2);
   expect(stderr).toMatch(/^qigen: .*plain\.gguf has no chat template: .*\n$/);
+});
+
+test("output that the system refuses is no bug", async () => {
+  const refuse = () => {
+    throw Object.assign(new Error("ENOSPC: no space left on device, write"), { code: "ENOSPC" });
+  };
+  const stderr = new Collected();
+  const stdout = Object.assign(new Collected(), { write: refuse });
+  const io = { stdin: lines(), stdout, stderr, interrupts: new Interrupts() };
+  expect(await runCli(["list"], io)).toBe(1);
+  expect(stderr.text).toBe("qigen: the output: no space left on the device\n");
 });
 
 test("a bug shows where it is and asks for a report", () => {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { FileAccessError, UsageError } from "../../src/base/errors.ts";
+import { Rng } from "../../src/base/rng.ts";
 import { type ByteSource, memorySource } from "../../src/files/source.ts";
 import { fileAccessError, openFile, writeFileAtomically } from "../../src/host/node-files.ts";
 
@@ -135,6 +136,21 @@ describe("writeFileAtomically", () => {
       expect(await readFile(path, "utf8")).toBe(text);
     }
     expect(await readdir(folder)).toEqual(["model.bin"]);
+  });
+
+  it("puts small and large chunks one after the other", async () => {
+    const path = join(folder, "rows.bin");
+    const rng = new Rng(3);
+    const sizes = [5, 1 << 20, 700_000, 700_000, 1, 3 << 20, 0, (1 << 20) - 1, 2, 17];
+    const chunks = sizes.map((size) => Uint8Array.from({ length: size }, () => rng.integer(256)));
+    await writeFileAtomically(path, async (write) => {
+      for (const chunk of chunks) {
+        const own = chunk.slice();
+        await write(own);
+        own.fill(0);
+      }
+    });
+    expect(Buffer.concat(chunks).equals(await readFile(path))).toBe(true);
   });
 
   it("leaves nothing behind, and the old file alone, when the body fails", async () => {

@@ -17,6 +17,13 @@ const codeColumn = (target: Target, bits: number, trips = 8): Column => ({
   bytes: codes(4 * target.lanes * trips, bits, rng()),
 });
 
+/** Bytes that meet those of a column of codes: the extremes first, which those begin with too. */
+function otherBytes(target: Target): Column {
+  const corners = [0, 1, 127, 128, 129, 255];
+  const bytes = Uint8Array.from({ length: 32 * target.lanes }, (_, i) => corners[i] ?? (i * 73) & 255);
+  return { type: "vu8", bits: 8, bytes };
+}
+
 /** A field of any width at any place, alone, and in both halves of a byte. */
 function fieldMasks(): number[] {
   const masks = new Set<number>();
@@ -66,6 +73,33 @@ function lookupCase(target: Target): OpCase {
   return d.finish();
 }
 
+/** Every index, in tables that follow each other at `misaligned` bytes from where a register would begin. */
+function memoryLookupCase(target: Target, misaligned: number): OpCase {
+  const d = new Draft(target, `vu8lookup at ${misaligned}`, "vu8lookup");
+  const { b } = d;
+  const size = 4 * target.lanes;
+  const tables = d.input(
+    "tables",
+    Uint8Array.from({ length: 8 * 16 }, (_, i) => 255 - i),
+    { misaligned },
+  );
+  const indexes = Uint8Array.from({ length: 8 * size }, (_, i) => (i < 16 ? i : (i * 11 + (i >> 4)) & 15));
+  const input = d.input("x", indexes);
+  const out = d.output(8 * size);
+  b.loop("i", 0, 4, 1, (i) => {
+    const table = b.op.addr(tables, i, { stride: 16, offset: 0 });
+    for (const [n, offset] of [0, 64].entries()) {
+      const index = b.op.vu8load(b.op.addr(input, i, { stride: size, offset: n * 4 * size }), {
+        offset: 0,
+        bits: 4,
+      });
+      const to = b.op.addr(out, i, { stride: size, offset: n * 4 * size });
+      b.op.vu8store(to, b.op.vu8lookup(table, index, { offset }), { offset: 0 });
+    }
+  });
+  return d.finish();
+}
+
 function byteCases(target: Target): OpCase[] {
   const one = (bits: number): Column => ({ type: "vi32", bytes: codes(32 * target.lanes, bits, rng()) });
   const mean = (left: number, right: number) =>
@@ -73,10 +107,21 @@ function byteCases(target: Target): OpCase[] {
   return [
     ...[0, 1, 2, 3, 4, 5, 6, 7].map((shift) => fieldCase(target, shift)),
     lookupCase(target),
+    memoryLookupCase(target, 0),
+    memoryLookupCase(target, 3),
     mapCase(target, "vu8flip", "", [codeColumn(target, 8)]),
     mean(8, 8),
     mean(2, 4),
     mean(7, 1),
+    mapCase(target, "vu8add", "", [codeColumn(target, 8), otherBytes(target)]),
+    ...[0, 1, 2, 3].flatMap((index) =>
+      [0, 1, 5, 7].map((shift) =>
+        mapCase(target, "vbytejoin", `${index} by ${shift}`, [codeColumn(target, 8), otherBytes(target)], {
+          index,
+          shift,
+        }),
+      ),
+    ),
     ...[0, 1, 2, 3].map((index) =>
       mapCase(target, "vbyteof", `${index}`, [codeColumn(target, 8)], { index }),
     ),

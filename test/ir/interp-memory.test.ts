@@ -185,6 +185,28 @@ describe("codes", () => {
     });
     expect([...s.bytes.slice(s.at + 128, s.at + 160)]).toEqual(indexes.map((i) => 200 + i));
   });
+  test("vu8lookup picks from 16 bytes in memory, by indexes below 16", () => {
+    const s = new Scratch(four).setBytes(0, [15, 0, 7, 7, ...Array(12).fill(0)]);
+    s.setBytes(
+      48,
+      Array.from({ length: 16 }, (_, i) => 9 * i),
+    );
+    s.run((b, p) =>
+      b.op.vu8store(p, b.op.vu8lookup(p, b.op.vu8load(p, { offset: 0, bits: 4 }), at(48)), at(32)),
+    );
+    expect([...s.bytes.slice(s.at + 32, s.at + 36)]).toEqual([135, 0, 63, 63]);
+  });
+  test("vu8add wraps, and vbytejoin takes the second byte as signed", () => {
+    const s = new Scratch(four).setBytes(0, [200, 255, 3, 4]).setBytes(16, [100, 128, 0, 127]);
+    s.run((b, p) => {
+      const [low, high] = [0, 16].map((offset) => b.op.vu8load(p, { offset, bits: 8 }));
+      b.op.vu8store(p, b.op.vu8add(low!, high!), at(32));
+      for (const index of [0, 1, 2, 3])
+        b.op.vistore(p, b.op.vbytejoin(low!, high!, { index, shift: 5 }), at(48 + 16 * index));
+    });
+    expect([...s.bytes.slice(s.at + 32, s.at + 36)]).toEqual([44, 127, 3, 131]);
+    expect([12, 16, 20, 24].map((word) => s.i32(word))).toEqual([3400, -3841, 3, 4068]);
+  });
   test("vu8mean rounds up", () => {
     const s = new Scratch(four).setBytes(0, [1, 2, 255, 255]).setBytes(16, [2, 4, 255, 0]);
     s.run((b, p) => {

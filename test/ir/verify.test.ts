@@ -238,6 +238,12 @@ describe("ranges of codes", () => {
     expect(lookup(1, [0, 256])).toThrow("attribute table is [0,256], must be at most 16 bytes");
     expect(lookup(4, [...bytes, 16])).toThrow("must be at most 16 bytes");
   });
+  test("vu8lookup takes codes of 4 bits", () => {
+    const lookup = (bits: number) =>
+      check((b, p) => b.op.vu8lookup(p, b.op.vu8load(p, { offset: 0, bits }), at));
+    lookup(4)();
+    expect(lookup(5)).toThrow("the index may be 16 or more");
+  });
   test("constant operands", () => {
     expect(check((b) => b.op.ishl(b.i(1), b.i(32)))).toThrow("operand 1 is 32");
     expect(check((b) => b.op.idiv(b.i(1), b.i(0)))).toThrow("operand 1 is 0");

@@ -1,9 +1,10 @@
 import { expect } from "vitest";
+import { alignUp } from "../../src/base/bytes.ts";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { type EmbedChange, embed } from "../../src/kernels/embed.ts";
 import { FORMATS, type Format } from "../../src/quant/formats.ts";
-import { packing } from "../../src/quant/packing.ts";
+import { packing, sharedVectors } from "../../src/quant/packing.ts";
 import { dequantizeRows, packReference } from "../../src/quant/reference.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
 import { randomMatrix, wholeBlocks } from "./matrices.ts";
@@ -32,8 +33,9 @@ const ROWS = 70;
 const TOKENS = [3, 69, 0, 31, 69];
 
 function embedCase(isa: Isa, format: Format, n: number): KernelCase {
-  const [wanted, tile] = SHAPES[n % SHAPES.length]!;
+  const [wanted, some] = SHAPES[n % SHAPES.length]!;
   const cols = wholeBlocks(format, wanted);
+  const tile = alignUp(some, sharedVectors(format));
   const threads = n % 2 === 0 ? 1 : 3;
   const change = CHANGES[n % CHANGES.length]!;
   return {

@@ -1,3 +1,4 @@
+import { alignUp } from "../../src/base/bytes.ts";
 import type { Kernel } from "../../src/ir/types.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { activationLayout } from "../../src/kernels/activations.ts";
@@ -15,33 +16,34 @@ import { projection } from "../../src/kernels/projection.ts";
 import { rope } from "../../src/kernels/rope.ts";
 import { route } from "../../src/kernels/route.ts";
 import { score } from "../../src/kernels/score.ts";
-import { formatNamed } from "../../src/quant/formats.ts";
-import { packing } from "../../src/quant/packing.ts";
+import { formatNamed, groupSize, isSigns } from "../../src/quant/formats.ts";
+import { packing, sharedVectors } from "../../src/quant/packing.ts";
 import { kvLayout } from "./kv-pages.ts";
 
-const FORMATS = ["F16", "Q4_0", "Q4_1", "Q8_0", "3bit-g32"];
+const FORMATS = ["F16", "Q1_0", "Q4_0", "Q4_1", "Q8_0", "3bit-g32"];
 const COLS = 172;
 
 function ofFormat(name: string, isa: Isa): Kernel[] {
   const format = formatNamed(name);
-  const packed = packing(format, 100, COLS, 2, isa);
+  const tile = alignUp(2, sharedVectors(format));
+  const packed = packing(format, 100, COLS, tile, isa);
   const int8 = { kind: "int8", block: 64 } as const;
   const activations =
     format.kind === "float" ? ([{ kind: "f32" }] as const) : ([{ kind: "f32" }, int8] as const);
-  const tu = 2 * isa.lanes;
+  const tu = tile * isa.lanes;
   return [
     pack(packed, isa),
     embed(packed, isa),
     embed(packed, isa, { scale: 3, accumulate: true }),
     ...activations.flatMap((kind, n) => {
-      const mb = format.kind === "float" ? COLS : 64;
+      const mb = format.kind === "float" ? COLS : Math.max(64, groupSize(format, COLS));
       const blocking = {
         mb,
         tb: 2 * tu,
         mu: 32,
         tu,
         nu: 2,
-        expand: kind.kind === "int8" && format.kind === "quantized" && format.bits < 8,
+        expand: kind.kind === "int8" && format.kind === "quantized" && format.bits < 8 && !isSigns(format),
       };
       return [
         prepare(activationLayout(kind, format, COLS), isa),

@@ -7,6 +7,7 @@ import { floatsOf } from "./bench.ts";
 export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: Uint8Array): void {
   const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, sumBytes, rowBytes } =
     layout;
+  const { tablesAt } = layout;
   const tokens = x.length / cols;
   const row = (t: number, from: number, to: number) => bytes.slice(t * rowBytes + from, t * rowBytes + to);
   const quantized = activations.kind === "int8" ? quantizeActivations(x, cols, block) : undefined;
@@ -35,7 +36,19 @@ export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: 
     const stored =
       sumBytes === 2 ? Int32Array.from(new Int16Array(sums.buffer)) : new Int32Array(sums.buffer);
     expect(stored).toEqual(expected);
+    if (tablesAt !== undefined) expectTables(own, row(t, tablesAt, rowBytes));
   }
+}
+
+/** Of every four codes, all sums with signs by the bits of a number: what is below 32, and the 32s. */
+function expectTables(codes: Int8Array, tables: Uint8Array): void {
+  const sum = (q: number, signs: number) =>
+    [0, 1, 2, 3].reduce((s, i) => s + (((signs >> i) & 1) === 1 ? 1 : -1) * codes[4 * q + i]!, 0);
+  const expected = Uint8Array.from({ length: 8 * codes.length }, (_, i) => {
+    const s = sum(i >> 5, i & 15);
+    return (i & 16) === 0 ? s & 31 : s >> 5;
+  });
+  expect(Buffer.compare(tables, expected)).toBe(0);
 }
 
 function padded(values: Float32Array, length: number): Float32Array {

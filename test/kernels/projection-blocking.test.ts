@@ -3,6 +3,7 @@ import { avx2 } from "../../src/isa/avx2.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import type { Activations } from "../../src/kernels/activations.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
+import { sharedVectors } from "../../src/quant/packing.ts";
 import { describeKernels, interpreted } from "./bench.ts";
 import { projectionCases, projectionWork, type Shape } from "./projection-case.ts";
 import { extremes, integers, ordinary } from "./projection-data.ts";
@@ -214,6 +215,13 @@ const CHOICES: readonly Choice[] = [
     expand: true,
     threads: 3,
   },
+  // Sums that are looked up, of tiles of several registers: ragged groups, activation scales below, at and above a group.
+  { format: "Q1_0", rows: 100, cols: 300, tokens: 1, activations: int8(32), tile: 4, nu: 1, threads: 3 },
+  { format: "Q1_0", rows: 70, cols: 520, tokens: 7, activations: int8(32), tile: 8, nu: 2, mb: 256 },
+  { format: "Q1_0", rows: 40, cols: 172, tokens: 5, activations: int8(64), tile: 4, nu: 4, accumulate: true },
+  { format: "Q1_0", rows: 33, cols: 390, tokens: 2, activations: int8("row"), tile: 8, nu: 1, bias: true },
+  { format: "Q1_0", rows: 9, cols: 31, tokens: 1, activations: int8(128), tile: 4, nu: 1 },
+  { format: "Q1_0", rows: 40, cols: 300, tokens: 3, activations: f32, tile: 8, nu: 2, mb: 128 },
   // More threads than tiles.
   { format: "Q4_0", rows: 8, cols: 64, tokens: 1, activations: int8(32), tile: 1, nu: 1, threads: 5 },
   { format: "F16", rows: 40, cols: 33, tokens: 5, activations: f32, tile: 1, nu: 4, tiles: 2, threads: 3 },
@@ -226,7 +234,7 @@ describeKernels("blockings", (isa) =>
 );
 
 describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s activations", (kind) => {
-  const common = { rows: 9, cols: 172, tokens: 1, tile: 1, nu: 1 };
+  const common = { rows: 9, cols: 172, tokens: 1, nu: 1 };
   const activations = kind === "f32" ? f32 : int8(32);
 
   test.each([
@@ -237,10 +245,13 @@ describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s a
     ["3bit-g32", "zero point", 2, 1],
     ["3bit-g32", "code", 3, 1],
     ["3bit-g32", "code that is spread over the words", 3, 8],
+    ["Q1_0", "scale", 0, 1],
+    ["Q1_0", "sign", 3, 4],
     ["8bit-g128", "scale", 0, 1],
     ["8bit-g128", "code", 3, 1],
   ])("%s, one bit of a %s", (format, _, byte, bit) => {
-    const shape = shapeOf(avx2, { ...common, format, activations });
+    const tile = sharedVectors(formatNamed(format));
+    const shape = shapeOf(avx2, { ...common, tile, format, activations });
     const data = ordinary(shape);
     const run = (source: Uint8Array) => {
       const work = projectionWork(avx2, shape, data, source);

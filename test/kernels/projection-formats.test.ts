@@ -1,8 +1,10 @@
 import { at } from "../../src/base/assert.ts";
+import { alignUp } from "../../src/base/bytes.ts";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { nests } from "../../src/kernels/activations.ts";
-import { blockSize, FORMATS, type Format } from "../../src/quant/formats.ts";
+import { blockSize, FORMATS, type Format, isSigns } from "../../src/quant/formats.ts";
+import { sharedVectors } from "../../src/quant/packing.ts";
 import { describeKernels } from "./bench.ts";
 import { wholeBlocks } from "./matrices.ts";
 import { projectionCases, type Shape } from "./projection-case.ts";
@@ -27,6 +29,11 @@ function blocksFor(format: Format): readonly (number | "row")[] {
   return format.kind === "quantized" && format.block !== undefined ? [32, format.block, "row"] : BLOCKS;
 }
 
+/** Codes of 8 bits are bytes, and what is looked up is never unpacked. */
+function canExpand(format: Format): boolean {
+  return format.kind === "quantized" && format.bits < 8 && !isSigns(format);
+}
+
 /** A shape and a blocking for a format, drawn so that all the formats together see every kind of each. */
 function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const pick = <T>(values: readonly T[]): T => at(values, rng.integer(values.length));
@@ -34,7 +41,8 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const group = format.kind === "quantized" ? blockSize(format, cols) : cols;
   const blocks = blocksFor(format).filter((block) => block === "row" || nests(group, block, cols));
   const block = pick(blocks);
-  const [tile, nu] = pick(MICRO);
+  const [some, nu] = pick(MICRO);
+  const tile = alignUp(some, sharedVectors(format));
   const unit = Math.max(group, kind === "int8" && block !== "row" ? block : 1);
   const parts = [1, 2].map((n) => n * unit).filter((mb) => mb < cols);
   const tu = tile * isa.lanes;
@@ -48,7 +56,7 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
       mu: pick([32, 64]),
       tu,
       nu,
-      expand: format.kind === "quantized" && format.bits < 8 && kind === "int8" && pick([true, false]),
+      expand: canExpand(format) && kind === "int8" && pick([true, false]),
     },
     accumulate: rng.integer(3) === 0,
     rows: pick(ROWS),

@@ -3,13 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, type TestContext, test } from "vitest";
 import { readGguf } from "../../src/files/gguf.ts";
+import type { GgufValue } from "../../src/files/gguf-values.ts";
 import { memorySource } from "../../src/files/source.ts";
 import { tokenizerFromGguf } from "../../src/text/gguf-tokenizer.ts";
+import { ggufTokenizer } from "../../src/text/gguf-tokenizer-writer.ts";
 import { tokenizerFromHuggingFace } from "../../src/text/hf-tokenizer.ts";
 import type { Tokenizer } from "../../src/text/tokenizer.ts";
 import { shared } from "../files/gguf-fixtures.ts";
+import { charsmapOf } from "../text/charsmap-fixture.ts";
 import { LlamaCpp, needPeer, peerMissing } from "./llama-cpp.ts";
 import { mixedText } from "./mixed-text.ts";
+import { writeModel } from "./model-files.ts";
 import { packagedTokenizer, writeVocabulary } from "./vocabularies.ts";
 
 let llama: LlamaCpp;
@@ -81,4 +85,61 @@ test.for([
   const fromGguf = await expectTheSame(path, text);
   const fromJson = tokenizerFromHuggingFace({ folder: name, tokenizer: json, config: undefined });
   expectIds(fromJson.encode(text, { addBos: false }), fromGguf.encode(text, { addBos: false }), fromJson);
+});
+
+const PIECES = ["▁", "▁a", "a", "b", "ab", "▁ab", "o", "🙂", "ש", "ל"];
+
+/** Small tokenizers as folders have them. */
+const FOLDERS: Readonly<Record<string, object>> = {
+  unigram: {
+    added_tokens: ["<pad>", "</s>", "<unk>"].map((content, id) => ({ id, content, special: true })),
+    normalizer: {
+      type: "Precompiled",
+      precompiled_charsmap: Buffer.from(charsmapOf({ A: "a", "\t": " ", "\n": " ", "½": "ab" })).toString(
+        "base64",
+      ),
+    },
+    pre_tokenizer: {
+      type: "Sequence",
+      pretokenizers: [{ type: "WhitespaceSplit" }, { type: "Metaspace", prepend_scheme: "always" }],
+    },
+    model: {
+      type: "Unigram",
+      unk_id: 2,
+      vocab: [
+        ...["<pad>", "</s>", "<unk>"].map((text) => [text, 0]),
+        ...PIECES.map((text, i) => [text, -2 - i / 3]),
+      ],
+    },
+  },
+  WordPiece: {
+    added_tokens: ["[PAD]", "[UNK]", "[CLS]", "[SEP]"].map((content, id) => ({ id, content, special: true })),
+    normalizer: { type: "BertNormalizer", clean_text: true, handle_chinese_chars: true, lowercase: true },
+    pre_tokenizer: { type: "BertPreTokenizer" },
+    post_processor: { type: "BertProcessing", cls: ["[CLS]", 2], sep: ["[SEP]", 3] },
+    model: {
+      type: "WordPiece",
+      unk_token: "[UNK]",
+      vocab: Object.fromEntries(
+        ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "##b", "b", "##a", "cafe", "(", ")", ";", "你", "for"].map(
+          (text, id) => [text, id],
+        ),
+      ),
+    },
+  },
+};
+
+test.for(Object.entries(FOLDERS))("a folder's %s as GGUF metadata: llama.cpp's ids", async ([name, json]) => {
+  const tokenizer = tokenizerFromHuggingFace({ folder: name, tokenizer: json, config: {} });
+  const path = join(folder, `${name}.gguf`);
+  const metadata = new Map<string, GgufValue>([
+    ["general.architecture", { type: "string", value: "llama" }],
+    ...ggufTokenizer({ folder: name, tokenizer: json, config: {} }, tokenizer, 0),
+  ]);
+  await writeModel(path, { metadata, tensors: [] });
+  const theirs = await llama.loadTokenizer(path);
+  for (const text of ["ab  b a\tab", "for (a; ab) 你b café", "aa 🙂 שלo oo", "bab ½ Ab\n"]) {
+    expectIds(tokenizer.encode(text, { addBos: false }), theirs.encode(text, false), tokenizer);
+  }
+  await theirs.dispose();
 });

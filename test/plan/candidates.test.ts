@@ -7,17 +7,19 @@ import type { Blocking } from "../../src/kernels/blocking.ts";
 import { projection } from "../../src/kernels/projection.ts";
 import { candidates, inputUnit } from "../../src/plan/candidates.ts";
 import type { ProjectionShape } from "../../src/plan/shape.ts";
-import { CHUNK, familyFormat, formatNamed } from "../../src/quant/formats.ts";
+import { CHUNK, familyFormat, formatNamed, isSigns } from "../../src/quant/formats.ts";
 import { anyIsa, anyShape, anyTokens } from "./arbitraries.ts";
 
 function isLegal(
   isa: Isa,
   shape: ProjectionShape,
   tokens: number,
-  { mb, tb, mu, tu, nu }: Blocking,
+  { mb, tb, mu, tu, nu, expand }: Blocking,
 ): boolean {
+  const signs = isSigns(shape.format);
   return (
-    [1, 2, 4].includes(tu / isa.lanes) &&
+    (signs ? [4, 8] : [1, 2, 4]).includes(tu / isa.lanes) &&
+    !(signs && expand) &&
     128 % tu === 0 &&
     tb % tu === 0 &&
     (mb === shape.cols || (mb < shape.cols && mb % inputUnit(shape) === 0)) &&

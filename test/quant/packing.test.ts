@@ -16,7 +16,7 @@ import {
   groupsOfBlock,
   type QuantizedFormat,
 } from "../../src/quant/formats.ts";
-import { type Packing, packing } from "../../src/quant/packing.ts";
+import { type Packing, packing, sharedVectors } from "../../src/quant/packing.ts";
 import {
   dequantizeRows,
   type PackingTarget,
@@ -48,7 +48,8 @@ function cases(format: Format, turn: number): Case[] {
   for (const dotByte of Object.values(DOT_BYTES)) {
     for (const lanes of [4, 8, 16]) {
       // Whole blocks are long rows.
-      for (const tile of wholeBlocks(format, 1) === 1 ? [1, 2, 3, 4] : [1, 3]) {
+      for (const tiles of wholeBlocks(format, 1) === 1 ? [1, 2, 3, 4] : [1, 3]) {
+        const tile = tiles * sharedVectors(format);
         const pair = 7 * found.length + turn;
         const rows = SIZES[pair % SIZES.length]!;
         const cols = wholeBlocks(format, SIZES[Math.floor(pair / SIZES.length) % SIZES.length]!);
@@ -148,6 +149,7 @@ function codeAt(
   col: number,
 ): number {
   const { tileRows, tile } = layout;
+  const { lanes, dotByte } = target;
   const block = Math.floor(col / blockSize(format, layout.cols));
   const inBlock = col - block * blockSize(format, layout.cols);
   const input = inBlock % CHUNK;
@@ -156,11 +158,13 @@ function codeAt(
     block * layout.recordBytes +
     layout.headerBytes +
     Math.floor(inBlock / CHUNK) * layout.chunkBytes;
-  const vector = Math.floor((row % tileRows) / target.lanes);
+  const vector = Math.floor((row % tileRows) / lanes);
+  if (layout.signs) {
+    const register = Math.floor(input / 8) * (tile / 4) + Math.floor(vector / 4);
+    return (packed[chunk + register * 4 * lanes + dotByte(row % lanes, vector % 4)]! >>> (input % 8)) & 1;
+  }
   const byteOf = (word: number) =>
-    packed[
-      chunk + (word * tile + vector) * 4 * target.lanes + target.dotByte(row % target.lanes, input % 4)
-    ]!;
+    packed[chunk + (word * tile + vector) * 4 * lanes + dotByte(row % lanes, input % 4)]!;
   const quad = quads(format.bits)[Math.floor(input / 4)]!;
   if (quad.kind === "together") return (byteOf(quad.word) >>> quad.shift) % 2 ** format.bits;
   const bits = Array.from({ length: format.bits }, (_, j) => (byteOf(j) >>> (quad.slot + quad.spare)) & 1);
@@ -210,6 +214,12 @@ describe("packReference", () => {
     source.set([0, 0x3c, 0x80, 0xff, 0, 0x7f]);
     const packed = packReference(layout, single, source);
     expect([...packed.subarray(layout.headerBytes, layout.headerBytes + 4)]).toEqual([0, 127, 128, 255]);
+  });
+
+  it("shares registers among four row vectors, and takes no others", () => {
+    const format = formatNamed("Q1_0");
+    expect(packing(format, 8, 128, 8, target).tileRows).toBe(64);
+    expect(() => packing(format, 8, 128, 2, target)).toThrow(InternalError);
   });
 
   it("refuses bytes of another size, and a target that the packing is not for", () => {

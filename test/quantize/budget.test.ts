@@ -205,12 +205,13 @@ describe("a folder made under a budget", () => {
   test("of a size, is no larger", async (context) => {
     await needNative(context);
     const [free, path] = [out(), out()];
-    await quantize(small, free, { ...FEW, bits: 4, groupSize: 32 });
-    const targetSize = folderBytes(free);
+    const { modules } = await quantize(small, free, { ...FEW, bits: 4, groupSize: 32 });
+    const targetSize = folderBytes(free) + 1024 * (modules.length + 1);
     const { allocation } = await quantize(small, path, { ...FEW, targetSize });
     expect(folderBytes(path)).toBeLessThanOrEqual(targetSize);
+    // Of a matrix, record and configuration may take a kilobyte.
     const { budget, bytes, bitsPerWeight } = allocation as Allocation;
-    expect((bitsPerWeight * budget) / bytes).toBeGreaterThan(2.5);
+    expect((bitsPerWeight * budget) / bytes).toBeGreaterThan(3.2);
   });
 
   test("as GGUF, has types that fit, and keeps to a size", async (context) => {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-interface Stored {
+export interface Stored {
   readonly dtype: string;
   readonly shape: readonly number[];
   readonly bytes: DataView;

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { loadModel } from "../../src/api/model.ts";
+import { FileAccessError } from "../../src/base/errors.ts";
 import { Rng } from "../../src/base/rng.ts";
 import { gptqFormat } from "../../src/checkpoints/quantized/gptq-writer.ts";
 import { openModel } from "../../src/engine/load-model.ts";
@@ -26,6 +27,8 @@ const small = join(folder, "small.gguf");
 const EXACT = { activations: "f32", kv: "f32", placement: "arena", threads: 1 } as const;
 const FEW = { calibration, samples: 8, context: 32, threads: 2 } as const;
 const TOKENS = Array.from({ length: 40 }, (_, i) => (37 * i + 11) % 300);
+/** The small model's matrices have 64 and 96 inputs. */
+const GROUPS: Readonly<Record<string, QuantizeOptions>> = { gptq: { groupSize: 32 } };
 let made = 0;
 
 beforeAll(() => saveSmallModel(small, calibration));
@@ -176,6 +179,9 @@ describe("what cannot be done is said", () => {
     ],
     ["another format", { method: "rtn", format: "exl2" }, "no output format exl2"],
     ["another type", { method: "rtn", format: "gguf:q9" }, "known: gptq, gguf:f32"],
+    ["bits beside a type", { method: "rtn", format: "gguf:q4_0", bits: 3 }, "bits is of the format gptq"],
+    ["a group size beside a type", { method: "rtn", format: "gguf:q4_k", groupSize: 32 }, "groupSize is of"],
+    ["no threads", { method: "rtn", threads: 0 }, "threads must be a whole number from 1"],
     ["g_idx in GGUF", { ...FEW, format: "gguf:q8_0", actOrder: "classic" }, "no list g_idx"],
     ["a method", { method: "awq" as "rtn" }, "method must be one of rtn, gptq"],
   ];
@@ -187,6 +193,12 @@ describe("what cannot be done is said", () => {
 
   test("a result that is there already", async () => {
     await expect(quantize(small, small, { method: "rtn" })).rejects.toThrow("exists already");
+    const empty = out();
+    mkdirSync(empty);
+    const file = { method: "rtn", format: "gguf:q8_0" } as const;
+    await expect(quantize(small, empty, file)).rejects.toThrow("exists already");
+    await quantize(small, empty, { method: "rtn", groupSize: 32 });
+    expect(readdirSync(empty)).toContain("config.json");
   });
 
   test.each([
@@ -197,7 +209,7 @@ describe("what cannot be done is said", () => {
     await saveGguf(path, randomModel(model));
     for (const format of ["gptq", "gguf:q8_0"]) {
       const to = out();
-      await expect(quantize(path, to, { method: "rtn", format, groupSize: 32 })).rejects.toThrow(message);
+      await expect(quantize(path, to, { method: "rtn", format })).rejects.toThrow(message);
       expect(existsSync(to)).toBe(false);
     }
   });
@@ -221,6 +233,19 @@ describe("what cannot be done is said", () => {
     );
     expect(readdirSync(folder).filter((name) => name.includes(basename(to)))).toEqual([]);
   });
+
+  test.each(["gptq", "gguf:q8_0"])(
+    "what another process makes meanwhile is not replaced: %s",
+    async (format) => {
+      const to = out();
+      const both = [1, 2].map(() => quantize(small, to, { method: "rtn", format, ...GROUPS[format] }));
+      const settled = await Promise.allSettled(both);
+      expect(settled.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+      const [refused] = settled.flatMap((one) => (one.status === "rejected" ? [one.reason] : []));
+      expect(refused).toBeInstanceOf(FileAccessError);
+      expect((refused as Error).message).toContain("exists already");
+    },
+  );
 
   test("a disk without room", async () => {
     await expect(requireSpace(join(folder, "large"), 2 ** 60)).rejects.toThrow("the device has only");

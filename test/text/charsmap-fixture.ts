@@ -24,7 +24,8 @@ export function charsmapOf(table: Readonly<Record<string, string>>): Uint8Array 
   }
   const units = new Map<number, number>([[0, 0]]);
   place(root, 0, units);
-  const length = Math.max(...units.keys()) + 1;
+  // Whole blocks: any byte may be looked for at any node.
+  const length = 256 * Math.ceil((Math.max(...units.keys()) + 1) / 256);
   const bytes = new Uint8Array(4 + 4 * length + replacements.length);
   const view = new DataView(bytes.buffer);
   view.setUint32(0, 4 * length, true);

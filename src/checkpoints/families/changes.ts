@@ -1,51 +1,59 @@
 /** What becomes of tensors of a module that GGUF has in another form. */
 
-import { PlainTensor, type StoredTensor } from "../../files/model-file.ts";
+import type { StoredTensor } from "../../files/model-file.ts";
 import {
   type Elements,
-  IncreasedVector,
+  inverseRuns,
   RearrangedTensor,
   RenamedTensor,
   type Run,
+  ShiftedVector,
   TransposedTensor,
 } from "../changed-tensors.ts";
 import { Latest } from "../latest.ts";
-import type { Module } from "./family.ts";
+import type { ChangedModule } from "./family.ts";
 
 const FLOATS = ["F32", "F16", "BF16"];
 
 /** A norm whose weights w stand for 1 + w. */
-export function increased(name: string): Module {
-  return {
-    name,
-    change: (tensor) => (FLOATS.includes(tensor.type) ? new IncreasedVector(tensor) : tensor),
-  };
+export function increased(name: string): ChangedModule {
+  const shifted = (by: number) => (tensor: StoredTensor) =>
+    FLOATS.includes(tensor.type) ? new ShiftedVector(tensor, by) : tensor;
+  return { name, change: shifted(1), restore: shifted(-1) };
 }
 
 /** A matrix of one output, which GGUF has as a vector. */
-export function rowVector(name: string): Module {
-  const change = (tensor: StoredTensor) => {
-    const [cols = 1, ...others] = tensor.shape;
-    return others.every((extent) => extent === 1) ? new RenamedTensor(tensor, tensor.name, [cols]) : tensor;
+export function rowVector(name: string): ChangedModule {
+  return {
+    name,
+    change(tensor) {
+      const [cols = 1, ...others] = tensor.shape;
+      return others.every((extent) => extent === 1) ? new RenamedTensor(tensor, tensor.name, [cols]) : tensor;
+    },
+    restore: (tensor) => new RenamedTensor(tensor, tensor.name, [...tensor.shape, 1]),
   };
-  return { name, change };
 }
 
 /** Modules of the same names whose float matrices have inputs as rows; quantizers transpose them. */
-export function transposed(names: readonly string[]): readonly Module[] {
+export function transposed(names: readonly string[]): readonly ChangedModule[] {
   const held = new Latest<Elements>();
   const change = (tensor: StoredTensor) =>
-    tensor instanceof PlainTensor && tensor.shape.length === 2 ? new TransposedTensor(tensor, held) : tensor;
-  return names.map((name) => ({ name, change }));
+    FLOATS.includes(tensor.type) && tensor.shape.length === 2 ? new TransposedTensor(tensor, held) : tensor;
+  return names.map((name) => ({ name, change, restore: change }));
 }
 
 /**
  * Queries, keys and values in one matrix, where a key-value head follows on the queries that it serves: `groups` times
  * `perGroup` heads of queries, one of keys, one of values. GGUF has all queries first, then all keys, all values.
  */
-export function groupedHeads(name: string, groups: number, perGroup: number, headDim: number): Module {
+export function groupedHeads(name: string, groups: number, perGroup: number, headDim: number): ChangedModule {
   const runs = () => groupedRuns(groups, perGroup, headDim);
-  return { name, change: (tensor) => new RearrangedTensor(tensor, runs) };
+  return {
+    name,
+    change: (tensor) => new RearrangedTensor(tensor, runs),
+    restore: (tensor) => new RearrangedTensor(tensor, () => inverseRuns(runs())),
+    runs,
+  };
 }
 
 function* groupedRuns(groups: number, perGroup: number, headDim: number): Generator<Run> {

@@ -5,7 +5,7 @@ import { type RopeKeys, ropeSettings, ropeVectors, writeRope } from "./rope.ts";
 import { activation, MAX_DIMENSION, MAX_LAYERS, positive, size } from "./settings.ts";
 
 /** Sizes that every decoder has: GGUF's keys, and what config.json usually calls them. */
-const SIZES = {
+export const SIZES = {
   vocab_size: "vocab_size",
   embedding_length: "hidden_size",
   feed_forward_length: "intermediate_size",
@@ -14,7 +14,7 @@ const SIZES = {
   "attention.head_count": "num_attention_heads",
 } as const;
 
-type SizeKey = keyof typeof SIZES;
+export type SizeKey = keyof typeof SIZES;
 
 /** How config.json of a family says what all decoders have. */
 export interface DecoderKeys {

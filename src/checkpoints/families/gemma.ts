@@ -1,10 +1,12 @@
 import { UnsupportedError } from "../../base/errors.ts";
+import type { ModelSpec } from "../../models/model.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import { increased } from "./changes.ts";
-import { type Decoder, type DecoderKeys, readDecoder } from "./decoder.ts";
-import type { Family, Translation } from "./family.ts";
+import type { Decoder, DecoderKeys } from "./decoder.ts";
+import { decoderFamily } from "./decoder-family.ts";
+import type { Family, Settings } from "./family.ts";
 import { ATTENTION, ENDS, GATED, likeLlama } from "./llama.ts";
-import { expectSetting, MAX_DIMENSION, positive } from "./settings.ts";
+import { expectSetting, MAX_DIMENSION, positive, shortest } from "./settings.ts";
 
 const GEMMA: DecoderKeys = {
   architecture: "gemma",
@@ -34,57 +36,50 @@ const HEAD_NORMS = {
 };
 
 /** Gemma 1. */
-export const gemma: Family = (config) =>
-  likeLlama(readDecoder(config, GEMMA), {
-    ...SHARED,
-    "layers.*.input_layernorm": increased("blk.*.attn_norm"),
-    "layers.*.post_attention_layernorm": increased("blk.*.ffn_norm"),
-  });
+export const gemma = decoderFamily({
+  keys: GEMMA,
+  modelClass: "GemmaForCausalLM",
+  translate: (decoder) =>
+    likeLlama(decoder, {
+      ...SHARED,
+      "layers.*.input_layernorm": increased("blk.*.attn_norm"),
+      "layers.*.post_attention_layernorm": increased("blk.*.ffn_norm"),
+    }),
+});
 
 /** Gemma 2. */
-export const gemma2: Family = (config) => {
-  const decoder = readDecoder(config, {
-    ...GEMMA,
-    architecture: "gemma2",
-    hasWindow: (_, layer) => layer % 2 === 0,
-    window: 4096,
-  });
-  writeScale(decoder, config);
+export const gemma2 = decoderFamily({
+  keys: { ...GEMMA, architecture: "gemma2", hasWindow: (_, layer) => layer % 2 === 0, window: 4096 },
+  modelClass: "Gemma2ForCausalLM",
+  translate(decoder, config) {
+    writeScale(decoder, config);
+    writeCaps(decoder, config);
+    return likeLlama(decoder, AROUND);
+  },
+  own: (spec) => ({
+    ...scaleSetting(spec),
+    attn_logit_softcapping: shortest(spec.layers[0]?.attention.softcap ?? ATTENTION_CAP),
+    final_logit_softcapping: shortest(spec.output.softcap ?? OUTPUT_CAP),
+  }),
+});
+
+const [ATTENTION_CAP, OUTPUT_CAP] = [50, 30];
+
+function writeCaps({ keys }: Decoder, config: JsonView): void {
   for (const [name, usual] of [
-    ["attn_logit_softcapping", 50],
-    ["final_logit_softcapping", 30],
+    ["attn_logit_softcapping", ATTENTION_CAP],
+    ["final_logit_softcapping", OUTPUT_CAP],
   ] as const) {
     if (config.json[name] === null) {
       throw new UnsupportedError(`${config.file}: a Gemma 2 without ${name} is not supported`);
     }
-    decoder.keys.real(name, positive(config, name, usual));
+    keys.real(name, positive(config, name, usual));
   }
-  return likeLlama(decoder, AROUND);
-};
+}
 
 /** Gemma 3, text alone. */
-export const gemma3Text: Family = (config) => gemma3Of(config);
-
-/** Gemma 3 with images, of which the text model is run. */
-export const gemma3: Family = (config) => {
-  const text = config.object("text_config");
-  if (text === undefined) throw config.error("text_config", "is missing");
-  const parts = ["vision_tower.", "multi_modal_projector."];
-  return {
-    ...gemma3Of(text),
-    prefixes: ["language_model.model.", "language_model.", "model.language_model."],
-    others: [...parts, ...parts.map((part) => `model.${part}`)],
-  };
-};
-
-function gemma3Of(config: JsonView): Translation {
-  expectSetting(config, "use_bidirectional_attention", false);
-  const period =
-    config.integer("sliding_window_pattern", 1, MAX_DIMENSION) ??
-    config.integer("_sliding_window_pattern", 1, MAX_DIMENSION) ??
-    6;
-  const rotations = config.object("rope_parameters");
-  const decoder = readDecoder(config, {
+export const gemma3Text = decoderFamily({
+  keys: {
     ...GEMMA,
     architecture: "gemma3",
     sizes: {
@@ -95,29 +90,79 @@ function gemma3Of(config: JsonView): Translation {
     kvHeads: (view, heads) => view.integer("num_key_value_heads", 1, heads) ?? Math.min(4, heads),
     rope: {
       base: { key: "rope_theta", fallback: 1_000_000 },
-      parameters: () => rotations?.object("full_attention"),
+      parameters: (config) => config.object("rope_parameters")?.object("full_attention"),
     },
-    hasWindow: (_, layer) => (layer + 1) % period !== 0,
+    hasWindow: (config, layer) => (layer + 1) % windowPeriod(config) !== 0,
     window: 4096,
-  });
-  writeScale(decoder, config);
-  const local = rotations?.object("sliding_attention");
+  },
+  modelClass: "Gemma3ForCausalLM",
+  translate(decoder, config) {
+    expectSetting(config, "use_bidirectional_attention", false);
+    writeScale(decoder, config);
+    writeLocalRotation(decoder, config);
+    writeCap(decoder, config);
+    return likeLlama(decoder, { ...AROUND, ...HEAD_NORMS });
+  },
+  own(spec) {
+    const local = spec.layers.find(({ attention }) => attention.window !== undefined)?.attention.rope;
+    const { softcap } = spec.output;
+    return {
+      ...scaleSetting(spec),
+      ...(local === undefined ? {} : { rope_local_base_freq: shortest(local.base) }),
+      ...(softcap === undefined ? {} : { final_logit_softcapping: shortest(softcap) }),
+    };
+  },
+});
+
+/** Gemma 3 with images, of which the text model is run. */
+export const gemma3: Family = {
+  read(config) {
+    const text = config.object("text_config");
+    if (text === undefined) throw config.error("text_config", "is missing");
+    const parts = ["vision_tower.", "multi_modal_projector."];
+    return {
+      ...gemma3Text.read(text),
+      prefixes: ["language_model.model.", "language_model.", "model.language_model."],
+      others: [...parts, ...parts.map((part) => `model.${part}`)],
+    };
+  },
+};
+
+/** Of so many layers the last one sees all positions. */
+function windowPeriod(config: JsonView): number {
+  return (
+    config.integer("sliding_window_pattern", 1, MAX_DIMENSION) ??
+    config.integer("_sliding_window_pattern", 1, MAX_DIMENSION) ??
+    6
+  );
+}
+
+function writeLocalRotation({ keys }: Decoder, config: JsonView): void {
+  const local = config.object("rope_parameters")?.object("sliding_attention");
   if (local !== undefined) expectSetting(local, "rope_type", "default");
-  decoder.keys.real(
+  keys.real(
     "rope.freq_base_swa",
     local === undefined
       ? positive(config, "rope_local_base_freq", 10_000)
       : positive(local, "rope_theta", 10_000),
   );
+}
+
+function writeCap({ keys }: Decoder, config: JsonView): void {
   if (config.get("attn_logit_softcapping") !== undefined) {
     throw new UnsupportedError(`${config.file}: attn_logit_softcapping of Gemma 3 is not supported`);
   }
   if (config.get("final_logit_softcapping") !== undefined) {
-    decoder.keys.real("final_logit_softcapping", positive(config, "final_logit_softcapping"));
+    keys.real("final_logit_softcapping", positive(config, "final_logit_softcapping"));
   }
-  return likeLlama(decoder, { ...AROUND, ...HEAD_NORMS });
 }
 
 function writeScale({ keys }: Decoder, config: JsonView): void {
   keys.real("attention.scale", 1 / Math.sqrt(positive(config, "query_pre_attn_scalar", 256)));
+}
+
+function scaleSetting({ layers: [first] }: ModelSpec): Settings {
+  return first === undefined
+    ? {}
+    : { query_pre_attn_scalar: Number((first.attention.scale ** -2).toPrecision(6)) };
 }

@@ -1,10 +1,9 @@
 import { groupedHeads } from "./changes.ts";
-import { readDecoder } from "./decoder.ts";
-import type { Family } from "./family.ts";
+import { decoderFamily } from "./decoder-family.ts";
 
 /** GPT-NeoX and Pythia: queries, keys and values of a head follow each other. */
-export const gptneox: Family = (config) => {
-  const decoder = readDecoder(config, {
+export const gptneox = decoderFamily({
+  keys: {
     architecture: "gptneox",
     norm: "layer",
     epsilon: { key: "layer_norm_eps", fallback: 1e-5 },
@@ -14,29 +13,35 @@ export const gptneox: Family = (config) => {
       share: { key: "rotary_pct", fallback: 0.25 },
     },
     tied: false,
-  });
-  const { keys, heads, headDim, vectors, tied } = decoder;
-  keys.flag("use_parallel_residual", config.bool("use_parallel_residual") ?? true);
-  return {
-    metadata: keys.entries,
-    prefixes: ["gpt_neox."],
-    modules: {
-      embed_in: "token_embd",
-      "layers.*.input_layernorm": "blk.*.attn_norm",
-      "layers.*.attention.query_key_value": groupedHeads("blk.*.attn_qkv", heads, 1, headDim),
-      "layers.*.attention.dense": "blk.*.attn_output",
-      "layers.*.post_attention_layernorm": "blk.*.ffn_norm",
-      "layers.*.mlp.dense_h_to_4h": "blk.*.ffn_up",
-      "layers.*.mlp.dense_4h_to_h": "blk.*.ffn_down",
-      final_layer_norm: "output_norm",
-      embed_out: "output",
-    },
-    derived: [
-      "layers.*.attention.bias",
-      "layers.*.attention.masked_bias",
-      "layers.*.attention.rotary_emb.inv_freq",
-    ],
-    vectors,
-    tied,
-  };
-};
+  },
+  modelClass: "GPTNeoXForCausalLM",
+  translate({ keys, heads, headDim, vectors, tied }, config) {
+    keys.flag("use_parallel_residual", config.bool("use_parallel_residual") ?? true);
+    return {
+      metadata: keys.entries,
+      prefixes: ["gpt_neox."],
+      modules: {
+        embed_in: "token_embd",
+        "layers.*.input_layernorm": "blk.*.attn_norm",
+        "layers.*.attention.query_key_value": groupedHeads("blk.*.attn_qkv", heads, 1, headDim),
+        "layers.*.attention.dense": "blk.*.attn_output",
+        "layers.*.post_attention_layernorm": "blk.*.ffn_norm",
+        "layers.*.mlp.dense_h_to_4h": "blk.*.ffn_up",
+        "layers.*.mlp.dense_4h_to_h": "blk.*.ffn_down",
+        final_layer_norm: "output_norm",
+        embed_out: "output",
+      },
+      derived: [
+        "layers.*.attention.bias",
+        "layers.*.attention.masked_bias",
+        "layers.*.attention.rotary_emb.inv_freq",
+      ],
+      vectors,
+      tied,
+    };
+  },
+  own: ({ layers: [first] }) => ({
+    attention_bias: first?.attention.q.bias !== undefined,
+    use_parallel_residual: first?.parallel === true,
+  }),
+});

@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import { quoted } from "../../files/quoted.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import { falcon } from "./falcon.ts";
-import type { Family } from "./family.ts";
+import type { Family, WrittenFamily } from "./family.ts";
 import { gemma, gemma2, gemma3, gemma3Text } from "./gemma.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
@@ -45,6 +45,28 @@ const FAMILIES: Readonly<Record<string, Family>> = {
 
 /** Names of the families that are known. */
 export const MODEL_TYPES: readonly string[] = Object.keys(FAMILIES);
+
+/** A family that can be written, with its `model_type`. */
+export interface NamedFamily extends Family {
+  readonly type: string;
+  readonly written: WrittenFamily;
+}
+
+/** Each once, under its first type. */
+const WRITTEN: readonly NamedFamily[] = Object.entries(FAMILIES).flatMap(([type, family], i, all) => {
+  const isFirst = all.findIndex(([, one]) => one === family) === i;
+  return family.written !== undefined && isFirst ? [{ ...family, type, written: family.written }] : [];
+});
+
+/** Architectures of GGUF's that can be written as checkpoints. */
+export const WRITTEN_ARCHITECTURES: readonly string[] = [
+  ...new Set(WRITTEN.map(({ written }) => written.architecture)),
+];
+
+/** The families that can be written of an architecture of GGUF's; one that has words for less comes first. */
+export function writtenFamilies(architecture: string): readonly NamedFamily[] {
+  return WRITTEN.filter(({ written }) => written.architecture === architecture);
+}
 
 /** The family of a checkpoint. Throws `UnsupportedError` for one that is not known, listing those that are. */
 export function familyOf(config: JsonView): Family {

@@ -27,16 +27,18 @@ export function writeExperts(
 }
 
 /** Mixtral: a Mistral with experts. */
-export const mixtral: Family = (config) => {
-  const decoder = readDecoder(config, { ...LLAMA, hasWindow: () => true });
-  writeExperts(decoder, config, ["num_local_experts"], { count: 8, used: 2 });
-  return likeLlama(decoder, {
-    ...SHARED,
-    "layers.*.block_sparse_moe.gate": "blk.*.ffn_gate_inp",
-    "layers.*.block_sparse_moe.experts.#.w1": "blk.*.ffn_gate_exps",
-    "layers.*.block_sparse_moe.experts.#.w2": "blk.*.ffn_down_exps",
-    "layers.*.block_sparse_moe.experts.#.w3": "blk.*.ffn_up_exps",
-  });
+export const mixtral: Family = {
+  read(config) {
+    const decoder = readDecoder(config, { ...LLAMA, hasWindow: () => true });
+    writeExperts(decoder, config, ["num_local_experts"], { count: 8, used: 2 });
+    return likeLlama(decoder, {
+      ...SHARED,
+      "layers.*.block_sparse_moe.gate": "blk.*.ffn_gate_inp",
+      "layers.*.block_sparse_moe.experts.#.w1": "blk.*.ffn_gate_exps",
+      "layers.*.block_sparse_moe.experts.#.w2": "blk.*.ffn_down_exps",
+      "layers.*.block_sparse_moe.experts.#.w3": "blk.*.ffn_up_exps",
+    });
+  },
 };
 
 const QWEN_EXPERTS: Readonly<Record<string, Module>> = {
@@ -47,29 +49,33 @@ const QWEN_EXPERTS: Readonly<Record<string, Module>> = {
 };
 
 /** Qwen1.5-MoE and Qwen2-MoE: experts beside one that all tokens pass. */
-export const qwen2Moe: Family = (config) => {
-  const decoder = readQwen(
-    config,
-    { ...LLAMA, architecture: "qwen2moe" },
-    { count: 60, used: 4, width: 1408 },
-  );
-  const shared = size(config, ["shared_expert_intermediate_size"], 5632);
-  decoder.keys.size("expert_shared_feed_forward_length", shared);
-  return likeLlama(decoder, {
-    ...SHARED,
-    ...QWEN_EXPERTS,
-    "layers.*.mlp.shared_expert.gate_proj": "blk.*.ffn_gate_shexp",
-    "layers.*.mlp.shared_expert.up_proj": "blk.*.ffn_up_shexp",
-    "layers.*.mlp.shared_expert.down_proj": "blk.*.ffn_down_shexp",
-    "layers.*.mlp.shared_expert_gate": rowVector("blk.*.ffn_gate_inp_shexp"),
-  });
+export const qwen2Moe: Family = {
+  read(config) {
+    const decoder = readQwen(
+      config,
+      { ...LLAMA, architecture: "qwen2moe" },
+      { count: 60, used: 4, width: 1408 },
+    );
+    const shared = size(config, ["shared_expert_intermediate_size"], 5632);
+    decoder.keys.size("expert_shared_feed_forward_length", shared);
+    return likeLlama(decoder, {
+      ...SHARED,
+      ...QWEN_EXPERTS,
+      "layers.*.mlp.shared_expert.gate_proj": "blk.*.ffn_gate_shexp",
+      "layers.*.mlp.shared_expert.up_proj": "blk.*.ffn_up_shexp",
+      "layers.*.mlp.shared_expert.down_proj": "blk.*.ffn_down_shexp",
+      "layers.*.mlp.shared_expert_gate": rowVector("blk.*.ffn_gate_inp_shexp"),
+    });
+  },
 };
 
 /** Qwen3-MoE. */
-export const qwen3Moe: Family = (config) => {
-  const keys = { ...LLAMA, architecture: "qwen3moe", headDim: 128 };
-  const decoder = readQwen(config, keys, { count: 128, used: 8, width: 768 });
-  return likeLlama(decoder, { ...SHARED, ...QWEN_EXPERTS, ...HEAD_NORMS });
+export const qwen3Moe: Family = {
+  read(config) {
+    const keys = { ...LLAMA, architecture: "qwen3moe", headDim: 128 };
+    const decoder = readQwen(config, keys, { count: 128, used: 8, width: 768 });
+    return likeLlama(decoder, { ...SHARED, ...QWEN_EXPERTS, ...HEAD_NORMS });
+  },
 };
 
 /** @param usual what is meant where config.json is silent: experts, those a token passes, the inner width of one */

@@ -2,6 +2,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import { quoted } from "../../files/quoted.ts";
 import type { JsonView } from "../../text/json-view.ts";
 import type { GgufKeys } from "./gguf-keys.ts";
+import { type Llama3Scaling, llama3Factors } from "./llama3-scaling.ts";
 import { MAX_DIMENSION, positive } from "./settings.ts";
 
 /** Where config.json says how a model rotates, and what it means where it does not. */
@@ -71,7 +72,7 @@ export function writeRope(keys: GgufKeys, settings: RopeSettings): void {
     keys.size("rope.scaling.original_context_length", originalContext);
   }
   if (kind === "longrope") {
-    keys.real("rope.scaling.attn_factor", longropeMagnitude(scaling, context, originalContext));
+    keys.real("rope.scaling.attn_factor", statedMagnitude(scaling, context, originalContext));
     return;
   }
   const factor = positive(scaling, "factor");
@@ -84,18 +85,27 @@ export function writeRope(keys: GgufKeys, settings: RopeSettings): void {
       throw new UnsupportedError(`${scaling.file}: ${key} of rope scaling "yarn" is not supported`);
     }
   }
-  // YaRN's own factor on the magnitude is 1 + 0.1 ln(factor), which GGUF's multiplies and Hugging Face's replaces.
-  const yarn = 1 + 0.1 * Math.log(factor);
+  // GGUF's factor multiplies YaRN's own, Hugging Face's replaces it.
+  const yarn = yarnMagnitude(factor);
   keys.real("rope.scaling.attn_factor", positive(scaling, "attention_factor", yarn) / yarn);
   keys.real("rope.scaling.yarn_beta_fast", positive(scaling, "beta_fast", 32));
   keys.real("rope.scaling.yarn_beta_slow", positive(scaling, "beta_slow", 1));
 }
 
-/** The factor on the length of rotated vectors, √(1 + ln(s) / ln(original)) where the context grew s times. */
-function longropeMagnitude(scaling: JsonView, context: number, original: number | undefined): number {
+/** YaRN's factor on the length of rotated vectors. */
+export function yarnMagnitude(factor: number): number {
+  return 1 + 0.1 * Math.log(factor);
+}
+
+function statedMagnitude(scaling: JsonView, context: number, original: number | undefined): number {
   const given = scaling.number("attention_factor");
   if (given !== undefined) return positive(scaling, "attention_factor");
   if (original === undefined) throw scaling.error("original_max_position_embeddings", "is missing");
+  return longropeMagnitude(context, original);
+}
+
+/** LongRoPE's, √(1 + ln(s) / ln(original)) where the context grew s times. */
+export function longropeMagnitude(context: number, original: number): number {
   const grown = context / original;
   return grown <= 1 || original === 1 ? 1 : Math.sqrt(1 + Math.log(grown) / Math.log(original));
 }
@@ -104,7 +114,9 @@ function longropeMagnitude(scaling: JsonView, context: number, original: number 
 export function ropeVectors(settings: RopeSettings, rotated: number): ReadonlyMap<string, Float32Array> {
   const { scaling, kind } = settings;
   if (scaling === undefined) return new Map();
-  if (kind === "llama3") return new Map([["rope_freqs.weight", llama3Factors(settings, scaling, rotated)]]);
+  if (kind === "llama3") {
+    return new Map([["rope_freqs.weight", llama3Factors(readLlama3(scaling), settings.base, rotated)]]);
+  }
   if (kind !== "longrope") return new Map();
   return new Map([
     ["rope_factors_short.weight", factorList(scaling, "short_factor")],
@@ -121,19 +133,11 @@ function factorList(scaling: JsonView, key: string): Float32Array {
   });
 }
 
-/**
- * Llama 3.1's divisors of the frequencies, one per pair of `rotated` dimensions: those that turn seldom in the original
- * context are slowed down by `factor`, fast ones kept, with a ramp between.
- */
-function llama3Factors({ base }: RopeSettings, scaling: JsonView, rotated: number): Float32Array {
+function readLlama3(scaling: JsonView): Llama3Scaling {
   const factor = positive(scaling, "factor");
   const low = positive(scaling, "low_freq_factor");
   const high = positive(scaling, "high_freq_factor");
   const original = positive(scaling, "original_max_position_embeddings");
-  if (!(high > low)) throw scaling.error("high_freq_factor", `is ${high}, not above low_freq_factor ${low}`);
-  return Float32Array.from({ length: rotated / 2 }, (_, i) => {
-    const turns = (original * base ** ((-2 * i) / rotated)) / (2 * Math.PI);
-    const ramp = Math.min(1, Math.max(0, (turns - low) / (high - low)));
-    return 1 / ((1 - ramp) / factor + ramp);
-  });
+  if (high > low) return { factor, low, high, original };
+  throw scaling.error("high_freq_factor", `is ${high}, not above low_freq_factor ${low}`);
 }

@@ -61,3 +61,18 @@ export function activation(config: JsonView, key: string, fallback: string): Act
   const known = Object.keys(ACTIVATIONS).join(", ");
   throw new UnsupportedError(`${config.file}: ${key} ${quoted(name)} is not supported; known: ${known}`);
 }
+
+/** What config.json calls a function: the usual name, if that means it. Throws `UnsupportedError` where there is none. */
+export function activationName(wanted: Activation, usual: string): string {
+  const found = [usual, ...Object.keys(ACTIVATIONS)].find((name) => ACTIVATIONS[name] === wanted);
+  if (found !== undefined) return found;
+  throw new UnsupportedError(`the function ${wanted} of feed-forward blocks`);
+}
+
+/** The shortest decimal number that is the same f32: 1e-5, not 9.999999747378752e-6. */
+export function shortest(value: number): number {
+  const single = Math.fround(value);
+  // Nine digits tell every f32 from all others.
+  const digits = [6, 7, 8].find((count) => Math.fround(Number(single.toPrecision(count))) === single) ?? 9;
+  return Number(single.toPrecision(digits));
+}

@@ -1,6 +1,6 @@
 import type { SafeTensor } from "../../files/safetensors.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { unpackStream } from "./bit-fields.ts";
+import { placeStream, unpackStream } from "./bit-fields.ts";
 import {
   type CodeMatrix,
   evenGroups,
@@ -64,10 +64,10 @@ function rowsOfOutputs(
     bits: BITS,
     symmetric: false,
     groups: evenGroups(weights, cols, groupCount, declared === -1 ? cols : declared),
-    load: async () => {
-      const words = await readWords(weights);
+    load: async (memory) => {
+      const words = await readWords(weights, memory);
       return {
-        words: (first, count, into, stride) => transposeCodes(words, width, first, count, into, stride),
+        words: (first, count, into) => transposeCodes(words, width, first, count, into),
         scales: await readScales(scales, warn),
         zeros: (await readWords(zeros)).reduce(
           (points, word, i) => {
@@ -82,8 +82,8 @@ function rowsOfOutputs(
 }
 
 /**
- * The codes of `count` outputs from output `first` on, of words [in, width], as streams `stride` words apart: eight words of
- * eight outputs become eight words of eight inputs.
+ * The codes of `count` outputs from output `first` on, of words [in, width], as streams [word][output]: eight words of eight
+ * outputs become eight words of eight inputs.
  */
 function transposeCodes(
   words: Uint32Array,
@@ -91,7 +91,6 @@ function transposeCodes(
   first: number,
   count: number,
   into: Uint32Array,
-  stride: number,
 ): void {
   const square = new Uint32Array(PER_WORD);
   const last = first + count;
@@ -105,7 +104,7 @@ function transposeCodes(
       transpose(square);
       for (let o = 0; o < PER_WORD; o++) {
         const output = PER_WORD * column + o;
-        if (output >= first && output < last) into[(output - first) * stride + at] = square[PLACES[o]!]!;
+        if (output >= first && output < last) into[at * count + output - first] = square[PLACES[o]!]!;
       }
     }
   }
@@ -152,15 +151,13 @@ function rowsOfInputs(
     bits: BITS,
     symmetric: false,
     groups: evenGroups(weights, cols, groupCount, size),
-    load: async () => {
-      const words = await readWords(weights);
+    load: async (memory) => {
+      const words = await readWords(weights, memory);
       const points = new Uint8Array(rows * places);
       unpackStream(await readWords(zeros), 0, BITS, points, points.length);
       return {
-        words(first, count, into, stride) {
-          for (let r = 0; r < count; r++) {
-            into.set(words.subarray((first + r) * width, (first + r + 1) * width), r * stride);
-          }
+        words(first, count, into) {
+          for (let r = 0; r < count; r++) placeStream(words, (first + r) * width, width, into, r, count);
         },
         scales: groupMajor(await readScales(scales, warn), rows, places),
         zeros: groupMajor(points, rows, places),

@@ -54,36 +54,81 @@ export function packStream(codes: Uint8Array, bits: number, into: Uint32Array, s
   }
 }
 
-/**
- * Streams of codes in another order, for `rows` rows whose words are `stride` apart in both: code k is that of place
- * `order[k]`.
- */
+/** Puts a row's stream, `count` words from word `start` on, among those of `rows` rows: word w at [w][row]. */
+export function placeStream(
+  words: Uint32Array,
+  start: number,
+  count: number,
+  into: Uint32Array,
+  row: number,
+  rows: number,
+): void {
+  for (let w = 0, to = row; w < count; w++, to += rows) into[to] = words[start + w]!;
+}
+
+/** Codes that are moved together, which one word has where widths are powers of two. */
+const TOGETHER = 4;
+
+/** Streams of codes of `rows` rows, [word][row], in another order: code k is that of place `order[k]`. */
 export function reorderStreams(
   from: Uint32Array,
   into: Uint32Array,
   order: Uint32Array,
   bits: number,
   rows: number,
-  stride: number,
+): void {
+  into.fill(0);
+  const whole = 32 % bits === 0 ? order.length - (order.length % TOGETHER) : 0;
+  for (let k = 0; k < whole; k += TOGETHER) moveFour(from, into, order, bits, rows, k);
+  for (let k = whole; k < order.length; k++) moveOne(from, into, order[k]!, bits, rows, k);
+}
+
+/** Codes k to k + 3, which are in one word each, before and after. */
+function moveFour(
+  from: Uint32Array,
+  into: Uint32Array,
+  order: Uint32Array,
+  bits: number,
+  rows: number,
+  k: number,
 ): void {
   const mask = 2 ** bits - 1;
-  const end = rows * stride;
-  into.fill(0, 0, end);
-  for (let k = 0; k < order.length; k++) {
-    const [source, target] = [order[k]! * bits, k * bits];
-    const [low, at] = [source & 31, target & 31];
-    const isSplit = low + bits > 32;
-    const fits = at + bits <= 32;
-    for (
-      let row = 0, a = source >>> 5, b = target >>> 5;
-      row < end;
-      row += stride, a += stride, b += stride
-    ) {
-      let code = from[a]! >>> low;
-      if (isSplit) code |= from[a + 1]! << (32 - low);
-      code &= mask;
-      into[b]! |= code << at;
-      if (!fits) into[b + 1]! |= code >>> (32 - at);
-    }
+  const perWord = 32 / bits;
+  const wordOf = (place: number) => Math.floor(place / perWord) * rows;
+  const lowOf = (place: number) => (place % perWord) * bits;
+  const [p, q, s, t] = [order[k]!, order[k + 1]!, order[k + 2]!, order[k + 3]!];
+  const [a, b, c, d] = [wordOf(p), wordOf(q), wordOf(s), wordOf(t)];
+  const [i, j, l, m] = [lowOf(p), lowOf(q), lowOf(s), lowOf(t)];
+  const [to, at] = [wordOf(k), lowOf(k)];
+  for (let row = 0; row < rows; row++) {
+    let codes = (from[d + row]! >>> m) & mask;
+    codes = (codes << bits) | ((from[c + row]! >>> l) & mask);
+    codes = (codes << bits) | ((from[b + row]! >>> j) & mask);
+    codes = (codes << bits) | ((from[a + row]! >>> i) & mask);
+    into[to + row]! |= codes << at;
+  }
+}
+
+/** Code k, which may be in two words, before and after. */
+function moveOne(
+  from: Uint32Array,
+  into: Uint32Array,
+  place: number,
+  bits: number,
+  rows: number,
+  k: number,
+): void {
+  const mask = 2 ** bits - 1;
+  const [low, at] = [(place * bits) & 31, (k * bits) & 31];
+  const isSplit = low + bits > 32;
+  const fits = at + bits <= 32;
+  let a = ((place * bits) >>> 5) * rows;
+  let b = ((k * bits) >>> 5) * rows;
+  for (const end = a + rows; a < end; a++, b++) {
+    let code = from[a]! >>> low;
+    if (isSplit) code |= from[a + rows]! << (32 - low);
+    code &= mask;
+    into[b]! |= code << at;
+    if (!fits) into[b + rows]! |= code >>> (32 - at);
   }
 }

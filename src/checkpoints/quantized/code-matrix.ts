@@ -19,17 +19,20 @@ export interface CodeMatrix {
   readonly groups: Uint32Array;
   /** All zero points are 2^(bits − 1). */
   readonly symmetric: boolean;
-  /** Reads it whole. */
-  readonly load: () => Promise<LoadedCodes>;
+  /** Reads it whole; `memory` gives room for words, once. */
+  readonly load: (memory: WordMemory) => Promise<LoadedCodes>;
 }
+
+/** So many words of memory, with anything in them. */
+export type WordMemory = (length: number) => Uint32Array;
 
 /** A quantized matrix in memory. */
 export interface LoadedCodes {
   /**
-   * Puts the codes of `count` rows from row `first` on into `into`, a row as one stream of bits from the low bits of a word
-   * on, the rows `stride` words apart. What is after a row's last code is 0 or any code.
+   * Puts the codes of `count` rows from row `first` on into `into`, a row as one stream of bits from the low bits of a word on:
+   * word w of row r is `into[w · count + r]`. What is after a row's last code is 0 or any code.
    */
-  words(first: number, count: number, into: Uint32Array, stride: number): void;
+  words(first: number, count: number, into: Uint32Array): void;
   /** [group][row], f16 bits. */
   readonly scales: Uint16Array;
   /** [group][row]; not there for a symmetric matrix. */
@@ -66,9 +69,12 @@ export function expectShape(tensor: SafeTensor, shape: readonly number[]): void 
 }
 
 /** The data of a tensor of 32-bit elements. */
-export async function readWords({ source, offset, byteLength }: SafeTensor): Promise<Uint32Array> {
-  const words = new Uint32Array(byteLength / 4);
-  await source.readInto(offset, new Uint8Array(words.buffer));
+export async function readWords(
+  { source, offset, byteLength }: SafeTensor,
+  memory: WordMemory = (length) => new Uint32Array(length),
+): Promise<Uint32Array> {
+  const words = memory(byteLength / 4);
+  await source.readInto(offset, new Uint8Array(words.buffer, words.byteOffset, words.byteLength));
   return words;
 }
 

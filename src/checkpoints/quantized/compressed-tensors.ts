@@ -2,7 +2,7 @@ import { UnsupportedError } from "../../base/errors.ts";
 import type { SafeTensor } from "../../files/safetensors.ts";
 import { FAMILY_BITS } from "../../quant/formats.ts";
 import type { JsonView } from "../../text/json-view.ts";
-import { packStream, unpackWhole } from "./bit-fields.ts";
+import { packStream, placeStream, unpackWhole, wordsOf } from "./bit-fields.ts";
 import {
   evenGroups,
   expectShape,
@@ -61,17 +61,19 @@ export function compressedTensors(config: JsonView): Method {
         symmetric: zeros === undefined,
         groups:
           (await listedGroups(parameters, cols, groupCount)) ?? evenGroups(weights, cols, groupCount, group),
-        load: async () => {
-          const words = await readWords(weights);
+        load: async (memory) => {
+          const words = await readWords(weights, memory);
           return {
-            words(first, count, into, stride) {
+            words(first, count, into) {
               const codes = new Uint8Array(cols);
+              const stream = new Uint32Array(wordsOf(cols, bits));
               for (let r = 0; r < count; r++) {
                 const start = (first + r) * width;
-                if (32 % bits === 0) into.set(words.subarray(start, start + width), r * stride);
+                if (32 % bits === 0) placeStream(words, start, width, into, r, count);
                 else {
                   unpackWhole(words, start, 1, bits, codes, cols);
-                  packStream(codes, bits, into, r * stride);
+                  packStream(codes, bits, stream, 0);
+                  placeStream(stream, 0, stream.length, into, r, count);
                 }
               }
             },

@@ -62,12 +62,12 @@ export interface GptqParameters {
  * Packs a matrix. Zero points are stored less one (the format that is called `gptq`, not `gptq_v2`).
  *
  * @param order input of each slot of the matrix; undefined where that is the slot
- * @param rowOf the row of the matrix that output `r` of the module is
+ * @param rowOf the row of the matrix that each output of the module is
  */
 export function gptqParameters(
   matrix: QuantizedMatrix,
   order: Uint32Array | undefined,
-  rowOf: (r: number) => number,
+  rowOf: Uint32Array,
 ): GptqParameters {
   const { format, rows, cols, groups } = matrix;
   const { bits } = format;
@@ -79,7 +79,7 @@ export function gptqParameters(
   const scales = new Uint16Array(groups * rows);
   const mask = 2 ** bits - 1;
   for (let r = 0; r < rows; r++) {
-    const row = rowOf(r);
+    const row = rowOf[r]!;
     for (let i = 0; i < cols; i++) {
       putCode(qweight, r, rows, i * bits, bits, matrix.codes[row * cols + slotOf[i]!]!);
     }

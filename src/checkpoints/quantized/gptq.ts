@@ -47,12 +47,12 @@ export function gptq(config: JsonView, format: string): Method {
         bits,
         symmetric,
         groups: await groupsOf(parameters, shape, declared.group),
-        load: async () => {
-          const words = await readWords(shape.weights);
+        load: async (memory) => {
+          const words = await readWords(shape.weights, memory);
           return {
-            words(first, count, into, stride) {
-              for (let at = first, w = 0; at < words.length; at += rows, w++) {
-                for (let r = 0, to = w; r < count; r++, to += stride) into[to] = words[at + r]!;
+            words(first, count, into) {
+              for (let from = first, to = 0; from < words.length; from += rows, to += count) {
+                into.set(words.subarray(from, from + count), to);
               }
             },
             scales: await readScales(scales, warn),
