@@ -4,9 +4,8 @@ import { blockSize, CHUNK, type Format, isSigns } from "../quant/formats.ts";
 import { sharedVectors } from "../quant/packing.ts";
 import type { ProjectionShape } from "./shape.ts";
 
-/** Row vectors of a packed tile; of those that share registers, several times as many. */
+/** Row vectors of a packed tile: of those that share registers, whole ones. */
 export const TILES = [1, 2, 4] as const;
-const SHARED_TILES = [4, 8] as const;
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
 /** Tokens of the micro-GEMV. */
@@ -64,8 +63,8 @@ function canExpand({ format, activations }: ProjectionShape): boolean {
 
 /** Row vectors a tile of a format may have on this ISA. */
 export function tilesOf(isa: Isa, format: Format): number[] {
-  const tiles = sharedVectors(format) === 1 ? TILES : SHARED_TILES;
-  return tiles.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
+  const shared = sharedVectors(format);
+  return TILES.filter((tile) => tile % shared === 0 && ROW_BLOCK % (tile * isa.lanes) === 0);
 }
 
 /** Inputs after which every scale, weight's and activation's, starts anew: where a mini-GEMV may end. */

@@ -26,6 +26,17 @@ describe("generated C", () => {
     expectGolden("project-q4_0-avx2.c", emitC([projection(spec, avx2)], avx2));
   });
 
+  test("a projection that looks up sums by signs, AVX2", () => {
+    const spec = {
+      format: formatNamed("Q1_0"),
+      cols: 128,
+      activations: int8,
+      blocking: { mb: 128, tb: 32, mu: 32, tu: 32, nu: 1 },
+      accumulate: false,
+    };
+    expectGolden("project-q1_0-avx2.c", emitC([projection(spec, avx2)], avx2));
+  });
+
   test("a projection of two tokens at a time, odd code width, AVX-512-VNNI", () => {
     const spec = {
       format: formatNamed("3bit-g32"),

@@ -18,7 +18,7 @@ function isLegal(
 ): boolean {
   const signs = isSigns(shape.format);
   return (
-    (signs ? [4, 8] : [1, 2, 4]).includes(tu / isa.lanes) &&
+    (signs ? [4] : [1, 2, 4]).includes(tu / isa.lanes) &&
     !(signs && expand) &&
     128 % tu === 0 &&
     tb % tu === 0 &&
