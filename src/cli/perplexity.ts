@@ -9,7 +9,7 @@ import { localModel } from "./hub-model.ts";
 import { type Io, write, writeJson } from "./io.ts";
 import { loadForUser } from "./load.ts";
 import { readLongText } from "./long-text.ts";
-import { addBackendOptions, addExamples, type EngineFlags, wholeNumber } from "./options.ts";
+import { addBackendOptions, addExamples, count, type EngineFlags, wholeNumber } from "./options.ts";
 import { Pace } from "./pace.ts";
 import { estimateText, type PerplexitySettings, perplexityText } from "./perplexity-text.ts";
 import { bar, Status } from "./status.ts";
@@ -22,6 +22,9 @@ interface PerplexityFlags extends EngineFlags, ProtocolOptions {
   readonly baseKv?: EngineFlags["kv"];
   readonly json?: boolean;
 }
+
+/** Any stride fits into it. */
+const LONGEST_CONTEXT = 2 ** 24;
 
 export function addPerplexity(program: Command, io: Io): void {
   const command = program
@@ -46,7 +49,7 @@ export function addPerplexity(program: Command, io: Io): void {
         "start token before the text or every window, with --protocol gptq (default: text)",
       ).choices(["text", "window"]),
     )
-    .option("--chunks <n>", "windows to run, at most (default: the whole text)", wholeNumber)
+    .option("--chunks <n>", "windows to run, at most (default: the whole text)", count)
     .option("--base <model>", "compare with this model's predictions: the same model, not quantized, say")
     .addOption(
       new Option("--base-activations <type>", "precision of its activations (default: f32)").choices([
@@ -73,6 +76,7 @@ export function addPerplexity(program: Command, io: Io): void {
 }
 
 async function perplexity(named: string, flags: PerplexityFlags, io: Io): Promise<void> {
+  await checkProtocol(flags);
   const text = await readLongText(flags.text);
   const path = await localModel(named, io);
   const basePath = flags.base === undefined ? undefined : await localModel(flags.base, io);
@@ -87,6 +91,12 @@ async function perplexity(named: string, flags: PerplexityFlags, io: Io): Promis
   } finally {
     await model.dispose();
   }
+}
+
+/** Finds out what no model would change before any is loaded, not after. */
+async function checkProtocol(flags: PerplexityFlags): Promise<void> {
+  const { resolveProtocol } = await import("../evaluation/windows.ts");
+  resolveProtocol(flags, LONGEST_CONTEXT, { addsBos: true, bosId: 0 });
 }
 
 /** As exact as it can be, unless the flags say otherwise. */

@@ -167,22 +167,6 @@ static void *work(void *argument) {
   }
 }
 
-struct team *qigen_team_create(int32_t threads) {
-  struct team *team = calloc(1, sizeof *team);
-  if (!team) return NULL;
-  team->threads = threads;
-  team->workers = calloc((size_t)threads, sizeof *team->workers);
-  pthread_mutex_init(&team->lock, NULL);
-  pthread_cond_init(&team->wake, NULL);
-  for (int32_t thread = 1; thread < threads; thread++) {
-    struct worker *worker = malloc(sizeof *worker);
-    worker->team = team;
-    worker->thread = thread;
-    if (pthread_create(&team->workers[thread], NULL, work, worker) != 0) return NULL;
-  }
-  return team;
-}
-
 // Publishes a run to the workers; returns its number.
 static uint32_t publish(struct team *team, struct step *steps, int32_t count, const int32_t *cancel, uint64_t *times) {
   const uint32_t run = atomic_load(&team->run) + 2;
@@ -204,6 +188,31 @@ void qigen_team_destroy(struct team *team) {
   pthread_cond_destroy(&team->wake);
   free(team->workers);
   free(team);
+}
+
+// Starts a worker; returns whether that worked.
+static int start(struct team *team, int32_t thread) {
+  struct worker *worker = malloc(sizeof *worker);
+  if (!worker) return 0;
+  worker->team = team;
+  worker->thread = thread;
+  if (pthread_create(&team->workers[thread], NULL, work, worker) == 0) return 1;
+  free(worker);
+  return 0;
+}
+
+// A team of so many threads, or NULL; then none of them is left.
+struct team *qigen_team_create(int32_t threads) {
+  struct team *team = calloc(1, sizeof *team);
+  if (!team) return NULL;
+  pthread_mutex_init(&team->lock, NULL);
+  pthread_cond_init(&team->wake, NULL);
+  team->workers = calloc((size_t)threads, sizeof *team->workers);
+  team->threads = 1;
+  while (team->workers && team->threads < threads && start(team, team->threads)) team->threads++;
+  if (team->threads == threads) return team;
+  qigen_team_destroy(team);
+  return NULL;
 }
 
 // How many parameters a kernel has.

@@ -148,9 +148,9 @@ export function resolveOptions(options: QuantizeOptions): Settings {
   };
 }
 
-/** Throws `UsageError` for options of the format `gptq` where a type of GGUF says what they would. */
+/** Throws `UsageError` for options of the format `gptq` beside a format that says what they would. */
 function requireMeant(format: string, { bits, groupSize, symmetric }: QuantizeOptions): void {
-  if (!format.startsWith("gguf")) return;
+  if (format === "gptq") return;
   const given = Object.entries({ bits, groupSize, symmetric }).find(([, value]) => value !== undefined);
   if (given === undefined) return;
   throw new UsageError(`${given[0]} is of the format gptq: a type such as gguf:q4_k says it itself`);

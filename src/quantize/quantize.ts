@@ -35,7 +35,7 @@ export async function quantize(
   options: QuantizeOptions = {},
 ): Promise<QuantizeResult> {
   const settings = resolveOptions(options);
-  await requireFree(output, settings.format === "gptq" ? "folder" : "file");
+  await requireFree(output, settings.format.startsWith("gguf") ? "file" : "folder");
   const opened = await openModel(input, options.onNotice);
   try {
     const folder = opened.gguf === undefined ? await folderOf(input) : undefined;

@@ -1,9 +1,17 @@
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { emitRuntime } from "../../src/emit/c-runtime.ts";
+import { findCompilers } from "../../src/host/compilers.ts";
 import { KernelBuilder } from "../../src/ir/builder.ts";
 import { Interpreter } from "../../src/ir/interp.ts";
 import type { Kernel, Target } from "../../src/ir/types.ts";
 import { verify } from "../../src/ir/verify.ts";
 import { NATIVE_TARGETS, need } from "../backends.ts";
+import { temporaryFolder } from "../cli/harness.ts";
+
+const folder = temporaryFolder();
 
 const ROUNDS = 40;
 const MOST_THREADS = 7;
@@ -67,4 +75,31 @@ describe.each(NATIVE_TARGETS.map((target) => [target.name, target] as const))("t
       await backend.dispose();
     }
   });
+});
+
+/** A system that starts two threads and no more, and counts those that have ended. */
+const SCARCE = `
+static int left = 2, joined;
+static int scarce(pthread_t *thread, const pthread_attr_t *how, void *(*work)(void *), void *argument) {
+  return left-- > 0 ? pthread_create(thread, how, work, argument) : 11;
+}
+static int counted(pthread_t thread, void **result) {
+  joined++;
+  return pthread_join(thread, result);
+}
+#define pthread_create scarce
+#define pthread_join counted
+`;
+
+test("a team that the system has not enough threads for leaves none behind", async (context) => {
+  const [compiler] = (await findCompilers()).working;
+  if (compiler === undefined) return context.skip("no C compiler works");
+  const [source, program] = [join(folder, "scarce.c"), join(folder, "scarce")];
+  const main = "int main(void) { return qigen_team_create(8) == NULL && joined == 2 ? 0 : 1; }\n";
+  const last = "#include <time.h>\n";
+  writeFileSync(source, emitRuntime([]).replace(last, last + SCARCE) + main);
+  const options = [...compiler.args, "-O1", "-pthread", "-w", source, "-o", program];
+  const compiled = spawnSync(compiler.path, options, { encoding: "utf8" });
+  expect(compiled.stderr).toBe("");
+  expect(spawnSync(program, { timeout: 20_000 }).status).toBe(0);
 });
