@@ -87,6 +87,12 @@ function budgetFindings(report: Report): string[] {
     const best = rivals.sort((a, b) => a.divergence.value - b.divergence.value)[0];
     if (best === undefined) return [];
     const part = row.divergence.value / best.divergence.value;
+    // A mixture that is not clearly better gives way to what it is compared with.
+    if (part === 1 && row.projectionBytes === best.projectionBytes) {
+      return [
+        `With ${row.setting} no mixture is clearly nearer to the model than ${nameOf(best)} for all modules.`,
+      ];
+    }
     return [
       `With ${row.setting} spread over the modules as it pays, the divergence is ${threeDigits(part)} of that of the best ` +
         `uniform setting that is no larger (${nameOf(best)}).`,

@@ -72,6 +72,10 @@ describe("findings", () => {
       "With 3.25 bpw spread over the modules as it pays, the divergence is 0.25 of that of the best uniform setting " +
         "that is no larger (3 bits, g32, gptq).",
     );
+    const given = { ...small, setting: "3.25 bpw", method: "mixed" as const };
+    expect(findingsOf(report([FULL, large, small, given]))).toContain(
+      "With 3.25 bpw no mixture is clearly nearer to the model than 3 bits, g32, gptq for all modules.",
+    );
   });
 
   test("measured beside predicted speed: the median of the rows", () => {
