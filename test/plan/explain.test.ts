@@ -97,7 +97,7 @@ describe("explainModel", () => {
       decode   147 ms for 1 token: 6.79 tokens/s, weights at 30.4 GB/s
       batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.7 GB/s
                159 ms for 4 tokens: 25.2 tokens/s, weights at 28.2 GB/s
-               240 ms for 8 tokens: 33.3 tokens/s, weights at 18.7 GB/s
+               234 ms for 8 tokens: 34.2 tokens/s, weights at 19.2 GB/s
                413 ms for 16 tokens: 38.7 tokens/s, weights at 10.8 GB/s
       prefill  5.16 s for 256 tokens: 49.6 tokens/s, weights at 0.868 GB/s
       "
