@@ -79,33 +79,44 @@ export function reorderStreams(
 ): void {
   into.fill(0);
   const whole = 32 % bits === 0 ? order.length - (order.length % TOGETHER) : 0;
-  for (let k = 0; k < whole; k += TOGETHER) moveFour(from, into, order, bits, rows, k);
+  moveFours(asSigned(from), asSigned(into), order, bits, rows, whole);
   for (let k = whole; k < order.length; k++) moveOne(from, into, order[k]!, bits, rows, k);
 }
 
-/** Codes k to k + 3, which are in one word each, before and after. */
-function moveFour(
-  from: Uint32Array,
-  into: Uint32Array,
+/** Words without a sign may become floats, which takes a third longer. */
+function asSigned({ buffer, byteOffset, length }: Uint32Array): Int32Array {
+  return new Int32Array(buffer, byteOffset, length);
+}
+
+/** Codes 0 to `count` − 1, four by four, which are in one word each before, and in one together after. */
+function moveFours(
+  from: Int32Array,
+  into: Int32Array,
   order: Uint32Array,
   bits: number,
   rows: number,
-  k: number,
+  count: number,
 ): void {
   const mask = 2 ** bits - 1;
   const perWord = 32 / bits;
-  const wordOf = (place: number) => Math.floor(place / perWord) * rows;
-  const lowOf = (place: number) => (place % perWord) * bits;
-  const [p, q, s, t] = [order[k]!, order[k + 1]!, order[k + 2]!, order[k + 3]!];
-  const [a, b, c, d] = [wordOf(p), wordOf(q), wordOf(s), wordOf(t)];
-  const [i, j, l, m] = [lowOf(p), lowOf(q), lowOf(s), lowOf(t)];
-  const [to, at] = [wordOf(k), lowOf(k)];
-  for (let row = 0; row < rows; row++) {
-    let codes = (from[d + row]! >>> m) & mask;
-    codes = (codes << bits) | ((from[c + row]! >>> l) & mask);
-    codes = (codes << bits) | ((from[b + row]! >>> j) & mask);
-    codes = (codes << bits) | ((from[a + row]! >>> i) & mask);
-    into[to + row]! |= codes << at;
+  for (let k = 0; k < count; k += TOGETHER) {
+    const [p, q, s, t] = [order[k]!, order[k + 1]!, order[k + 2]!, order[k + 3]!];
+    const a = Math.floor(p / perWord) * rows;
+    const b = Math.floor(q / perWord) * rows;
+    const c = Math.floor(s / perWord) * rows;
+    const d = Math.floor(t / perWord) * rows;
+    const [lowA, lowB] = [(p % perWord) * bits, (q % perWord) * bits];
+    const [lowC, lowD] = [(s % perWord) * bits, (t % perWord) * bits];
+    const to = Math.floor(k / perWord) * rows;
+    const first = (k % perWord) * bits;
+    const [second, third, fourth] = [first + bits, first + 2 * bits, first + 3 * bits];
+    for (let row = 0; row < rows; row++) {
+      into[to + row]! |=
+        (((from[a + row]! >>> lowA) & mask) << first) |
+        (((from[b + row]! >>> lowB) & mask) << second) |
+        (((from[c + row]! >>> lowC) & mask) << third) |
+        (((from[d + row]! >>> lowD) & mask) << fourth);
+    }
   }
 }
 
