@@ -8,7 +8,6 @@ import { parseArgs } from "node:util";
 import {
   Bench,
   measuringSubject,
-  PREFETCH_BYTES,
   pageKinds,
   readBufferBytes,
   SPARE_BYTES,
@@ -16,7 +15,13 @@ import {
 } from "../../dist/engine/measure.js";
 import { FULL_EFFORT } from "../../dist/engine/stopwatch.js";
 import { describeMachine } from "../../dist/host/describe-machine.js";
-import { int8Peak, MEASURE_PAGE, readBandwidth, touchPages } from "../../dist/kernels/measure.js";
+import {
+  int8Peak,
+  MEASURE_PAGE,
+  READ_PREFETCHES,
+  readBandwidth,
+  touchPages,
+} from "../../dist/kernels/measure.js";
 import { spread } from "../statistics.mjs";
 
 const { values } = parseArgs({
@@ -41,9 +46,9 @@ async function withBench(isa, kernels, capacity, body) {
 
 async function probeReads() {
   const [isa] = subject.isas;
-  const kernels = [0, PREFETCH_BYTES].map((prefetchBytes) => ({
-    prefetchBytes,
-    kernel: readBandwidth(isa, { prefetchBytes }),
+  const kernels = READ_PREFETCHES.map((prefetch) => ({
+    prefetchBytes: prefetch?.ahead ?? 0,
+    kernel: readBandwidth(isa, prefetch),
   }));
   const bytes = readBufferBytes(machine, subject.kind);
   const pages = pageKinds(machine, subject.kind);

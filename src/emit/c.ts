@@ -51,7 +51,8 @@ const scalarRows: Syntax["scalarRows"] = {
   u16store: "store_u16(@, $1)",
   barrier: "team_barrier(team)",
   atomicadd: "__atomic_fetch_add((int32_t *)(@), $1, __ATOMIC_RELAXED)",
-  prefetch: "__builtin_prefetch(@, 0, 3)",
+  touch: "(void)*(const volatile uint8_t *)(@)",
+  prefetch: ({ number }) => `__builtin_prefetch(@, 0, ${4 - number("level")})`,
 };
 
 /** Scalar helpers: unaligned access without breaking C's aliasing rules, and bit casts. */

@@ -62,6 +62,7 @@ const scalarRows: Syntax["scalarRows"] = {
   u16store: "$0 $1 i32.store16 offset=@",
   barrier: "", // nobody to wait for: `run` is a team of one thread
   atomicadd: "$0 $1 $0 i32.load offset=@ local.tee %i0 i32.add i32.store offset=@ local.get %i0",
+  touch: "", // an engine would leave it out
   prefetch: "", // WebAssembly has none
 };
 

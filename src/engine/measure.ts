@@ -7,6 +7,7 @@ import {
   int8Peak,
   MEASURE_PAGE,
   type PeakKernel,
+  READ_PREFETCHES,
   RESULT_STRIDE,
   readBandwidth,
   touchPages,
@@ -104,12 +105,6 @@ export function pageKinds(machine: Machine, kind: BackendKind): readonly boolean
   return { always: [true], madvise: [false, true], never: [false], unknown: [false] }[machine.hugePages];
 }
 
-/**
- * How far ahead the read kernel asks for lines. Whether that pays depends on the core: one thread tries it with and
- * without, and the faster way counts.
- */
-export const PREFETCH_BYTES = 4096;
-
 /** One measuring of a machine. */
 class Run {
   readonly found = {
@@ -135,7 +130,7 @@ class Run {
   async measure(isa: Isa, withMemory: boolean): Promise<void> {
     const { subject, options } = this;
     const effort = options.effort ?? FULL_EFFORT;
-    const reads = [0, PREFETCH_BYTES].map((prefetchBytes) => readBandwidth(isa, { prefetchBytes }));
+    const reads = READ_PREFETCHES.map((prefetch) => readBandwidth(isa, prefetch));
     const [int8, f32] = [int8Peak(isa), f32Peak(isa)];
     const memory = withMemory ? [...reads, touchPages(isa)] : [];
     const bytes = withMemory ? readBufferBytes(this.machine, subject.kind, effort.bufferBytes) : 0;

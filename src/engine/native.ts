@@ -16,10 +16,11 @@ const FLAGS = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-ffp-contract=off", "-f
 
 /**
  * What keeps a compiler from undoing the order of a kernel's statements, which is chosen for the registers: gcc moves
- * additions to the end of their chains (by replacing temporaries and by reassociation) and spills the products.
+ * additions to the end of their chains (by replacing temporaries and by reassociation) and spills the products; its
+ * scheduler reads weights out of their order, in which the hardware's prefetchers expect them.
  */
 const ORDER_FLAGS: Readonly<Record<Compiler["kind"], readonly string[]>> = {
-  gcc: ["-fno-tree-ter", "-fno-tree-reassoc"],
+  gcc: ["-fno-tree-ter", "-fno-tree-reassoc", "-fno-schedule-insns2"],
   clang: [],
   zig: [],
 };

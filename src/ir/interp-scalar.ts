@@ -159,5 +159,6 @@ export const SCALAR_ROWS: { readonly [N in Exclude<ScalarOpName, "barrier">]: Ro
   u16load: load(2, (view, p) => view.getUint16(p, true)),
   u16store: store(2, (view, p, value) => view.setUint16(p, value, true)),
   atomicadd,
+  touch: (o) => () => void o.locate(1),
   prefetch: () => nothing,
 };

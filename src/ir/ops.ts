@@ -90,11 +90,12 @@ export const SCALAR_OPS = {
     ["offset"],
     "i32 at p + offset, a multiple of 4, += a in one step; the value before",
   ),
+  touch: effect(["ptr"], null, ["offset"], "the byte at p + offset is read, and with it its cache line"),
   prefetch: effect(
     ["ptr"],
     null,
-    ["offset"],
-    "hint: the cache line at p + offset is read soon; never faults",
+    ["offset", "level"],
+    "hint: the cache line at p + offset is read soon, bring it to the cache of this level (1, 2); never faults",
   ),
 } as const satisfies Record<string, OpSpec>;
 

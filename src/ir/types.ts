@@ -127,6 +127,18 @@ export interface Target {
   readonly dotLinks: (bits: number) => number;
   /** Whether `fma` rounds once (fused) or after the product too. */
   readonly fusedMultiplyAdd: boolean;
+  /** How kernels ask for weights before they read them; without it they do not. */
+  readonly weightPrefetch?: Prefetch;
+}
+
+/** Which cache lines of a run of bytes are asked for in advance, to help the hardware's own prefetchers or replace them. */
+export interface Prefetch {
+  /** The cache they are brought to. */
+  readonly level: 1 | 2;
+  /** How far ahead of the reads, bytes. */
+  readonly ahead: number;
+  /** One line in so many bytes, a multiple of a line's 64. */
+  readonly every: number;
 }
 
 /** One 8-byte slot of a kernel's argument block: an i32 uses the low 4 bytes. Floats are constants of the kernel. */

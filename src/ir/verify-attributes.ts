@@ -44,6 +44,7 @@ const RULES: Readonly<Record<string, { readonly holds: Rule; readonly expected: 
       value.every((entry) => integer(0, 255)(entry, all, target, op)),
     expected: "at most 16 bytes",
   },
+  level: { holds: integer(1, 2), expected: "1 or 2" },
   lanes: {
     holds: (value, all, target, op) =>
       typeof value === "object" &&

@@ -24,6 +24,8 @@ export const avx2: Isa = {
   dot8Offset: 128,
   dotLinks,
   fusedMultiplyAdd: true,
+  // What one core reads in the 100 ns that memory takes, at 23 GB/s: Zen 3, whose own prefetchers stop at every 4 KiB.
+  weightPrefetch: { level: 1, ahead: 2304, every: 64 },
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
   headers: intrinsics("smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"),

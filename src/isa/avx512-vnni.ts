@@ -18,6 +18,8 @@ export const avx512Vnni: Isa = {
   dot8Offset: 0,
   dotLinks: () => Number.POSITIVE_INFINITY,
   fusedMultiplyAdd: true,
+  // Zen 4: its own prefetchers find the next lines; a prefetch of each would take the place of theirs.
+  weightPrefetch: { level: 2, ahead: 16384, every: 1024 },
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],
   headers: intrinsics(

@@ -236,5 +236,5 @@ export function total(b: KernelBuilder, chains: readonly (readonly Cells[])[]): 
 /** Asks for the lines of these bytes of a page: pages lie apart, so that no hardware foresees the next. */
 export function prefetchLines(b: KernelBuilder, p: Value<"ptr">, offsets: readonly number[]): void {
   const lines = new Set(offsets.map((offset) => Math.floor(offset / LINE_BYTES)));
-  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES });
+  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES, level: 1 });
 }

@@ -16,7 +16,7 @@ import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
 import { lookupSegment } from "./segment-lookup.ts";
 import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
-import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
+import { advance, type Cursor, cursor, prefetch, steps, touchLines } from "./work.ts";
 
 /** The inputs of one mini-GEMV: whole blocks `start` … `end` − 1, and whether the row's ragged block follows. */
 export interface InputBlock {
@@ -125,7 +125,10 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
   const groups = groupsOfSection(c, size);
   const section = Math.min(groups * size, inputs);
   const isFloat = layout.activations.kind === "f32";
-  if (pack.stored) prefetch(b, at.record, 0, pack.headerBytes);
+  if (pack.stored) {
+    touchLines(b, at.record, pack.headerBytes);
+    prefetch(b, at.record, 0, pack.headerBytes);
+  }
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [advance(at.record, pack.headerBytes), chunkCount(section) * pack.chunkBytes],
   };

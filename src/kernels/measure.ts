@@ -1,5 +1,5 @@
 import { KernelBuilder } from "../ir/builder.ts";
-import type { Kernel, Target, Value } from "../ir/types.ts";
+import type { Kernel, Prefetch, Target, Value } from "../ir/types.ts";
 import type { Isa } from "../isa/isa.ts";
 
 /*
@@ -26,16 +26,21 @@ export interface PeakKernel {
 /** Vectors read by one iteration, each into an accumulator of its own: an addition takes one cycle, a load half. */
 const READ_ACCUMULATORS = 8;
 
-export interface ReadOptions {
-  /**
-   * How far ahead (bytes) lines are asked for, 0 for not at all. The hardware's prefetchers stop at every 4 KiB; this
-   * crosses.
-   */
-  readonly prefetchBytes: number;
-}
+/**
+ * How the read kernel asks for lines: not at all, all of them early, a few so early that the hardware's prefetchers find
+ * the others. What pays depends on the core: one thread tries each, and the fastest way counts.
+ */
+export const READ_PREFETCHES: readonly (Prefetch | undefined)[] = [
+  undefined,
+  { level: 1, ahead: 4096, every: 64 },
+  { level: 2, ahead: 16384, every: 512 },
+];
 
-/** Every thread sums its contiguous share of the buffer, as i32 that wrap. */
-export function readBandwidth(target: Target, { prefetchBytes }: ReadOptions): Kernel {
+/**
+ * Every thread sums its contiguous share of the buffer, as i32 that wrap. With `prefetch` it asks for lines in advance:
+ * the hardware's prefetchers stop at every 4 KiB, this crosses.
+ */
+export function readBandwidth(target: Target, prefetch?: Prefetch): Kernel {
   const b = new KernelBuilder(target);
   const { op } = b;
   const data = b.parameter("data", "ptr", "what is read");
@@ -49,8 +54,8 @@ export function readBandwidth(target: Target, { prefetchBytes }: ReadOptions): K
     b.loop("repeat", 0, common.repeats, 1, () => {
       b.loop("i", from, to, 1, (i) => {
         const p = b.named("p", op.addr(data, i, { stride: chunk, offset: 0 }));
-        for (let line = 0; prefetchBytes > 0 && line < chunk; line += 64) {
-          op.prefetch(p, { offset: prefetchBytes + line });
+        for (let line = 0; prefetch && line < chunk; line += prefetch.every) {
+          op.prefetch(p, { offset: prefetch.ahead + line, level: prefetch.level });
         }
         sums.forEach((sum, k) => {
           sum.set(op.viadd(sum.get(), op.viload(p, { offset: 4 * b.lanes * k })));
@@ -60,8 +65,8 @@ export function readBandwidth(target: Target, { prefetchBytes }: ReadOptions): K
     const total = sums.map((sum) => sum.get()).reduce((x, y) => op.viadd(x, y));
     op.istore(common.result(), op.visum(total), { offset: 0 });
   });
-  const name = prefetchBytes > 0 ? `measure_read_ahead${prefetchBytes}` : "measure_read";
-  return b.build(name, ["Streaming reads: every thread sums its share of the data."]);
+  const ahead = prefetch ? `_ahead${prefetch.ahead}` : "";
+  return b.build(`measure_read${ahead}`, ["Streaming reads: every thread sums its share of the data."]);
 }
 
 /**

@@ -67,19 +67,24 @@ export function steps<K extends string>(
   });
 }
 
-/**
- * How far ahead weights are asked for (bytes): what one core reads in the time that memory takes to answer, some 100 ns
- * at 23 GB/s. Hardware prefetchers stop at the end of a page, and out-of-order execution sees a few lines only.
- */
-const PREFETCH_BYTES = 2304;
 export const LINE_BYTES = 64;
 
 /**
- * Asks for the cache lines that begin in the `bytes` bytes at `at`, moved as far ahead as memory is slow. `position` is
- * where `at` lies in a run of bytes that is read through, and whose lines are counted from its start.
+ * Reads a byte of each line of the `bytes` bytes at `at`, which a kernel needs later than what follows them. Prefetchers
+ * of the hardware follow reads of ascending addresses, and lose them where a kernel jumps forth and comes back.
+ */
+export function touchLines(b: KernelBuilder, at: Cursor, bytes: number): void {
+  for (let line = 0; line < bytes; line += LINE_BYTES) b.op.touch(at.pointer, { offset: at.offset + line });
+}
+
+/**
+ * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it. `position` is where
+ * `at` lies in a run of bytes that is read through, and whose lines are counted from its start.
  */
 export function prefetch(b: KernelBuilder, at: Cursor, position: number, bytes: number): void {
-  const first = Math.ceil(position / LINE_BYTES) * LINE_BYTES - position;
-  for (let line = first; line < bytes; line += LINE_BYTES)
-    b.op.prefetch(at.pointer, { offset: at.offset + PREFETCH_BYTES + line });
+  if (b.target.weightPrefetch === undefined) return;
+  const { level, ahead, every } = b.target.weightPrefetch;
+  const first = Math.ceil(position / every) * every - position;
+  for (let line = first; line < bytes; line += every)
+    b.op.prefetch(at.pointer, { offset: at.offset + ahead + line, level });
 }

@@ -48,7 +48,7 @@ export class ValueNumbers {
 
   private isKnown({ op, operands, attributes, result }: Op, known: Map<string, number>): boolean {
     if (result === undefined) {
-      if (op !== "prefetch") known.clear();
+      if (op !== "prefetch" && op !== "touch") known.clear();
       return false;
     }
     if (op === "iconst") this.constants.set(result.id, attributes.value as number);

@@ -8,6 +8,7 @@ import {
   f32Peak,
   int8Peak,
   MEASURE_PAGE,
+  READ_PREFETCHES,
   RESULT_STRIDE,
   readBandwidth,
   touchPages,
@@ -73,7 +74,7 @@ describe.each(TARGETS)("$name", (target) => {
 
   test("reads: every thread of the team sums its share of the words", async (context) => {
     await need(target, context);
-    const kernels = [0, 512].map((prefetchBytes) => readBandwidth(isa, { prefetchBytes }));
+    const kernels = READ_PREFETCHES.map((prefetch) => readBandwidth(isa, prefetch));
     await withBackend(target, kernels, async (bench) => {
       const words = Int32Array.from({ length: (PAGES * MEASURE_PAGE) / 4 }, (_, i) => (i * 2654435761) | 0);
       const data = bench.place(new Uint8Array(words.buffer));

@@ -58,9 +58,10 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           char *const record = w_tile + 240 * (intptr_t)block;
           char *const x0_block = x0 + 32 * (intptr_t)block;
           char *const x1_block = x1 + 32 * (intptr_t)block;
-          __builtin_prefetch(record + 2304, 0, 3);
+          (void)*(const volatile uint8_t *)(record);
+          __builtin_prefetch(record + 16384, 0, 2);
           const __m512i w0 = _mm512_loadu_si512(record + 48);
-          __builtin_prefetch(record + 2352, 0, 3);
+          __builtin_prefetch(record + 16432, 0, 2);
           const __m512i s0 = _mm512_and_si512(_mm512_srli_epi16(w0, 1), _mm512_set1_epi8(0x44));
           const __m512i q0_k0 = _mm512_and_si512(w0, _mm512_set1_epi8(0x07));
           const __m512i x0_k0 = _mm512_set1_epi32(load_i32(x0_block));
@@ -73,7 +74,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           const __m512i x1_k12 = _mm512_set1_epi32(load_i32(x1_block + 12));
           dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k12, x1_k12);
           const __m512i w0_2 = _mm512_loadu_si512(record + 112);
-          __builtin_prefetch(record + 2416, 0, 3);
           const __m512i s0_2 = _mm512_avg_epu8(_mm512_and_si512(w0_2, _mm512_set1_epi8(0x88)), s0);
           const __m512i q0_k4 = _mm512_and_si512(w0_2, _mm512_set1_epi8(0x07));
           const __m512i x0_k4 = _mm512_set1_epi32(load_i32(x0_block + 4));
@@ -86,7 +86,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           const __m512i x1_k16 = _mm512_set1_epi32(load_i32(x1_block + 16));
           dot1_0 = _mm512_dpbusd_epi32(dot1_0, q0_k16, x1_k16);
           const __m512i w0_3 = _mm512_loadu_si512(record + 176);
-          __builtin_prefetch(record + 2480, 0, 3);
           const __m512i s0_3 = _mm512_avg_epu8(_mm512_and_si512(w0_3, _mm512_set1_epi8(0x88)), s0_2);
           const __m512i q0_k8 = _mm512_and_si512(w0_3, _mm512_set1_epi8(0x07));
           const __m512i x0_k8 = _mm512_set1_epi32(load_i32(x0_block + 8));
@@ -134,9 +133,10 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
         for (int32_t block2 = 0; block2 < 8; block2++) {
           char *const record2 = w_tile2 + 240 * (intptr_t)block2;
           char *const x0_block2 = x0_2 + 32 * (intptr_t)block2;
-          __builtin_prefetch(record2 + 2304, 0, 3);
+          (void)*(const volatile uint8_t *)(record2);
+          __builtin_prefetch(record2 + 16384, 0, 2);
           const __m512i w0_4 = _mm512_loadu_si512(record2 + 48);
-          __builtin_prefetch(record2 + 2352, 0, 3);
+          __builtin_prefetch(record2 + 16432, 0, 2);
           const __m512i s0_4 = _mm512_and_si512(_mm512_srli_epi16(w0_4, 1), _mm512_set1_epi8(0x44));
           const __m512i q0_k0_2 = _mm512_and_si512(w0_4, _mm512_set1_epi8(0x07));
           const __m512i x0_k0_2 = _mm512_set1_epi32(load_i32(x0_block2));
@@ -145,7 +145,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           const __m512i x0_k12_2 = _mm512_set1_epi32(load_i32(x0_block2 + 12));
           dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k12_2, x0_k12_2);
           const __m512i w0_5 = _mm512_loadu_si512(record2 + 112);
-          __builtin_prefetch(record2 + 2416, 0, 3);
           const __m512i s0_5 = _mm512_avg_epu8(_mm512_and_si512(w0_5, _mm512_set1_epi8(0x88)), s0_4);
           const __m512i q0_k4_2 = _mm512_and_si512(w0_5, _mm512_set1_epi8(0x07));
           const __m512i x0_k4_2 = _mm512_set1_epi32(load_i32(x0_block2 + 4));
@@ -154,7 +153,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           const __m512i x0_k16_2 = _mm512_set1_epi32(load_i32(x0_block2 + 16));
           dot0_0_2 = _mm512_dpbusd_epi32(dot0_0_2, q0_k16_2, x0_k16_2);
           const __m512i w0_6 = _mm512_loadu_si512(record2 + 176);
-          __builtin_prefetch(record2 + 2480, 0, 3);
           const __m512i s0_6 = _mm512_avg_epu8(_mm512_and_si512(w0_6, _mm512_set1_epi8(0x88)), s0_5);
           const __m512i q0_k8_2 = _mm512_and_si512(w0_6, _mm512_set1_epi8(0x07));
           const __m512i x0_k8_2 = _mm512_set1_epi32(load_i32(x0_block2 + 8));

@@ -50,6 +50,7 @@ void project_w_q1_0_x_i8b32_c128_mb128_mu32_tu32_nu1(const uint64_t *arguments, 
           char *const record = w_tile + 576 * (intptr_t)block;
           char *const x0_block = x0 + 1024 * (intptr_t)block + 192;
           char *const p0 = x0 + 16 * (intptr_t)block + 128;
+          (void)*(const volatile uint8_t *)(record);
           __builtin_prefetch(record + 2304, 0, 3);
           __m256 sum0_0 = _mm256_set1_ps(0.0f);
           __m256 sum0_1 = _mm256_set1_ps(0.0f);

@@ -48,6 +48,7 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
         for (int32_t block = 0; block < 8; block++) {
           char *const record = w_tile + 288 * (intptr_t)block;
           char *const x0_block = x0 + 32 * (intptr_t)block;
+          (void)*(const volatile uint8_t *)(record);
           __builtin_prefetch(record + 2304, 0, 3);
           const __m256i w0 = _mm256_loadu_si256((const __m256i *)(record + 32));
           __builtin_prefetch(record + 2336, 0, 3);

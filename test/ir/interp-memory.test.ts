@@ -316,8 +316,13 @@ describe("addresses", () => {
       /kernel scratch: value: vf32 = vfload p\d+, offset=0: 16 bytes at -?\d+ are outside/,
     );
   });
+  test("touch reads", () => {
+    new Scratch(four).run((b, p) => b.op.touch(p, at(3)));
+    expect(() => new Scratch(four).run((b, p) => b.op.touch(p, at(1 << 30)))).toThrow();
+  });
+
   test("prefetch never faults", () => {
-    new Scratch(four).run((b, p) => b.op.prefetch(p, at(1 << 30)));
+    new Scratch(four).run((b, p) => b.op.prefetch(p, { ...at(1 << 30), level: 1 }));
   });
   test("atomicadd is aligned", () => {
     const s = new Scratch(four).setI32(0, [40]);

@@ -261,17 +261,18 @@ function atomicCase(target: Target, offset: number): OpCase {
   return d.finish();
 }
 
-/** Neither may show: a barrier of one thread, a prefetch of memory that is not there. */
+/** None may show: a barrier of one thread, a touch, a prefetch of memory that is not there. */
 function silentCases(target: Target): OpCase[] {
-  return (["barrier", "prefetch"] as const).map((op) => {
+  return (["barrier", "touch", "prefetch"] as const).map((op) => {
     const d = new Draft(target, op, op);
     const { b } = d;
     const out = d.output(8);
     b.op.istore(out, b.i(1), { offset: 0 });
     if (op === "barrier") b.op.barrier();
-    else for (const offset of [0, 3, 70001]) b.op.prefetch(out, { offset });
+    else if (op === "touch") b.op.touch(out, { offset: 3 });
+    else for (const offset of [0, 3, 70001]) b.op.prefetch(out, { offset, level: 1 });
     if (op === "prefetch")
-      b.op.prefetch(b.op.addr(out, b.i(-1), { stride: 1 << 30, offset: 0 }), { offset: 0 });
+      b.op.prefetch(b.op.addr(out, b.i(-1), { stride: 1 << 30, offset: 0 }), { offset: 0, level: 2 });
     b.op.istore(out, b.op.iadd(b.op.iload(out, { offset: 0 }), b.i(1)), { offset: 4 });
     return d.finish();
   });
