@@ -24,11 +24,17 @@ import { planProjection } from "../dist/plan/projection-plan.js";
 import { layoutOf } from "../dist/plan/shape.js";
 import { formatNamed } from "../dist/quant/formats.js";
 import { packing } from "../dist/quant/packing.js";
+import { parsedOrExit } from "./arguments.mjs";
 import { missesPicture } from "./pictures.mjs";
 
-const { values: flags } = parseArgs({
-  options: { out: { type: "string", default: "bench/results/cache-misses" } },
-});
+const USAGE = `usage: node bench/cache-misses.mjs [--out PATH]
+  --out PATH   where PATH.md and PATH.svg go (default: bench/results/cache-misses)`;
+
+const { values: flags } = parsedOrExit(USAGE, () =>
+  parseArgs({
+    options: { out: { type: "string", default: "bench/results/cache-misses" } },
+  }),
+);
 const machine = await describeMachine();
 const [compiler] = (await findCompilers()).working;
 const format = formatNamed("4bit-g128");

@@ -3,11 +3,9 @@
  * computed, f32 ones, beside onnxruntime's MatMulNBits, in turns, with the limits measured in the same run:
  *
  *     npm ci --prefix peers --ignore-scripts
- *     node bench/projection.mjs [--threads 1,2] [--tokens 1,2,4,8,64,512] [--shapes 4096x4096,4096x11008,2048x5632]
- *                               [--formats Q4_0,4bit-g128 | all] [--beside Q4_0] [--out bench/results/projection]
+ *     npm run bench:projection -- --threads 1 --shapes 4096x11008
  *
- * With --beside, each format's default kernel is timed in turns with that of one format instead, for the ratio of bytes/s.
- * Shapes are inputs x outputs. Writes OUT.json and OUT.md; rows that are in OUT.json already are not timed again.
+ * Writes OUT.json and OUT.md; rows that are in OUT.json already are not timed again.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -24,22 +22,34 @@ import { defaultActivations } from "../dist/plan/activations.js";
 import { planWeights } from "../dist/plan/projection-plan.js";
 import { rowBytes } from "../dist/quant/blocks.js";
 import { FORMATS, formatNamed } from "../dist/quant/formats.js";
+import { parsedOrExit } from "./arguments.mjs";
 import { matMulNBitsModel } from "./onnx.mjs";
 import { median } from "./statistics.mjs";
 
-const { values: flags } = parseArgs({
-  options: {
-    threads: { type: "string" },
-    tokens: { type: "string", default: "1,2,4,8,64,512" },
-    shapes: { type: "string", default: "4096x4096,4096x11008,2048x5632" },
-    formats: {
-      type: "string",
-      default: "Q4_0,Q4_1,Q8_0,F16,2bit-g32,2bit-g128,3bit-g128,4bit-g32,4bit-g128,8bit-g32,8bit-g128",
+const SHAPES = "4096x4096,4096x11008,2048x5632";
+const TOKENS = "1,2,4,8,64,512";
+const DEFAULT_FORMATS =
+  "Q4_0,Q4_1,Q8_0,F16,2bit-g32,2bit-g128,3bit-g128,4bit-g32,4bit-g128,8bit-g32,8bit-g128";
+const USAGE = `usage: npm run bench:projection -- [options]
+  --threads LIST   numbers of threads (default: 1 and the machine's)
+  --tokens LIST    tokens at a time (default: ${TOKENS})
+  --shapes LIST    inputs x outputs (default: ${SHAPES})
+  --formats LIST   formats, or "all" (default: ${DEFAULT_FORMATS})
+  --beside NAME    time each format's kernel in turns with that of this one instead, for the ratio of bytes/s
+  --out PATH       where PATH.json and PATH.md go (default: bench/results/projection)`;
+
+const { values: flags } = parsedOrExit(USAGE, () =>
+  parseArgs({
+    options: {
+      threads: { type: "string" },
+      tokens: { type: "string", default: TOKENS },
+      shapes: { type: "string", default: SHAPES },
+      formats: { type: "string", default: DEFAULT_FORMATS },
+      beside: { type: "string" },
+      out: { type: "string", default: "bench/results/projection" },
     },
-    beside: { type: "string" },
-    out: { type: "string", default: "bench/results/projection" },
-  },
-});
+  }),
+);
 
 /** Formats that MatMulNBits has too: bits and block size, symmetric. */
 const PEERS = {

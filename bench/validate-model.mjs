@@ -3,10 +3,10 @@
  * blockings are timed in turns, with cold weights, and compared with what the model predicts for them; then its choice
  * and the five fastest are timed again, in turns.
  *
- *     node bench/validate-model.mjs [--blockings 16] [--out bench/results/model] [--report]
+ *     npm run bench:model -- --out bench/results/model
  *
  * Writes OUT.json, OUT.md and OUT.svg. Cells that are in OUT.json already are not timed again, so that an interrupted
- * run goes on; `--report` times nothing: it predicts anew for what was timed.
+ * run goes on.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
@@ -19,17 +19,25 @@ import { findCompilers } from "../dist/host/compilers.js";
 import { describeMachine } from "../dist/host/describe-machine.js";
 import { predict } from "../dist/plan/cost.js";
 import { planProjection } from "../dist/plan/projection-plan.js";
+import { parsedOrExit } from "./arguments.mjs";
 import { cells, legalBlockings } from "./model-cells.mjs";
 import { modelPicture } from "./pictures.mjs";
 import { median, rankCorrelation } from "./statistics.mjs";
 
-const { values: flags } = parseArgs({
-  options: {
-    blockings: { type: "string", default: "16" },
-    out: { type: "string", default: "bench/results/model" },
-    report: { type: "boolean", default: false },
-  },
-});
+const USAGE = `usage: npm run bench:model -- [options]
+  --blockings N   blockings of each cell (default: 16)
+  --out PATH      where PATH.json, PATH.md and PATH.svg go (default: bench/results/model)
+  --report        time nothing: predict anew for what was timed`;
+
+const { values: flags } = parsedOrExit(USAGE, () =>
+  parseArgs({
+    options: {
+      blockings: { type: "string", default: "16" },
+      out: { type: "string", default: "bench/results/model" },
+      report: { type: "boolean", default: false },
+    },
+  }),
+);
 /** Many short passes: a neighbour that comes by holds up few of them. */
 const EFFORT = { ...PROJECTION_EFFORT, passMs: 5, passes: 11 };
 /** The fastest that are timed again, beside the model's choice. */
