@@ -123,6 +123,11 @@ export const TECHNIQUES = [
     edits: [nothing("kernels/work.js", /export function prefetch\(b, at, position, bytes\)/)],
   },
   {
+    name: "heads-first",
+    what: "the head of a block of weights read before its codes",
+    edits: [nothing("kernels/work.js", /export function touchLines\(b, at, bytes\)/)],
+  },
+  {
     name: "huge-pages",
     what: "huge pages; pages of 4 KiB instead",
     edits: [

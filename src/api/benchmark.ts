@@ -81,8 +81,8 @@ export interface BenchmarkResult {
 
 /**
  * Times a model on random tokens: prefill of `promptTokens` and decode of `genTokens`, two tests that both start after
- * `depth` positions of context, which are filled once and untimed, once the weights stay where they are. Texts never end early. The model is a GGUF file or
- * random weights of a shape and a format. Throws what `loadModel` throws.
+ * `depth` positions of context, which are filled once and untimed, once the weights stay where they are. Texts never end
+ * early. The model is a GGUF file or random weights of a shape and a format. Throws what `loadModel` throws.
  */
 export async function benchmarkModel(
   model: string | SyntheticModel,
