@@ -48,10 +48,10 @@ export function addQuantize(program: Command, io: Io): void {
     )
     .option(
       "--format <name>",
-      "gptq, gguf: with q4_0, q4_1, q5_0, q8_0, q4_k, q6_k, f16, …, or gguf under a budget, safetensors: with f32, f16 or " +
-        "bf16 (default: gptq)",
+      "gptq, gguf: with q4_0, q4_1, q5_0, q8_0, q4_k, q6_k, f16, …, gguf of --bits or under a budget, safetensors: with " +
+        "f32, f16 or bf16 (default: gptq)",
     )
-    .option("--bits <n>", "2, 3, 4 or 8, of the format gptq (default: 4)", wholeNumber)
+    .option("--bits <n>", "2, 3, 4 or 8; 5 or 6, too, with --format gguf (default: 4)", wholeNumber)
     .option(
       "--group-size <n>",
       "weights that share a scale: 16 … 256, or -1 for a whole row, of the format gptq (default: 128)",

@@ -9,10 +9,11 @@ export interface QuantizeOptions {
   readonly method?: "rtn" | "gptq" | undefined;
   /**
    * `gptq` (default): a folder of safetensors that other engines load; `gguf:<type>`: a GGUF file, with matrices of a type
-   * such as `q4_0`, `q4_k` or `f16`; `gguf` under a budget; `safetensors:<type>`: a folder of floats, `f32`, `f16` or `bf16`.
+   * such as `q4_0`, `q4_k` or `f16`; `gguf` of the type that `bits` says (`q2_k` to `q6_k`, `q8_0`) or, under a budget, of
+   * several; `safetensors:<type>`: a folder of floats, `f32`, `f16` or `bf16`.
    */
   readonly format?: string | undefined;
-  /** Bits of a code, 2, 3, 4 or 8, of the format `gptq`. Default 4. */
+  /** Bits of a code: 2, 3, 4 or 8, of the format `gptq`; 5 or 6, too, of `gguf`. Default 4. */
   readonly bits?: number | undefined;
   /** Weights that share a scale, of the format `gptq`: 16, 32, 64, 128, 256, or −1 for a whole row. Default 128. */
   readonly groupSize?: number | undefined;
@@ -96,7 +97,15 @@ export interface Settings {
   readonly samples: number;
 }
 
-const BITS = [2, 3, 4, 5, 6, 8];
+/** Bits of a code, and the type of GGUF that has so many. */
+const GGUF_TYPES: ReadonlyMap<number, string> = new Map([
+  [2, "q2_k"],
+  [3, "q3_k"],
+  [4, "q4_k"],
+  [5, "q5_k"],
+  [6, "q6_k"],
+  [8, "q8_0"],
+]);
 const GROUPS = [16, 32, 64, 128, 256, -1];
 const ORDERS: Readonly<Record<string, Ordering>> = {
   none: "inputs",
@@ -123,8 +132,7 @@ export function resolveOptions(options: QuantizeOptions): Settings {
   whole("samples", 2 ** 16);
   whole("context", 2 ** 24);
   whole("threads", 1024);
-  const format = options.format ?? "gptq";
-  requireMeant(format, options);
+  requireMeant(options);
   if (method === "gptq" && options.calibration === undefined) {
     throw new UsageError("gptq needs a calibration text: give one, or choose the method rtn");
   }
@@ -134,11 +142,14 @@ export function resolveOptions(options: QuantizeOptions): Settings {
       "a budget needs a calibration text, on which it is found out what each matrix costs",
     );
   }
+  const bits = one("bits", options.bits ?? 4, [...GGUF_TYPES.keys()]);
+  const ofBits =
+    options.format === "gguf" && limit === undefined ? `gguf:${GGUF_TYPES.get(bits)}` : undefined;
   return {
     method,
     limit,
-    format,
-    bits: one("bits", options.bits ?? 4, BITS),
+    format: ofBits ?? options.format ?? "gptq",
+    bits,
     groupSize: one("groupSize", options.groupSize ?? 128, GROUPS),
     symmetric: options.symmetric ?? false,
     order: method === "rtn" ? "inputs" : (ORDERS[order] as Ordering),
@@ -149,9 +160,10 @@ export function resolveOptions(options: QuantizeOptions): Settings {
 }
 
 /** Throws `UsageError` for options of the format `gptq` beside a format that says what they would. */
-function requireMeant(format: string, { bits, groupSize, symmetric }: QuantizeOptions): void {
+function requireMeant({ format = "gptq", bits, groupSize, symmetric }: QuantizeOptions): void {
   if (format === "gptq") return;
-  const given = Object.entries({ bits, groupSize, symmetric }).find(([, value]) => value !== undefined);
+  const meant = format === "gguf" ? { groupSize, symmetric } : { bits, groupSize, symmetric };
+  const given = Object.entries(meant).find(([, value]) => value !== undefined);
   if (given === undefined) return;
   throw new UsageError(`${given[0]} is of the format gptq: a type such as gguf:q4_k says it itself`);
 }

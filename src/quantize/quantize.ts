@@ -108,7 +108,7 @@ function containerOf({ format, order, limit }: Settings): {
   }
   const match = GGUF.exec(format);
   const type = match?.[1];
-  if (match === null || (type === undefined && limit === undefined)) {
+  if (match === null) {
     throw new UnsupportedError(
       `no output format ${format}; known: gptq, gguf:q4_0, gguf:q4_k, …, safetensors:f16, …`,
     );

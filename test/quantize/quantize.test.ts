@@ -167,6 +167,19 @@ describe("a GGUF file", () => {
   });
 });
 
+test.each([
+  [undefined, "gguf:q4_k"],
+  [2, "gguf:q2_k"],
+  [5, "gguf:q5_k"],
+  [6, "gguf:q6_k"],
+  [8, "gguf:q8_0"],
+])("gguf of %s bits", async (bits, format) => {
+  const [path, same] = [`${out()}.gguf`, `${out()}.gguf`];
+  expect((await quantize(small, path, { method: "rtn", format: "gguf", bits })).format).toBe(format);
+  await quantize(small, same, { method: "rtn", format });
+  expect(readFileSync(path).equals(readFileSync(same))).toBe(true);
+});
+
 describe("what cannot be done is said", () => {
   const REFUSED: readonly (readonly [string, QuantizeOptions, string])[] = [
     ["bits without a layout", { method: "rtn", bits: 5 }, "no layout for 5 bits"],

@@ -18,7 +18,7 @@ export const GPTQ_LEAST_ZERO = 1;
 export function gptqFormat(bits: number, group: number | "row", symmetric: boolean): QuantizedFormat {
   if (!GPTQ_BITS.includes(bits)) {
     throw new UnsupportedError(
-      `GPTQ checkpoints have no layout for ${bits} bits that engines agree on; they have ${GPTQ_BITS.join(", ")}`,
+      `GPTQ checkpoints have no layout for ${bits} bits that engines agree on; they have ${GPTQ_BITS.join(", ")}; GGUF files have 5 and 6, too`,
     );
   }
   return familyFormat(bits, group, symmetric);
