@@ -67,6 +67,7 @@ export function steps<K extends string>(
   });
 }
 
+/** Of a cache line. */
 export const LINE_BYTES = 64;
 
 /**

@@ -98,13 +98,13 @@ export interface Settings {
 }
 
 /** Bits of a code, and the type of GGUF that has so many. */
-const GGUF_TYPES: ReadonlyMap<number, string> = new Map([
-  [2, "q2_k"],
-  [3, "q3_k"],
-  [4, "q4_k"],
-  [5, "q5_k"],
-  [6, "q6_k"],
-  [8, "q8_0"],
+export const GGUF_TYPES: ReadonlyMap<number, string> = new Map([
+  [2, "Q2_K"],
+  [3, "Q3_K"],
+  [4, "Q4_K"],
+  [5, "Q5_K"],
+  [6, "Q6_K"],
+  [8, "Q8_0"],
 ]);
 const GROUPS = [16, 32, 64, 128, 256, -1];
 const ORDERS: Readonly<Record<string, Ordering>> = {
@@ -144,7 +144,9 @@ export function resolveOptions(options: QuantizeOptions): Settings {
   }
   const bits = one("bits", options.bits ?? 4, [...GGUF_TYPES.keys()]);
   const ofBits =
-    options.format === "gguf" && limit === undefined ? `gguf:${GGUF_TYPES.get(bits)}` : undefined;
+    options.format === "gguf" && limit === undefined
+      ? `gguf:${GGUF_TYPES.get(bits)?.toLowerCase()}`
+      : undefined;
   return {
     method,
     limit,

@@ -9,7 +9,7 @@ import { layerMatrices, type ModelSpec } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { FAMILY_GROUPS, type Format, formatNamed, type QuantizedFormat } from "../quant/formats.ts";
 import type { Choice } from "./budget.ts";
-import type { Settings } from "./options.ts";
+import { GGUF_TYPES, type Settings } from "./options.ts";
 import { extentsOf } from "./working-tensors.ts";
 
 export interface Targets {
@@ -124,7 +124,7 @@ export const FILE_TYPES: Readonly<Record<string, number>> = {
 };
 
 /** Types that a budget chooses from: for rows of whole blocks of 256, and for all others. */
-const CHOSEN_TYPES = ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_0"];
+const CHOSEN_TYPES = [...GGUF_TYPES.values()];
 const CHOSEN_SMALL_TYPES = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"];
 
 /**
