@@ -1,5 +1,6 @@
 import { type EmbedChange, embed, embedName } from "../kernels/embed.ts";
 import { type Activation, gate, gateName, softcapName, softcapRows } from "../kernels/gate.ts";
+import { tilesArgument } from "../kernels/records.ts";
 import { score, scoreName } from "../kernels/score.ts";
 import type {
   Attention,
@@ -69,7 +70,10 @@ export class StepWriter extends StepList {
     };
     const spec = { format, cols, tileRows, ...change };
     const name = kernels.add(embedName(packing, change), spec, () => embed(packing, isa, change));
-    this.add(name, [this.weight(linear), this.work(list), this.work(to), this.count("rows")]);
+    this.add(name, [
+      ...[this.weight(linear), this.work(list), this.work(to), this.count("rows")],
+      ...tilesArgument(packing),
+    ]);
   }
 
   /** What a block takes: the residual stream, or its norm in the buffer `to`. */

@@ -6,6 +6,7 @@ import { paddedCols } from "../kernels/activations.ts";
 import { PACK_SLACK, pack, packName, wholeBlocks } from "../kernels/pack.ts";
 import { orderedOffsets } from "../kernels/prepare.ts";
 import { type KernelRecipe, KernelRecipes } from "../kernels/recipe.ts";
+import { tilesArgument } from "../kernels/records.ts";
 import { type ModelPart, matrixCount, nameOf, type Vector, vectors } from "../models/model.ts";
 import { rowBytes } from "../quant/blocks.ts";
 import { formatNamed } from "../quant/formats.ts";
@@ -195,8 +196,8 @@ async function packPart(
   const kernel = packName(packing);
   let from = buffer.address;
   const steps = blocks.map(({ expert, firstTile, tiles, rows }, i) => {
-    const to = matrix + expert * packing.totalBytes + firstTile * packing.tileBytes;
-    const args = [from, to, tiles, rows, wholeBlocks(packing)];
+    const to = matrix + expert * packing.totalBytes;
+    const args = [from, to, firstTile, tiles, rows, wholeBlocks(packing), ...tilesArgument(packing)];
     from += rows * rowBytes(packing.format, packing.cols);
     return { kernel, arguments: args, barrier: i === blocks.length - 1, parts: tiles };
   });

@@ -160,15 +160,11 @@ const vigather: Row = (o) => {
   };
 };
 
-const vu8lookup: Row = (o) => {
-  const { u8, b, r, lanes, memory } = o;
+const vu8table: Row = (o) => {
+  const { u8, r, lanes, memory } = o;
   return () => {
     const p = o.locate(16);
-    for (let k = 0; k < 4 * lanes; k++) {
-      const index = u8[4 * b + k]!;
-      if (index >= 16) o.fail(`byte ${k} of the index is ${index}`);
-      u8[4 * r + k] = memory.view.getUint8(p + index);
-    }
+    for (let k = 0; k < 4 * lanes; k++) u8[4 * r + k] = memory.view.getUint8(p + (k & 15));
   };
 };
 
@@ -192,6 +188,6 @@ export const VECTOR_MEMORY_ROWS = {
   vu8load,
   vu8store: store,
   vbroadcast4,
-  vu8lookup,
+  vu8table,
   vigather,
 } as const satisfies Record<string, Row>;

@@ -87,6 +87,17 @@ const vu8add: Row = ({ u8, a, b, r, lanes }) => {
   };
 };
 
+const vu8lookup: Row = (o) => {
+  const { u8, a, b, r, lanes } = o;
+  return () => {
+    for (let k = 0; k < 4 * lanes; k++) {
+      const index = u8[4 * b + k]!;
+      if (index >= 16) o.fail(`byte ${k} of the index is ${index}`);
+      u8[4 * r + k] = u8[4 * a + (k & ~15) + index]!;
+    }
+  };
+};
+
 const vlookup: Row = (o) => {
   const { u8, a, r, lanes } = o;
   const table = o.list("table");
@@ -317,6 +328,7 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
   vu8flip,
   vu8mean,
   vu8add,
+  vu8lookup,
   vlookup,
   vbyteof,
   vbytejoin,

@@ -145,12 +145,7 @@ export const VECTOR_OPS = {
     ["offset"],
     "the four bytes at p + offset, b0 … b3, placed so that dot feeds b0 … b3 in this order to every lane",
   ),
-  vu8lookup: effect(
-    ["ptr", "vu8"],
-    "vu8",
-    ["offset"],
-    "per byte the byte at p + offset + a, of 16; a below 16",
-  ),
+  vu8table: effect(["ptr"], "vu8", ["offset"], "the 16 bytes at p + offset, in every 16 bytes"),
   vigather: effect(["ptr", "vi32"], "vi32", [], "per lane, the i32 at p + offset of the lane (bytes, ≥ 0)"),
 
   vfadd: pure(["vf32", "vf32"], "vf32", [], "a + b"),
@@ -198,6 +193,7 @@ export const VECTOR_OPS = {
   vu8flip: pure(["vu8"], "vu8", [], "per byte a exclusive or 128"),
   vu8mean: pure(["vu8", "vu8"], "vu8", [], "per byte (a + b + 1) / 2, rounded down"),
   vu8add: pure(["vu8", "vu8"], "vu8", [], "per byte a + b, low 8 bits"),
+  vu8lookup: pure(["vu8", "vu8"], "vu8", [], "per byte the b-th of its 16 bytes of a; b below 16"),
   vlookup: pure(["vu8"], "vu8", ["table"], "per byte table[a], of at most 16 bytes; a below their number"),
   vbyteof: pure(
     ["vu8"],

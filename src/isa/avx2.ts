@@ -105,7 +105,7 @@ export const avx2: Isa = {
     vu8load: "_mm256_loadu_si256((const __m256i *)(@))",
     vu8store: "_mm256_storeu_si256((__m256i *)(@), $1)",
     vbroadcast4: "_mm256_set1_epi32(load_i32(@))",
-    vu8lookup: "_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@))), $1)",
+    vu8table: "_mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)(@)))",
     vigather: "_mm256_i32gather_epi32((const int *)($0), $1, 1)",
     vfadd: "_mm256_add_ps($0, $1)",
     vfsub: "_mm256_sub_ps($0, $1)",
@@ -144,6 +144,7 @@ export const avx2: Isa = {
     vu8flip: "_mm256_xor_si256($0, _mm256_set1_epi8(-128))",
     vu8mean: "_mm256_avg_epu8($0, $1)",
     vu8add: "_mm256_add_epi8($0, $1)",
+    vu8lookup: "_mm256_shuffle_epi8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm256_shuffle_epi8(_mm256_broadcastsi128_si256(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
@@ -192,6 +193,7 @@ export const avx2: Isa = {
     dot: 2, // vpmaddubsw, vpaddw
     dotClose: 2, // vpmaddwd, vpaddd
     dot8: 5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb, which serves all tokens
+    tableLoad: 0,
     lookup: 1,
     byteJoin: 2.5, // two vpmaddubsw and vpaddw, which serve two of the four indexes; vpmaddwd or vpsrad
     dot8n: 4.5, // vpsignb, vpmaddubsw, vpmaddwd, vpaddd, and vpabsb of the input, which serves two row vectors or more

@@ -90,7 +90,7 @@ export const avx512Vnni: Isa = {
     vu8load: "_mm512_loadu_si512(@)",
     vu8store: "_mm512_storeu_si512(@, $1)",
     vbroadcast4: "_mm512_set1_epi32(load_i32(@))",
-    vu8lookup: "_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(@))), $1)",
+    vu8table: "_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(@)))",
     vigather: "_mm512_i32gather_epi32($1, $0, 1)",
     vfadd: "_mm512_add_ps($0, $1)",
     vfsub: "_mm512_sub_ps($0, $1)",
@@ -129,6 +129,7 @@ export const avx512Vnni: Isa = {
     vu8flip: "_mm512_xor_si512($0, _mm512_set1_epi8(-128))",
     vu8mean: "_mm512_avg_epu8($0, $1)",
     vu8add: "_mm512_add_epi8($0, $1)",
+    vu8lookup: "_mm512_shuffle_epi8($0, $1)",
     vlookup: ({ attributes }) =>
       `_mm512_shuffle_epi8(_mm512_broadcast_i32x4(${tableLiteral(attributes.table)}), $0)`,
     vbyteof: ({ number }) => {
@@ -157,6 +158,7 @@ export const avx512Vnni: Isa = {
     dotClose: 0,
     dot8: 1,
     dot8n: 1,
+    tableLoad: 1, // Zen 4: vbroadcasti32x4 takes the place of a shuffle
     lookup: 1,
     byteJoin: 2,
     fieldShifted: 2,

@@ -41,7 +41,9 @@ export interface IsaCosts {
   readonly dot8: number;
   /** One link of a `dot8n` chain. */
   readonly dot8n: number;
-  /** `vu8lookup`, besides its load. */
+  /** `vu8table`, besides its load. */
+  readonly tableLoad: number;
+  /** `vu8lookup`. */
   readonly lookup: number;
   /** `vbytejoin`, where all four indexes are asked for. */
   readonly byteJoin: number;

@@ -207,7 +207,7 @@ export const wasmSimd128: Isa = {
     vu8load: "$0 v128.load offset=@",
     vu8store: "$0 $1 v128.store offset=@",
     vbroadcast4: "$0 v128.load32_splat offset=@",
-    vu8lookup: "$0 v128.load offset=@ $1 i8x16.swizzle",
+    vu8table: "$0 v128.load offset=@",
     vigather: gather,
     vfadd: "$0 $1 f32x4.add",
     vfsub: "$0 $1 f32x4.sub",
@@ -241,6 +241,7 @@ export const wasmSimd128: Isa = {
     vu8flip: "$0 #top v128.xor",
     vu8mean: "$0 $1 i8x16.avgr_u",
     vu8add: "$0 $1 i8x16.add",
+    vu8lookup: "$0 $1 i8x16.swizzle",
     vlookup: ({ attributes }) => `${tableConstant(attributes.table)} $0 i8x16.swizzle`,
     vbyteof: byteOf,
     vbytejoin: byteJoin,
@@ -259,6 +260,7 @@ export const wasmSimd128: Isa = {
     dotClose: 0,
     dot8: 7, // and, shift, two pmaddwd, two paddd
     dot8n: 7,
+    tableLoad: 0,
     lookup: 3, // V8 makes indexes above 15 give 0: paddusb of a copy, pshufb
     byteJoin: 3.5, // and, shift, shift, add, which serve two of the four indexes; one shift or two
     fieldShifted: 2,

@@ -17,6 +17,7 @@ import { type Packing, sharedVectors, wordOffset, wordsOfChunk } from "../quant/
 import { paddedCols } from "./activations.ts";
 import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
+import { recordsOf, tilesParameter } from "./records.ts";
 import { forEachItem, nameOfNumber } from "./work.ts";
 
 /** What is done with a row on its way from the matrix. */
@@ -46,11 +47,12 @@ export function embed(pack: Packing, target: Target, change: EmbedChange = {}): 
   const tokens = b.parameter("tokens", "ptr", "i32 token of every row");
   const x = b.parameter("x", "ptr", "f32 rows");
   const counts = b.parameter("counts", "ptr", "i32: number of rows");
+  const matrix = { base: table, tiles: tilesParameter(b, pack), tileBytes: b.i(pack.tileBytes) };
   forEachItem(b, op.iload(counts, { offset: 0 }), (item) => {
     const token = b.named("id", op.iload(op.addr(tokens, item, { stride: 4, offset: 0 }), { offset: 0 }));
-    const tile = op.addr(table, op.idiv(token, b.i(pack.tileRows)), { stride: pack.tileBytes, offset: 0 });
+    const tile = b.named("tile", op.idiv(token, b.i(pack.tileRows)));
     const row = {
-      tile: b.named("w_tile", tile),
+      recordAt: recordsOf(b, pack, matrix, tile),
       row: b.named("tile_row", op.irem(token, b.i(pack.tileRows))),
       out: b.named("x_row", op.addr(x, item, { stride: 4 * paddedCols(pack.cols), offset: 0 })),
       change,
@@ -66,7 +68,7 @@ export function embed(pack: Packing, target: Target, change: EmbedChange = {}): 
 }
 
 interface Row {
-  readonly tile: Value<"ptr">;
+  readonly recordAt: (block: Value<"i32">) => Value<"ptr">;
   readonly row: Value<"i32">;
   readonly out: Value<"ptr">;
   readonly change: EmbedChange;
@@ -89,11 +91,11 @@ function floatRow(
   b: KernelBuilder,
   pack: Packing,
   element: "f32" | "f16" | "bf16",
-  { tile, row, out, change }: Row,
+  { recordAt, row, out, change }: Row,
 ): void {
   const { op } = b;
   const bytes = element === "f32" ? 4 : 2;
-  const base = op.addr(tile, row, { stride: bytes, offset: 0 });
+  const base = op.addr(recordAt(b.i(0)), row, { stride: bytes, offset: 0 });
   b.loop("k", 0, pack.cols, 1, (k) => {
     const p = op.addr(base, k, { stride: pack.tileRows * bytes, offset: 0 });
     const value =
@@ -116,10 +118,10 @@ function quantizedRow(
   const { op } = b;
   const size = blockSize(format, pack.cols);
   const whole = Math.floor(pack.cols / size);
-  const codes = b.named("codes_of_row", codesOfRow(b, pack, target, at));
+  const codes = b.named("codes_of_row", codesOfRow(b, pack, target, at.row));
   const block = (n: Value<"i32">, inputs: number) => {
-    const record = b.named("record", op.addr(at.tile, n, { stride: pack.recordBytes, offset: 0 }));
-    const from = b.named("codes", op.addr(codes, n, { stride: pack.recordBytes, offset: 0 }));
+    const record = b.named("record", at.recordAt(n));
+    const from = b.named("codes", op.addr(record, codes, { stride: 1, offset: pack.headerBytes }));
     const to = b.named("to", op.addr(at.out, n, { stride: 4 * size, offset: 0 }));
     b.loop("chunk", 0, chunkCount(inputs), 1, (c) => {
       const chunk = unpackChunk(b, pack, target, op.addr(from, c, { stride: pack.chunkBytes, offset: 0 }));
@@ -142,8 +144,8 @@ function quantizedRow(
     op.fstore(at.out, b.f(0), { offset: 4 * k });
 }
 
-/** Where the codes of a row begin in the first record of its tile. */
-function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, { tile, row }: Row): Value<"ptr"> {
+/** Where the codes of a row begin among those of a record of its tile. */
+function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, row: Value<"i32">): Value<"i32"> {
   const { op } = b;
   const laneStride = target.dotByte(1, 0) - target.dotByte(0, 0);
   const byteStride = target.dotByte(0, 1) - target.dotByte(0, 0);
@@ -160,9 +162,9 @@ function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, { tile, row
   const shared = sharedVectors(pack.format);
   const register = shared === 1 ? vector : op.idiv(vector, b.i(shared));
   const inRegister = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
-  const within =
-    shared === 1 ? inRegister : op.iadd(inRegister, op.imul(op.irem(vector, b.i(shared)), b.i(byteStride)));
-  return op.addr(tile, within, { stride: 1, offset: pack.headerBytes });
+  return shared === 1
+    ? inRegister
+    : op.iadd(inRegister, op.imul(op.irem(vector, b.i(shared)), b.i(byteStride)));
 }
 
 /** The value that a code stands for: one of a table of bytes, which are four to a word. */

@@ -50,7 +50,7 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
     scales: streams("scale", pack.scaleAt),
     zeros: streams("zero", pack.zeroAt),
   };
-  prefetch(b, record, 0, pack.headerBytes);
+  prefetch(b, record, pack.headerBytes);
   if (pack.paired) {
     expandPairs(from, to, heads, expanded);
     return;

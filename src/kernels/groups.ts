@@ -40,8 +40,9 @@ export function quantizedInputs(
 ): void {
   const { b, format, pack, layout } = c;
   const size = blockSize(format, cols);
-  // Of expanded weights, the first record is the mini-GEMV's.
-  const recordIndex = (n: Value<"i32">) => (pack.stored ? n : b.op.isub(n, inputs.start));
+  // Of expanded weights, and of a panel, the first record is the mini-GEMV's.
+  const isAll = pack.stored && pack.panels === 1;
+  const recordIndex = (n: Value<"i32">) => (isAll ? n : b.op.isub(n, inputs.start));
   const blockAt = (n: Value<"i32">): RecordCursors => ({
     record: cursor(b.named("record", b.op.addr(w, recordIndex(n), { stride: pack.recordBytes, offset: 0 }))),
     x: xs.map((x, t) =>
@@ -127,7 +128,7 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
   const isFloat = layout.activations.kind === "f32";
   if (pack.stored) {
     touchLines(b, at.record, pack.headerBytes);
-    prefetch(b, at.record, 0, pack.headerBytes);
+    prefetch(b, at.record, pack.headerBytes);
   }
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [advance(at.record, pack.headerBytes), chunkCount(section) * pack.chunkBytes],
@@ -201,7 +202,7 @@ function largeGroup(
   });
 }
 
-/** A group of signs: four row vectors after the other, so that what they look up stays in L1. */
+/** A group of signs. */
 function lookupGroup(
   c: Context,
   heads: GroupHeads,
@@ -211,20 +212,14 @@ function lookupGroup(
   at: SegmentCursors,
 ): void {
   const { b, pack, acc } = c;
-  for (let first = 0; first < pack.tile; first += 4) {
-    const sums = acc.map((_, t) =>
-      [0, 1, 2, 3].map((v) => b.variable(`sum${t}_${first + v}`, b.op.vfconst({ value: 0 }))),
-    );
-    eachSegment(c, codes, inputs, at, (from, here, length) =>
-      lookupSegment(c, first, sums, here, from, length),
-    );
-    for (let v = 0; v < 4; v++) {
-      const scale = b.named(`scale${first + v}`, groupScales(c, heads, g, first + v));
-      acc.forEach((row, t) => {
-        const [sum, cell] = [(sums[t] as Cell<"vf32">[])[v], row[first + v]] as [Cell<"vf32">, Cell<"vf32">];
-        cell.set(b.op.vfma(sum.get(), scale, cell.get()));
-      });
-    }
+  const sums = acc.map((row, t) => row.map((_, u) => b.variable(`sum${t}_${u}`, b.op.vfconst({ value: 0 }))));
+  eachSegment(c, codes, inputs, at, (from, here, length) => lookupSegment(c, sums, here, from, length));
+  for (let u = 0; u < pack.tile; u++) {
+    const scale = b.named(`scale${u}`, groupScales(c, heads, g, u));
+    acc.forEach((row, t) => {
+      const [sum, cell] = [(sums[t] as Cell<"vf32">[])[u], row[u]] as [Cell<"vf32">, Cell<"vf32">];
+      cell.set(b.op.vfma(sum.get(), scale, cell.get()));
+    });
   }
 }
 

@@ -97,10 +97,9 @@ export function chunkCodes(
 
 /** Word `word` of the signs of a chunk, of the four row vectors with row vector u. */
 export function loadSigns({ b, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
-  const inChunk = wordOffset(pack, word, u);
-  const offset = codes.offset + inChunk;
+  const offset = codes.offset + wordOffset(pack, word, u);
   const signs = b.named("w", b.op.vu8load(codes.pointer, { offset, bits: 8 }));
-  prefetch(b, { pointer: codes.pointer, offset }, inChunk, 4 * pack.lanes);
+  prefetch(b, { pointer: codes.pointer, offset }, 4 * pack.lanes);
   return signs;
 }
 
@@ -110,11 +109,10 @@ export function upBits({ codeBits }: Packing, input: number): number {
 }
 
 function loadWord({ b, format, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
-  const inChunk = wordOffset(pack, word, u);
-  const offset = codes.offset + inChunk;
+  const offset = codes.offset + wordOffset(pack, word, u);
   const bits = pack.stored ? 8 : valueBits(format);
   const value = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits }));
-  if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, inChunk, 4 * pack.lanes);
+  if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, 4 * pack.lanes);
   return value;
 }
 

@@ -23,14 +23,16 @@ import {
   packedWords,
   type SourceField,
 } from "./pack-codes.ts";
+import { recordsFrom, recordsOf, tilesParameter } from "./records.ts";
 import { forEachItem, shifted } from "./work.ts";
 
 /** Name of the generated function; matrices whose rows differ in the number of whole blocks share it. */
 export function packName(packed: Packing): string {
-  const { format, cols, tileRows } = packed;
+  const { format, cols, tileRows, panels } = packed;
   const { weights } = rowOf(packed);
   const blocks = `${weights}${cols % weights === 0 ? "" : `r${cols % weights}`}`;
-  return `pack_w_${format.name.toLowerCase().replaceAll("-", "_")}_b${blocks}_tu${tileRows}`;
+  const inPanels = panels === 1 ? "" : "_panels";
+  return `pack_w_${format.name.toLowerCase().replaceAll("-", "_")}_b${blocks}_tu${tileRows}${inPanels}`;
 }
 
 /** A row as whole blocks and what is left: bytes of each in a file, and of a tile as packed. */
@@ -73,17 +75,20 @@ export function pack(packed: Packing, target: Target): Kernel {
   const b = new KernelBuilder(target);
   const { op } = b;
   const source = b.parameter("source", "ptr", "rows as stored, from the first tile's first row on");
-  const out = b.parameter("out", "ptr", "packed tiles");
+  const out = b.parameter("out", "ptr", "packed matrix");
+  const firstTile = b.parameter("first_tile", "i32", "tiles before the first one to pack");
   const tiles = b.parameter("tiles", "i32", "tiles to pack");
   const rows = b.parameter("rows", "i32", "rows of the source; rows past them become zero");
   const blocks = b.parameter("blocks", "i32", "whole blocks of a row");
+  const allTiles = tilesParameter(b, packed);
   const row = rowOf(packed);
   const sized = (bytes: number, rest: number) => op.iadd(op.imul(blocks, b.i(bytes)), b.i(rest));
   const stride = b.named("row_bytes", sized(row.bytes, row.restBytes));
   const tileBytes = b.named("tile_bytes", sized(row.packedBytes, row.packedRestBytes));
   const within = b.named("row_offsets", op.vimul(op.viota(), op.visplat(stride)));
+  const matrix = { base: out, tiles: allTiles, tileBytes };
   forEachItem(b, tiles, (tile) => {
-    const to = b.named("tile_out", op.addrv(out, tile, tileBytes));
+    const inMatrix = b.named("tile", op.iadd(firstTile, tile));
     const vectorOf = (vector: Value<"i32">): Vector => {
       const first = op.iadd(op.imul(tile, b.i(packed.tileRows)), op.imul(vector, b.i(packed.lanes)));
       const firstRow = b.named("first_row", first);
@@ -96,12 +101,13 @@ export function pack(packed: Packing, target: Target): Kernel {
     const { format } = packed;
     b.loop("vector", 0, packed.tile, sharedVectors(format), (vector) => {
       const first = vectorOf(vector);
-      if (format.kind === "float") packFloats(first, format.bytes, to);
+      if (format.kind === "float")
+        packFloats(first, format.bytes, recordsFrom(b, packed, matrix, inMatrix, b.i(0)));
       else {
         const others = Array.from({ length: sharedVectors(format) - 1 }, (_, i) =>
           vectorOf(op.iadd(vector, b.i(i + 1))),
         );
-        packBlocks([first, ...others], format, to);
+        packBlocks([first, ...others], format, recordsOf(b, packed, matrix, inMatrix));
       }
     });
   });
@@ -151,13 +157,17 @@ function packFloats(v: Vector, bytes: 2 | 4, to: Value<"ptr">): void {
   });
 }
 
-function packBlocks(vectors: Vectors, format: QuantizedFormat, to: Value<"ptr">): void {
+function packBlocks(
+  vectors: Vectors,
+  format: QuantizedFormat,
+  recordAt: (block: Value<"i32">) => Value<"ptr">,
+): void {
   const [{ b, packed, blocks }] = vectors;
   const { op } = b;
   const size = blockSize(format, packed.cols);
   const stored = blockOf(format, packed.cols);
   const block = (n: Value<"i32">, inputs: number) => {
-    const record = b.named("record", op.addr(to, n, { stride: packed.recordBytes, offset: 0 }));
+    const record = b.named("record", recordAt(n));
     const ofBlock = (v: Vector): Vector => ({
       ...v,
       from: b.named("block", op.addr(v.from, n, { stride: stored.bytes, offset: 0 })),

@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
-import { blockSize } from "../quant/formats.ts";
+import { blockSize, type QuantizedFormat } from "../quant/formats.ts";
 import { activationLayout } from "./activations.ts";
 import { EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
@@ -55,6 +55,9 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const { blocking } = spec;
   assert(blocking.tu % target.lanes === 0, "tu is not a multiple of the lanes");
   assert(!(blocking.expand && looksUp(spec)), "what is looked up is not expanded");
+  const { panels, panelBlocks } = packingOf(spec, target);
+  const isPanel = () => blocking.mb === panelBlocks * blockSize(spec.format as QuantizedFormat, spec.cols);
+  assert(panels === 1 || isPanel(), "a mini-GEMV of another number of inputs than a panel");
   const b = new KernelBuilder(target);
   const weights = b.parameter("weights", "ptr", "packed weights");
   const x = b.parameter("x", "ptr", "prepared activations, one row per token");
@@ -74,7 +77,7 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     ...(spec.experts === "of tokens" ? { tokens: b.parameter("slot_tokens", "ptr", "i32") } : {}),
   };
   const count = b.op.iload(counts, { offset: 0 });
-  const blocks = { blockTiles, expanded: scratch && ownBlock(b, spec, scratch, blockTiles) };
+  const blocks = { tiles, blockTiles, expanded: scratch && ownBlock(b, spec, scratch, blockTiles) };
   const all = { weights, x, y, yStride, bias };
   if (routed === undefined) {
     const tokens = b.named("tokens", count);
@@ -94,8 +97,10 @@ function looksUp({ activations, format, cols }: ProjectionSpec): boolean {
   return activationLayout(activations, format, cols).tablesAt !== undefined;
 }
 
-/** The outputs of a mini-GEMV in row tiles, and where its weights may be expanded. */
+/** Row tiles of the matrix and of a mini-GEMV, and where the latter's weights may be expanded. */
 interface Blocks {
+  /** Of the matrix. */
+  readonly tiles: Value<"i32">;
   readonly blockTiles: Value<"i32">;
   readonly expanded: Value<"ptr"> | undefined;
 }
@@ -116,12 +121,12 @@ function project(
   b: KernelBuilder,
   spec: ProjectionSpec,
   { weights, tokens, ...rows }: Operands,
-  { blockTiles, expanded }: Blocks,
+  { tiles, blockTiles, expanded }: Blocks,
   first: Value<"i32">,
   last: Value<"i32">,
 ): void {
   const { blocking } = spec;
-  const packed = packedSource(b, spec, weights);
+  const packed = packedSource(b, spec, weights, tiles);
   rowBlocks(b, blockTiles, first, last, (from, to) => {
     inputBlocks(b, spec, (inputs) => {
       const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
@@ -148,8 +153,8 @@ function expand(
   index: Value<"i32">,
   inputs: InputBlock,
 ): void {
-  const w = b.named("w_tile", from.tileAt(index));
-  expandTile({ b, ...quantized(from.pack) }, to.pack, w, b.named("out", to.tileAt(index)), inputs);
+  const w = b.named("w_tile", from.tileAt(index, inputs));
+  expandTile({ b, ...quantized(from.pack) }, to.pack, w, b.named("out", to.tileAt(index, inputs)), inputs);
 }
 
 /** Calls `body` with the number of tokens that are done with expanded weights, if there are any; returns it. */
@@ -178,7 +183,7 @@ export function microGemvAlone(
   const first = integer("first");
   const source = expanded
     ? expandedSource(b, spec, pointer("block"), first)
-    : packedSource(b, spec, pointer("weights"));
+    : packedSource(b, spec, pointer("weights"), integer("tiles"));
   const bias = spec.bias ? pointer("bias") : undefined;
   const at = {
     x: pointer("x"),
@@ -196,7 +201,7 @@ export function expansionAlone(spec: ProjectionSpec, target: Target): readonly S
   const b = new KernelBuilder(target);
   const { pointer, integer } = namedParameters(b);
   const first = integer("first");
-  const packed = packedSource(b, spec, pointer("weights"));
+  const packed = packedSource(b, spec, pointer("weights"), integer("tiles"));
   const to = expandedSource(b, spec, pointer("block"), first);
   expand(b, packed, to, integer("tile"), allInputs(b, spec));
   return b.build("expansion", []).body;

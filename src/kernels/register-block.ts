@@ -31,7 +31,7 @@ export function microGemv(
 ): void {
   const layout = activationLayout(activations, format, cols);
   const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
-  const w = b.named("w_tile", tileAt(at.index));
+  const w = b.named("w_tile", tileAt(at.index, inputs));
   const inputRow = (token: Value<"i32">) =>
     at.list === undefined
       ? token

@@ -4,6 +4,8 @@ import type { Target, Value } from "../ir/types.ts";
 import type { Format, QuantizedFormat } from "../quant/formats.ts";
 import { expandedPacking, type Packing, packing } from "../quant/packing.ts";
 import type { Blocking } from "./blocking.ts";
+import type { InputBlock } from "./groups.ts";
+import { recordsFrom } from "./records.ts";
 
 /** What of a projection decides where its weights lie. */
 export interface WeightSpec {
@@ -15,7 +17,8 @@ export interface WeightSpec {
 /** Where the micro-GEMVs of a block find their weights. */
 export interface WeightSource {
   readonly pack: Packing;
-  readonly tileAt: (index: Value<"i32">) => Value<"ptr">;
+  /** The first record of row tile `index`, or, unless all are there one after the other, that of the input block. */
+  readonly tileAt: (index: Value<"i32">, inputs: InputBlock) => Value<"ptr">;
 }
 
 /** The packed layout as far as a kernel knows it: the rows are a run-time value. */
@@ -34,10 +37,22 @@ export function scratchBytes(spec: WeightSpec, target: Target): number {
   return expand ? (tb / tu) * expandedOf(spec, target).tileBytes : 0;
 }
 
-/** The weights as packed. */
-export function packedSource(b: KernelBuilder, spec: WeightSpec, weights: Value<"ptr">): WeightSource {
+/** The weights as packed, in `tiles` row tiles. */
+export function packedSource(
+  b: KernelBuilder,
+  spec: WeightSpec,
+  weights: Value<"ptr">,
+  tiles: Value<"i32">,
+): WeightSource {
   const pack = packingOf(spec, b.target);
-  return { pack, tileAt: (index) => b.op.addr(weights, index, { stride: pack.tileBytes, offset: 0 }) };
+  const matrix = { base: weights, tiles, tileBytes: b.i(pack.tileBytes) };
+  return {
+    pack,
+    tileAt: (index, { start }) =>
+      pack.panels === 1
+        ? b.op.addr(weights, index, { stride: pack.tileBytes, offset: 0 })
+        : recordsFrom(b, pack, matrix, index, start),
+  };
 }
 
 /** The row tiles of a block from `first` on, expanded to `block`. */

@@ -79,13 +79,12 @@ export function touchLines(b: KernelBuilder, at: Cursor, bytes: number): void {
 }
 
 /**
- * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it. `position` is where
- * `at` lies in a run of bytes that is read through, and whose lines are counted from its start.
+ * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it. Lines are counted from
+ * the cursor's pointer, from which on everything is read.
  */
-export function prefetch(b: KernelBuilder, at: Cursor, position: number, bytes: number): void {
+export function prefetch(b: KernelBuilder, { pointer, offset }: Cursor, bytes: number): void {
   if (b.target.weightPrefetch === undefined) return;
   const { level, ahead, every } = b.target.weightPrefetch;
-  const first = Math.ceil(position / every) * every - position;
-  for (let line = first; line < bytes; line += every)
-    b.op.prefetch(at.pointer, { offset: at.offset + ahead + line, level });
+  for (let line = Math.ceil(offset / every) * every; line < offset + bytes; line += every)
+    b.op.prefetch(pointer, { offset: ahead + line, level });
 }

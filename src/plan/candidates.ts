@@ -1,11 +1,11 @@
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { blockSize, CHUNK, type Format, isSigns } from "../quant/formats.ts";
-import { sharedVectors } from "../quant/packing.ts";
+import { PANEL_INPUTS, sharedVectors } from "../quant/packing.ts";
 import type { ProjectionShape } from "./shape.ts";
 
-/** Row vectors of a packed tile: of those that share registers, whole ones. */
-export const TILES = [1, 2, 4] as const;
+/** Row vectors of a packed tile; of those that share registers, one or two registers. */
+const TILES = [1, 2, 4];
 /** Packed row counts are multiples of this, so a tile must divide it. */
 export const ROW_BLOCK = 128;
 /** Tokens of the micro-GEMV. */
@@ -34,7 +34,7 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
   for (const tile of tilesOf(isa, shape.format)) {
     const tu = tile * isa.lanes;
     if (wanted !== undefined && tu !== wanted) continue;
-    if (tokens === 1) {
+    if (tokens === 1 && !isSigns(shape.format)) {
       found.push({ mb: shape.cols, tb: tu, mu, tu, nu: 1 });
       continue;
     }
@@ -64,7 +64,8 @@ function canExpand({ format, activations }: ProjectionShape): boolean {
 /** Row vectors a tile of a format may have on this ISA. */
 export function tilesOf(isa: Isa, format: Format): number[] {
   const shared = sharedVectors(format);
-  return TILES.filter((tile) => tile % shared === 0 && ROW_BLOCK % (tile * isa.lanes) === 0);
+  const tiles = shared === 1 ? TILES : [shared, 2 * shared];
+  return tiles.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
 }
 
 /** Inputs after which every scale, weight's and activation's, starts anew: where a mini-GEMV may end. */
@@ -77,6 +78,7 @@ export function inputUnit(shape: ProjectionShape): number {
 }
 
 function inputBlocks(shape: ProjectionShape): number[] {
+  if (isSigns(shape.format)) return [Math.min(PANEL_INPUTS, shape.cols)];
   const unit = inputUnit(shape);
   const parts = INPUTS.map((n) => Math.ceil(n / unit) * unit).filter((mb) => mb < shape.cols);
   return [...new Set([shape.cols, ...parts])];

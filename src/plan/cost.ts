@@ -53,7 +53,7 @@ const MEMORY_NOT_HIDDEN = 0.25;
 const CACHE_NOT_HIDDEN = 0.1;
 /**
  * Seconds until data comes from memory when no prefetcher expects it: after every jump from one row tile's input block
- * to the next tile's. A core follows some streams at once, so that few tiles cost less.
+ * to the next tile's, unless a panel has both. A core follows some streams at once, so that few tiles cost less.
  */
 const MEMORY_LATENCY = 160e-9;
 const STREAMS = 8;
@@ -225,8 +225,9 @@ function dataCost(
   expanded: Packing | undefined,
 ): DataCost {
   const traffic = trafficOf(capacity, layout, blocking, rounds, pack, threads, expanded);
-  const { share, inputBlocks, blockTiles } = rounds;
-  const jumps = inputBlocks === 1 ? 0 : share * inputBlocks * Math.min(1, blockTiles / STREAMS);
+  const { share, rowBlocks, inputBlocks, blockTiles } = rounds;
+  const tiles = pack.panels > 1 ? rowBlocks : share * Math.min(1, blockTiles / STREAMS);
+  const jumps = inputBlocks === 1 ? 0 : tiles * inputBlocks;
   return {
     thread: (traffic.memory / oneThreadGBs / 1e9) * notFollowed(pack) + jumps * MEMORY_LATENCY,
     shared: threads === 1 ? 0 : traffic.memoryOfAll / memoryGBs / 1e9,

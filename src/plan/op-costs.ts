@@ -55,8 +55,10 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return load(costs.simple);
     case "vu8loadpairs":
       return load((s.attributes.shift === 0 || reachesTop(s) ? 2 : 3) * costs.simple);
+    case "vu8table":
+      return load(costs.tableLoad);
     case "vu8lookup":
-      return load(costs.lookup);
+      return other(costs.lookup);
     case "vfstore":
     case "vistore":
     case "vu8store":

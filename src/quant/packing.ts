@@ -28,7 +28,9 @@ import {
  *
  * Codes of `signs` are for looking up sums of four inputs: a byte has 8 inputs of a row, the first in bit 0. Four row
  * vectors share a register: the byte of row `lane` of the v-th is the v-th of those that `dot` feeds to that lane. A chunk
- * has four bytes of a row, and for each such a register.
+ * has four bytes of a row, and for each such a register. What is looked up is larger than the codes, and must stay in L1
+ * while all rows pass: so such a matrix has panels of `PANEL_INPUTS` inputs, one after the other, and the records of a
+ * tile are divided among them.
  */
 export interface Packing {
   readonly format: Format;
@@ -61,9 +63,15 @@ export interface Packing {
   readonly chunkBytes: number;
   /** Bytes of the record of a full block. */
   readonly recordBytes: number;
+  /** Blocks of a row in a panel, all of them where there is one; the last panel may have fewer. */
+  readonly panelBlocks: number;
+  readonly panels: number;
   readonly tileBytes: number;
   readonly totalBytes: number;
 }
+
+/** Inputs of a panel of `signs`: their tables (`kernels/activations.ts`) take 8 KiB, a quarter of an L1 or less. */
+export const PANEL_INPUTS = 1024;
 
 /** Values of so many bits that a header has for every group of a block, one group after the other, per row. */
 export interface HeaderStream {
@@ -142,6 +150,8 @@ export function packing(
       headerBytes: 0,
       chunkBytes: CHUNK * tileRows * format.bytes,
       recordBytes: tileBytes,
+      panelBlocks: 1,
+      panels: 1,
       tileBytes,
       totalBytes: tiles * tileBytes,
     };
@@ -190,14 +200,29 @@ function records(
   tiles: number,
 ) {
   const chunkBytes = (CHUNK / 8) * codeBytes;
-  const tileBytes = blockCount(format, cols) * headerBytes + chunkCount(cols) * chunkBytes;
+  const blocks = blockCount(format, cols);
+  const tileBytes = blocks * headerBytes + chunkCount(cols) * chunkBytes;
+  const panelBlocks = isSigns(format) ? Math.min(blocks, PANEL_INPUTS / blockSize(format, cols)) : blocks;
   return {
     headerBytes,
     chunkBytes,
     recordBytes: headerBytes + chunkCount(blockSize(format, cols)) * chunkBytes,
+    panelBlocks,
+    panels: Math.ceil(blocks / panelBlocks),
     tileBytes,
     totalBytes: tiles * tileBytes,
   };
+}
+
+/** Offset of the record of block `block` of row tile `tile`. */
+export function recordOffset(
+  { panelBlocks, recordBytes, tileBytes, tiles }: Packing,
+  tile: number,
+  block: number,
+): number {
+  const start = block - (block % panelBlocks);
+  const ofTile = Math.min(panelBlocks * recordBytes, tileBytes - start * recordBytes);
+  return start * recordBytes * tiles + tile * ofTile + (block - start) * recordBytes;
 }
 
 /** Words of a chunk: of a row, or of signs of four rows. */

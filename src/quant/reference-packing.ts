@@ -16,7 +16,7 @@ import {
   type Scale,
   type Zero,
 } from "./formats.ts";
-import { groupFields, headerByte, type Packing, wordOffset } from "./packing.ts";
+import { groupFields, headerByte, type Packing, recordOffset, wordOffset } from "./packing.ts";
 import { checkLength } from "./reference-rows.ts";
 
 /** What packing needs to know of a target. */
@@ -120,7 +120,7 @@ function eachOfBlocks(
   // The padding of the last chunk is stored too.
   const length = chunkCount(cols) * CHUNK;
   for (let b = 0; b < blockCount(format, cols); b++) {
-    const record = Math.floor(row / tileRows) * packing.tileBytes + b * packing.recordBytes;
+    const record = recordOffset(packing, Math.floor(row / tileRows), b);
     const source = row * rowBytes(format, cols) + b * block.bytes;
     eachOfHeader(packing, format, inTile, (to, from, change) => {
       visit({ ...to, at: to.at + record }, { ...from, at: from.at + source }, change);

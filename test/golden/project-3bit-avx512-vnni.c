@@ -61,7 +61,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           (void)*(const volatile uint8_t *)(record);
           __builtin_prefetch(record + 16384, 0, 2);
           const __m512i w0 = _mm512_loadu_si512(record + 48);
-          __builtin_prefetch(record + 16432, 0, 2);
           const __m512i s0 = _mm512_and_si512(_mm512_srli_epi16(w0, 1), _mm512_set1_epi8(0x44));
           const __m512i q0_k0 = _mm512_and_si512(w0, _mm512_set1_epi8(0x07));
           const __m512i x0_k0 = _mm512_set1_epi32(load_i32(x0_block));
@@ -136,7 +135,6 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
           (void)*(const volatile uint8_t *)(record2);
           __builtin_prefetch(record2 + 16384, 0, 2);
           const __m512i w0_4 = _mm512_loadu_si512(record2 + 48);
-          __builtin_prefetch(record2 + 16432, 0, 2);
           const __m512i s0_4 = _mm512_and_si512(_mm512_srli_epi16(w0_4, 1), _mm512_set1_epi8(0x44));
           const __m512i q0_k0_2 = _mm512_and_si512(w0_4, _mm512_set1_epi8(0x07));
           const __m512i x0_k0_2 = _mm512_set1_epi32(load_i32(x0_block2));

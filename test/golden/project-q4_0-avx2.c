@@ -51,9 +51,9 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
           (void)*(const volatile uint8_t *)(record);
           __builtin_prefetch(record + 2304, 0, 3);
           const __m256i w0 = _mm256_loadu_si256((const __m256i *)(record + 32));
-          __builtin_prefetch(record + 2336, 0, 3);
           const __m256i q0_k0 = _mm256_and_si256(w0, _mm256_set1_epi8(0x0f));
           const __m256i w1 = _mm256_loadu_si256((const __m256i *)(record + 64));
+          __builtin_prefetch(record + 2368, 0, 3);
           const __m256i q1_k0 = _mm256_and_si256(w1, _mm256_set1_epi8(0x0f));
           const __m256i x0_k0 = _mm256_set1_epi32(load_i32(x0_block));
           __m256i dot0_0 = _mm256_maddubs_epi16(q0_k0, x0_k0);
@@ -64,9 +64,9 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k16, x0_k16));
           dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k16, x0_k16));
           const __m256i w0_2 = _mm256_loadu_si256((const __m256i *)(record + 96));
-          __builtin_prefetch(record + 2400, 0, 3);
           const __m256i q0_k4 = _mm256_and_si256(w0_2, _mm256_set1_epi8(0x0f));
           const __m256i w1_2 = _mm256_loadu_si256((const __m256i *)(record + 128));
+          __builtin_prefetch(record + 2432, 0, 3);
           const __m256i q1_k4 = _mm256_and_si256(w1_2, _mm256_set1_epi8(0x0f));
           const __m256i x0_k4 = _mm256_set1_epi32(load_i32(x0_block + 4));
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k4, x0_k4));
@@ -77,9 +77,9 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k20, x0_k20));
           dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k20, x0_k20));
           const __m256i w0_3 = _mm256_loadu_si256((const __m256i *)(record + 160));
-          __builtin_prefetch(record + 2464, 0, 3);
           const __m256i q0_k8 = _mm256_and_si256(w0_3, _mm256_set1_epi8(0x0f));
           const __m256i w1_3 = _mm256_loadu_si256((const __m256i *)(record + 192));
+          __builtin_prefetch(record + 2496, 0, 3);
           const __m256i q1_k8 = _mm256_and_si256(w1_3, _mm256_set1_epi8(0x0f));
           const __m256i x0_k8 = _mm256_set1_epi32(load_i32(x0_block + 8));
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k8, x0_k8));
@@ -90,9 +90,9 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k24, x0_k24));
           dot0_1 = _mm256_add_epi16(dot0_1, _mm256_maddubs_epi16(q1_k24, x0_k24));
           const __m256i w0_4 = _mm256_loadu_si256((const __m256i *)(record + 224));
-          __builtin_prefetch(record + 2528, 0, 3);
           const __m256i q0_k12 = _mm256_and_si256(w0_4, _mm256_set1_epi8(0x0f));
           const __m256i w1_4 = _mm256_loadu_si256((const __m256i *)(record + 256));
+          __builtin_prefetch(record + 2560, 0, 3);
           const __m256i q1_k12 = _mm256_and_si256(w1_4, _mm256_set1_epi8(0x0f));
           const __m256i x0_k12 = _mm256_set1_epi32(load_i32(x0_block + 12));
           dot0_0 = _mm256_add_epi16(dot0_0, _mm256_maddubs_epi16(q0_k12, x0_k12));

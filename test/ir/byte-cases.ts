@@ -94,7 +94,24 @@ function memoryLookupCase(target: Target, misaligned: number): OpCase {
         bits: 4,
       });
       const to = b.op.addr(out, i, { stride: size, offset: n * 4 * size });
-      b.op.vu8store(to, b.op.vu8lookup(table, index, { offset }), { offset: 0 });
+      b.op.vu8store(to, b.op.vu8lookup(b.op.vu8table(table, { offset }), index), { offset: 0 });
+    }
+  });
+  return d.finish();
+}
+
+/** Tables that follow each other at `misaligned` bytes from where a register would begin. */
+function tableCase(target: Target, misaligned: number): OpCase {
+  const d = new Draft(target, `vu8table at ${misaligned}`, "vu8table");
+  const { b } = d;
+  const size = 4 * target.lanes;
+  const bytes = Uint8Array.from({ length: 4 * 16 }, (_, i) => 255 - i);
+  const tables = d.input("tables", bytes, { misaligned });
+  const out = d.output(4 * size);
+  b.loop("i", 0, 2, 1, (i) => {
+    for (const [n, offset] of [0, 32].entries()) {
+      const table = b.op.vu8table(b.op.addr(tables, i, { stride: 16, offset: 0 }), { offset });
+      b.op.vu8store(b.op.addr(out, i, { stride: size, offset: n * 2 * size }), table, { offset: 0 });
     }
   });
   return d.finish();
@@ -107,6 +124,8 @@ function byteCases(target: Target): OpCase[] {
   return [
     ...[0, 1, 2, 3, 4, 5, 6, 7].map((shift) => fieldCase(target, shift)),
     lookupCase(target),
+    tableCase(target, 0),
+    tableCase(target, 3),
     memoryLookupCase(target, 0),
     memoryLookupCase(target, 3),
     mapCase(target, "vu8flip", "", [codeColumn(target, 8)]),

@@ -192,7 +192,11 @@ describe("codes", () => {
       Array.from({ length: 16 }, (_, i) => 9 * i),
     );
     s.run((b, p) =>
-      b.op.vu8store(p, b.op.vu8lookup(p, b.op.vu8load(p, { offset: 0, bits: 4 }), at(48)), at(32)),
+      b.op.vu8store(
+        p,
+        b.op.vu8lookup(b.op.vu8table(p, at(48)), b.op.vu8load(p, { offset: 0, bits: 4 })),
+        at(32),
+      ),
     );
     expect([...s.bytes.slice(s.at + 32, s.at + 36)]).toEqual([135, 0, 63, 63]);
   });

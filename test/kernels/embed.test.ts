@@ -3,7 +3,8 @@ import { alignUp } from "../../src/base/bytes.ts";
 import { Rng } from "../../src/base/rng.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import { type EmbedChange, embed } from "../../src/kernels/embed.ts";
-import { FORMATS, type Format } from "../../src/quant/formats.ts";
+import { tilesArgument } from "../../src/kernels/records.ts";
+import { FORMATS, type Format, formatNamed } from "../../src/quant/formats.ts";
 import { packing, sharedVectors } from "../../src/quant/packing.ts";
 import { dequantizeRows, packReference } from "../../src/quant/reference.ts";
 import { describeKernels, floatsOf, i32, input, type KernelCase, output, type Work } from "./bench.ts";
@@ -52,7 +53,8 @@ function embedWork(isa: Isa, format: Format, cols: number, tile: number, change:
   const before = paddedRows(normals(new Rng(1), TOKENS.length * cols), cols);
   const x = output("x", before);
   const table = input("table", packReference(pack, isa, source));
-  const parts = [table, input("tokens", i32(...TOKENS)), x, input("counts", i32(TOKENS.length))];
+  const ids = input("tokens", i32(...TOKENS));
+  const parts = [table, ids, x, input("counts", i32(TOKENS.length)), ...tilesArgument(pack)];
   return {
     steps: [{ kernel: embed(pack, isa, change), arguments: parts }],
     check: (after) => {
@@ -70,3 +72,11 @@ function embedWork(isa: Isa, format: Format, cols: number, tile: number, change:
 }
 
 describeKernels("embed", (isa) => [...FORMATS.values()].map((format, n) => embedCase(isa, format, n)));
+
+describeKernels("embed from panels", (isa) => [
+  {
+    name: "Q1_0, 1200 values",
+    threads: 1,
+    make: () => embedWork(isa, formatNamed("Q1_0"), 1200, 4, {}),
+  },
+]);

@@ -5,6 +5,7 @@ import { type ActivationLayout, activationLayout, paddedCols } from "../../src/k
 import { pack, wholeBlocks } from "../../src/kernels/pack.ts";
 import { prepare } from "../../src/kernels/prepare.ts";
 import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
+import { tilesArgument } from "../../src/kernels/records.ts";
 import { scratchBytes } from "../../src/kernels/weight-source.ts";
 import { type Packing, packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference } from "../../src/quant/reference.ts";
@@ -96,7 +97,10 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
     compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
   return {
     steps: [
-      { kernel: kernels.pack, arguments: [source, weights, packed.tiles, rows, wholeBlocks(packed)] },
+      {
+        kernel: kernels.pack,
+        arguments: [source, weights, 0, packed.tiles, rows, wholeBlocks(packed), ...tilesArgument(packed)],
+      },
       { kernel: kernels.prepare, arguments: [x, prepared, counts] },
       {
         kernel: kernels.project,

@@ -16,7 +16,7 @@ import {
   groupsOfBlock,
   type QuantizedFormat,
 } from "../../src/quant/formats.ts";
-import { type Packing, packing, sharedVectors } from "../../src/quant/packing.ts";
+import { PANEL_INPUTS, type Packing, packing, sharedVectors } from "../../src/quant/packing.ts";
 import {
   dequantizeRows,
   type PackingTarget,
@@ -190,6 +190,36 @@ function expectHeader(
     expect(f16ToF32(view.getUint16(zeros + 2 * inTile, true))).toEqual(unpacked.minima[group]);
   }
 }
+
+describe("panels of signs", () => {
+  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent };
+  const format = formatNamed("Q1_0");
+
+  it("have the records of all tiles, one tile after the other, before the next panel's", () => {
+    const [rows, cols] = [70, 2 * PANEL_INPUTS + 200];
+    const layout = packing(format, rows, cols, 4, target);
+    const blocksOf = [8, 8, 2];
+    const scaleOf = (tile: number, block: number) => 100 * tile + block;
+    const source = new Uint8Array(rows * rowBytes(format, cols));
+    for (let row = 0; row < rows; row++) {
+      const bytes = new DataView(source.buffer, row * rowBytes(format, cols));
+      for (let block = 0; block < 18; block++) bytes.setUint16(18 * block, scaleOf(row >> 5, block), true);
+    }
+    const packed = packReference(layout, target, source);
+    let at = 0;
+    blocksOf.forEach((blocks, panel) => {
+      for (let tile = 0; tile < 3; tile++) {
+        for (let block = 8 * panel; block < 8 * panel + blocks; block++) {
+          expect(new DataView(packed.buffer).getUint16(at, true)).toBe(scaleOf(tile, block));
+          // 32 scales, then four registers for each chunk, of which the last block of a row has three.
+          at += 64 + (block === 17 ? 3 : 4) * 128;
+        }
+      }
+    });
+    expect(at).toBe(packed.length);
+    expect(unpackReference(layout, target, packed)).toEqual(source);
+  });
+});
 
 describe("packReference", () => {
   const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent };
