@@ -24,7 +24,7 @@ import { rowBytes } from "../dist/quant/blocks.js";
 import { FORMATS, formatNamed } from "../dist/quant/formats.js";
 import { parsedOrExit } from "./arguments.mjs";
 import { matMulNBitsModel } from "./onnx.mjs";
-import { median } from "./statistics.mjs";
+import { median, pairedRatio } from "./statistics.mjs";
 
 const SHAPES = "4096x4096,4096x11008,2048x5632";
 const TOKENS = "1,2,4,8,64,512";
@@ -36,6 +36,7 @@ const USAGE = `usage: npm run bench:projection -- [options]
   --shapes LIST    inputs x outputs (default: ${SHAPES})
   --formats LIST   formats, or "all" (default: ${DEFAULT_FORMATS})
   --beside NAME    time each format's kernel in turns with that of this one instead, for the ratio of bytes/s
+  --passes N       passes of each row, 10 ms long (default: ${PROJECTION_EFFORT.passes})
   --out PATH       where PATH.json and PATH.md go (default: bench/results/projection)`;
 
 const { values: flags } = parsedOrExit(USAGE, () =>
@@ -46,6 +47,7 @@ const { values: flags } = parsedOrExit(USAGE, () =>
       shapes: { type: "string", default: SHAPES },
       formats: { type: "string", default: DEFAULT_FORMATS },
       beside: { type: "string" },
+      passes: { type: "string", default: String(PROJECTION_EFFORT.passes) },
       out: { type: "string", default: "bench/results/projection" },
     },
   }),
@@ -62,6 +64,7 @@ const PEERS = {
 /** Activations of MatMulNBits: 4 lets them be int8, which is its fastest way. */
 const ACCURACY_LEVEL = 4;
 
+const effort = { ...PROJECTION_EFFORT, passes: Number(flags.passes) };
 const described = await describeMachine();
 const threadCounts = flags.threads?.split(",").map(Number) ?? [...new Set([1, described.threads])];
 const tokenCounts = flags.tokens.split(",").map(Number);
@@ -107,10 +110,11 @@ async function timeRow(row) {
   try {
     const works = [...ours.cases.map((c) => ours.timer.calls(c)), ...(theirs ? [theirs.calls] : [])];
     const names = [...ours.names, ...(theirs ? ["onnxruntime"] : [])];
-    const passes = await timeInTurns(works, PROJECTION_EFFORT);
+    const passes = await timeInTurns(works, effort);
     const seconds = Object.fromEntries(names.map((name, i) => [name, median(passes[i])]));
     if (theirs) seconds.onnxruntime /= theirs.copies;
-    results.rows[key] = { ...row, seconds };
+    const beside = passes[names.indexOf("beside")];
+    results.rows[key] = { ...row, seconds, timesBeside: beside && pairedRatio(beside, passes[0]) };
     mkdirSync(dirname(flags.out), { recursive: true });
     writeFileSync(`${flags.out}.json`, `${JSON.stringify(results, null, 1)}\n`);
     console.error(line(results.rows[key]).join("  "));
@@ -138,7 +142,7 @@ async function ourTimer({ format: name, rows, cols, tokens, threads }) {
     cases.push(caseOf(format, { kind: "f32" }));
   }
   const open = (request) => createNativeBackend(request, compiler);
-  return { names, cases, timer: await ProjectionTimer.create({ open, isa, threads, cases }) };
+  return { names, cases, timer: await ProjectionTimer.create({ open, isa, threads, cases, effort }) };
 }
 
 /** A session with as many copies of the matrix as no cache holds, where calls are long two; a call runs all of them. */
@@ -174,7 +178,7 @@ function limits(threads) {
 }
 
 /** One row of the table: times, the nearer limit and what part of it int8 reaches, ratios. */
-function line({ format, rows, cols, tokens, threads, seconds }) {
+function line({ format, rows, cols, tokens, threads, seconds, timesBeside }) {
   const { read, int8 } = limits(threads);
   const best = seconds.int8 ?? seconds.f32;
   const gbs = (rows * rowBytes(formatNamed(format), cols)) / best / 1e9;
@@ -183,7 +187,7 @@ function line({ format, rows, cols, tokens, threads, seconds }) {
   const ms = (s) => (s === undefined ? "" : (1e3 * s).toFixed(3));
   const times = (s) => (s === undefined ? "" : `${(s / best).toFixed(2)}`);
   const besideBytes =
-    seconds.beside && rowBytes(formatNamed(flags.beside), cols) / rowBytes(formatNamed(format), cols);
+    timesBeside && rowBytes(formatNamed(flags.beside), cols) / rowBytes(formatNamed(format), cols);
   return [
     `${cols}x${rows}`,
     format,
@@ -197,7 +201,7 @@ function line({ format, rows, cols, tokens, threads, seconds }) {
     `${(100 * part).toFixed(0)} % of ${limit}`,
     seconds.int8 === undefined ? "" : times(seconds.f32),
     times(seconds.onnxruntime),
-    seconds.beside === undefined ? "" : times(seconds.beside / besideBytes),
+    timesBeside === undefined ? "" : (timesBeside / besideBytes).toFixed(2),
   ];
 }
 

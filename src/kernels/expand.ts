@@ -10,8 +10,8 @@ import {
   pairIntegers,
 } from "./group-values.ts";
 import type { InputBlock } from "./groups.ts";
-import { chunkCodes, inputOrder, type Weights } from "./micro-gemv.ts";
-import { advance, type Cursor, cursor, prefetch, steps } from "./work.ts";
+import { chunkCodes, inputOrder, prefetchWeights, type Weights } from "./micro-gemv.ts";
+import { advance, type Cursor, cursor, steps } from "./work.ts";
 
 /** Expands one row tile's weights of a block of inputs: from the packed tile `w` to `out`, packed as `to`. */
 export function expandTile(
@@ -50,7 +50,7 @@ function expandHeader(from: Weights, to: Packing, record: Cursor, expanded: Curs
     scales: streams("scale", pack.scaleAt),
     zeros: streams("zero", pack.zeroAt),
   };
-  prefetch(b, record, pack.headerBytes);
+  prefetchWeights(from, record, pack.headerBytes);
   if (pack.paired) {
     expandPairs(from, to, heads, expanded);
     return;

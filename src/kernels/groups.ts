@@ -11,12 +11,19 @@ import {
 import { headerStreams } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
 import { blockFactors, type GroupHeads, groupScales, NO_FACTORS } from "./group-values.ts";
-import { type Context, chunkCodes, inputOrder, type SegmentCursors, type Weights } from "./micro-gemv.ts";
+import {
+  type Context,
+  chunkCodes,
+  inputOrder,
+  prefetchWeights,
+  type SegmentCursors,
+  type Weights,
+} from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
 import { lookupSegment } from "./segment-lookup.ts";
 import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
-import { advance, type Cursor, cursor, prefetch, steps, touchLines } from "./work.ts";
+import { advance, type Cursor, cursor, steps, touchLines } from "./work.ts";
 
 /** The inputs of one mini-GEMV: whole blocks `start` … `end` − 1, and whether the row's ragged block follows. */
 export interface InputBlock {
@@ -128,7 +135,7 @@ function record(c: Context, at: RecordCursors, inputs: number, cols: number): vo
   const isFloat = layout.activations.kind === "f32";
   if (pack.stored) {
     touchLines(b, at.record, pack.headerBytes);
-    prefetch(b, at.record, pack.headerBytes);
+    prefetchWeights(c, at.record, pack.headerBytes);
   }
   const moving: Record<string, readonly [Cursor, number]> = {
     codes: [advance(at.record, pack.headerBytes), chunkCount(section) * pack.chunkBytes],

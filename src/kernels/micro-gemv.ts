@@ -96,10 +96,11 @@ export function chunkCodes(
 }
 
 /** Word `word` of the signs of a chunk, of the four row vectors with row vector u. */
-export function loadSigns({ b, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+export function loadSigns(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+  const { b, pack } = weights;
   const offset = codes.offset + wordOffset(pack, word, u);
   const signs = b.named("w", b.op.vu8load(codes.pointer, { offset, bits: 8 }));
-  prefetch(b, { pointer: codes.pointer, offset }, 4 * pack.lanes);
+  prefetchWeights(weights, { pointer: codes.pointer, offset }, 4 * pack.lanes);
   return signs;
 }
 
@@ -108,11 +109,17 @@ export function upBits({ codeBits }: Packing, input: number): number {
   return upOf(codeBits, quads(codeBits)[input / 4] as Quad);
 }
 
-function loadWord({ b, format, pack }: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+/** Signs are read beside tables, among whose lines prefetchers of the hardware lose theirs: so all are asked for. */
+export function prefetchWeights({ b, pack }: Weights, at: Cursor, bytes: number): void {
+  if (pack.stored) prefetch(b, at, bytes, pack.signs);
+}
+
+function loadWord(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
+  const { b, format, pack } = weights;
   const offset = codes.offset + wordOffset(pack, word, u);
   const bits = pack.stored ? 8 : valueBits(format);
   const value = b.named(`w${u}`, b.op.vu8load(codes.pointer, { offset, bits }));
-  if (pack.stored) prefetch(b, { pointer: codes.pointer, offset }, 4 * pack.lanes);
+  prefetchWeights(weights, { pointer: codes.pointer, offset }, 4 * pack.lanes);
   return value;
 }
 

@@ -79,12 +79,13 @@ export function touchLines(b: KernelBuilder, at: Cursor, bytes: number): void {
 }
 
 /**
- * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it. Lines are counted from
- * the cursor's pointer, from which on everything is read.
+ * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it: for one in `every`
+ * bytes, or for all. Lines are counted from the cursor's pointer, from which on everything is read.
  */
-export function prefetch(b: KernelBuilder, { pointer, offset }: Cursor, bytes: number): void {
+export function prefetch(b: KernelBuilder, { pointer, offset }: Cursor, bytes: number, all = false): void {
   if (b.target.weightPrefetch === undefined) return;
-  const { level, ahead, every } = b.target.weightPrefetch;
+  const { level, ahead } = b.target.weightPrefetch;
+  const every = all ? LINE_BYTES : b.target.weightPrefetch.every;
   for (let line = Math.ceil(offset / every) * every; line < offset + bytes; line += every)
     b.op.prefetch(pointer, { offset: ahead + line, level });
 }

@@ -2,6 +2,8 @@ import type { Isa } from "../isa/isa.ts";
 import type { ActivationLayout } from "../kernels/activations.ts";
 import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
 import { LINE_BYTES } from "../kernels/work.ts";
+import { quads } from "../quant/chunks.ts";
+import { CHUNK } from "../quant/formats.ts";
 import { expandedPacking, type Packing, packing } from "../quant/packing.ts";
 import { instructionsOf, type Piece, type Region } from "./instructions.ts";
 import type { Machine } from "./machine.ts";
@@ -58,9 +60,10 @@ const CACHE_NOT_HIDDEN = 0.1;
 const MEMORY_LATENCY = 160e-9;
 const STREAMS = 8;
 /**
- * A core's prefetchers follow what each load instruction reads: where the codes of a chunk are more cache lines than this,
- * the steps of each are too long for them, and every further line costs a part of the time. Zen 4, AVX-512, 8 and 6 bits:
- * 32 lines take 1.25 to 1.3 times as long as 16 and fewer, 24 take 1.12 times.
+ * A core's prefetchers follow what each load instruction reads: where more cache lines than this are read at once, the
+ * steps of each are too long for them, and every further line costs a part of the time. Zen 4, AVX-512, one token: codes
+ * of 8 and 6 bits in 32 lines take 1.25 to 1.3 times as long as in 16 and fewer, in 24 lines 1.12 times; NVFP4 in tiles of 4
+ * row vectors 1.3 times as long as of 2; K types, whose headers have 20 lines then, 1.02 to 1.12 times.
  */
 const FOLLOWED_LINES = 16;
 const LINE_NOT_FOLLOWED = 0.017;
@@ -236,7 +239,21 @@ function dataCost(
 }
 
 /** How many times as long reading weights from memory takes because of `FOLLOWED_LINES`. */
-function notFollowed({ codeBits, chunkBytes }: Packing): number {
-  const lines = codeBits > 0 ? chunkBytes / LINE_BYTES : 0;
-  return 1 + LINE_NOT_FOLLOWED * Math.max(0, lines - FOLLOWED_LINES);
+function notFollowed(pack: Packing): number {
+  return 1 + LINE_NOT_FOLLOWED * Math.max(0, linesAtOnce(pack) - FOLLOWED_LINES);
+}
+
+/** Cache lines of a header, or of the codes of a chunk: of half of it, if their words are read for half of its inputs. */
+function linesAtOnce(pack: Packing): number {
+  if (pack.format.kind === "float") return 0;
+  return Math.max(pack.headerBytes, pack.chunkBytes * wordsForHalf(pack)) / LINE_BYTES;
+}
+
+/** Words that the first half of a chunk's inputs is in, of half of the words, where a group ends there. */
+function wordsForHalf({ format, paired, codeBits }: Packing): number {
+  const isHalf = format.kind === "quantized" && 2 * Number(format.group) === CHUNK;
+  if (paired || !isHalf) return 1;
+  const half = quads(codeBits).slice(0, CHUNK / 8);
+  const words = new Set(half.flatMap((quad) => (quad.kind === "together" ? [quad.word] : [])));
+  return words.size / (codeBits / 2);
 }
