@@ -1,6 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { avx2 } from "../../src/isa/avx2.ts";
+import { avx512Vnni } from "../../src/isa/avx512-vnni.ts";
+import { defaultActivations } from "../../src/plan/activations.ts";
 import { candidates } from "../../src/plan/candidates.ts";
 import { predict } from "../../src/plan/cost.ts";
 import { instructionsOf } from "../../src/plan/instructions.ts";
@@ -74,6 +76,36 @@ describe("a projection counted by hand", () => {
       predict(genericMachine({ threads: 1 }), avx2, wide, { ...blocking, mb, tb }, 1, 1).seconds;
     expect(seconds(1024, 64)).toBeGreaterThan(1.1 * seconds(4096, 64));
     expect(seconds(1024, 16)).toBeLessThan(seconds(1024, 64));
+  });
+});
+
+describe("reading weights from memory", () => {
+  /** Seconds for each byte, in tiles of so many row vectors. */
+  const perByte = (name: string, tile: number) => {
+    const format = formatNamed(name);
+    const wide = { format, rows: 4096, cols: 4096, activations: defaultActivations(format, 4096) };
+    const tu = 16 * tile;
+    const p = predict(
+      genericMachine({ threads: 1 }),
+      avx512Vnni,
+      wide,
+      { mb: 4096, tb: tu, mu: 32, tu, nu: 1 },
+      1,
+      1,
+    );
+    return p.memorySeconds / p.bytes;
+  };
+
+  it.each([
+    ["Q4_0", 4, 1],
+    ["Q8_0", 2, 1],
+    ["Q8_0", 4, 1 + 16 * 0.017], // 32 lines of codes in a chunk
+    ["NVFP4", 2, 1],
+    ["NVFP4", 4, 1 + 16 * 0.017], // 16 lines for half of a chunk's inputs
+    ["Q6_K", 2, 1], // 4 of 6 words for half of them: as 16 lines
+    ["Q4_K", 4, 1 + 4 * 0.017], // 20 bytes of a row in the header, 64 rows
+  ])("%s in tiles of %i row vectors takes %d times as long as what is followed", (name, tile, times) => {
+    expect(perByte(name, tile) / perByte("Q4_0", 1)).toBeCloseTo(times, 9);
   });
 });
 
