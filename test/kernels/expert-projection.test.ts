@@ -7,8 +7,8 @@ import { prepare } from "../../src/kernels/prepare.ts";
 import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts";
 import { EXPERT_BYTES } from "../../src/kernels/route.ts";
 import { scratchBytes } from "../../src/kernels/weight-source.ts";
-import { formatNamed } from "../../src/quant/formats.ts";
-import { packing } from "../../src/quant/packing.ts";
+import { formatNamed, isSigns } from "../../src/quant/formats.ts";
+import { PANEL_INPUTS, packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference } from "../../src/quant/reference.ts";
 import { describeKernels, floatsOf, i32, input, output, type Work } from "./bench.ts";
 import { magnitudes } from "./magnitudes.ts";
@@ -53,6 +53,11 @@ const STACKS: readonly Stack[] = [
     tokens: [[], [], [2, 1, 0]],
   },
   {
+    // Each expert has panels of its own.
+    ...{ format: "Q1_0", rows: 70, cols: 1152, inputs: "of tokens", tile: 4, nu: 2, threads: 3 },
+    tokens: [[1], [], [0, 1, 2]],
+  },
+  {
     ...{
       format: "3bit-g32",
       rows: 50,
@@ -77,7 +82,14 @@ function specOf(
     format,
     cols,
     activations: f32 ? { kind: "f32" } : { kind: "int8", block: 32 },
-    blocking: { mb: cols, tb: 2 * tu, mu: 32, tu, nu, expand },
+    blocking: {
+      mb: isSigns(format) ? Math.min(PANEL_INPUTS, cols) : cols,
+      tb: 2 * tu,
+      mu: 32,
+      tu,
+      nu,
+      expand,
+    },
     accumulate: false,
     bias,
     experts: inputs,

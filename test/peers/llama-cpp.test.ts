@@ -64,7 +64,7 @@ const OTHER_TYPES = [
 ] as const satisfies readonly GgmlType[];
 
 /** Seeds where, with the usual one, rounded activations change a favourite that leads by little more than `MARGIN`. */
-const SEEDS: Readonly<Record<string, number>> = { IQ2_XXS: 6, TQ1_0: 6 };
+const SEEDS: Readonly<Record<string, number>> = { IQ2_XXS: 6, IQ3_S: 6, TQ1_0: 6 };
 
 const MIXED_KINDS: typeof KINDS = [
   { kind: "grouped, tied", tied: true },
