@@ -120,7 +120,7 @@ export const TECHNIQUES = [
   {
     name: "weight-prefetch",
     what: "weights prefetched",
-    edits: [nothing("kernels/work.js", /export function prefetch\(b, at, position, bytes\)/)],
+    edits: [nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, all = false\)/)],
   },
   {
     name: "heads-first",

@@ -143,8 +143,8 @@ function readRows({ readGBs }: Measurements): Row[] {
   });
 }
 
-function peakRows({ int8Gops, f32Gflops }: Measurements): Row[] {
-  const names = [...new Set([...int8Gops, ...f32Gflops].map(({ isa }) => isa))];
+function peakRows({ int8Gops, f32Gflops, addGops = [] }: Measurements): Row[] {
+  const names = [...new Set([...int8Gops, ...f32Gflops, ...addGops].map(({ isa }) => isa))];
   return names.flatMap((name): Row[] => {
     const int8 = int8Gops.filter(({ isa }) => isa === name);
     const f32 = f32Gflops.filter(({ isa }) => isa === name);
@@ -153,6 +153,9 @@ function peakRows({ int8Gops, f32Gflops }: Measurements): Row[] {
     const rows: Row[] = [];
     if (int8Text.length > 0) rows.push([`int8, ${name}`, `${int8Text.join(", ")} Gop/s`]);
     if (f32Text.length > 0) rows.push([`f32, ${name}`, `${f32Text.join(", ")} Gflop/s`]);
+    const adds = addGops.filter(({ isa }) => isa === name);
+    const addText = adds.map(({ threads, gops }) => `${threadText(threads)} ${short(gops)}`);
+    if (addText.length > 0) rows.push([`additions, ${name}`, `${addText.join(", ")} Gop/s`]);
     return rows;
   });
 }

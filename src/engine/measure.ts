@@ -1,8 +1,9 @@
 import { MachineError } from "../base/errors.ts";
 import { findCompilers } from "../host/compilers.ts";
 import type { Kernel } from "../ir/types.ts";
-import type { Isa } from "../isa/isa.ts";
+import { type Isa, isOneInstruction } from "../isa/isa.ts";
 import {
+  addPeak,
   f32Peak,
   int8Peak,
   MEASURE_PAGE,
@@ -111,6 +112,7 @@ class Run {
     readGBs: [] as Measurements["readGBs"][number][],
     int8Gops: [] as Measurements["int8Gops"][number][],
     f32Gflops: [] as Measurements["f32Gflops"][number][],
+    addGops: [] as NonNullable<Measurements["addGops"]>[number][],
   };
   private readonly counts: readonly number[];
   private readonly pages: readonly boolean[];
@@ -124,7 +126,8 @@ class Run {
   ) {
     this.counts = threadCounts(subject.threads);
     this.pages = pageKinds(machine, subject.kind);
-    this.total = this.counts.length * (this.pages.length + 2 * subject.isas.length);
+    const peaks = subject.isas.reduce((n, { costs }) => n + (isOneInstruction(costs) ? 3 : 2), 0);
+    this.total = this.counts.length * (this.pages.length + peaks);
   }
 
   async measure(isa: Isa, withMemory: boolean): Promise<void> {
@@ -132,12 +135,13 @@ class Run {
     const effort = options.effort ?? FULL_EFFORT;
     const reads = READ_PREFETCHES.map((prefetch) => readBandwidth(isa, prefetch));
     const [int8, f32] = [int8Peak(isa), f32Peak(isa)];
+    const add = isOneInstruction(isa.costs) ? addPeak(isa) : undefined;
     const memory = withMemory ? [...reads, touchPages(isa)] : [];
     const bytes = withMemory ? readBufferBytes(this.machine, subject.kind, effort.bufferBytes) : 0;
     const backend = await subject.open({
       isa,
       threads: subject.threads,
-      kernels: [...memory, int8.kernel, f32.kernel],
+      kernels: [...memory, int8.kernel, f32.kernel, ...(add === undefined ? [] : [add.kernel])],
       capacity: bytes * this.pages.length + SPARE_BYTES,
       signal: options.signal,
     });
@@ -146,6 +150,7 @@ class Run {
       if (withMemory) await this.reads(bench, reads, bytes);
       await this.int8(bench, int8);
       await this.f32(bench, f32);
+      if (add !== undefined) await this.add(bench, add);
     } finally {
       await backend.dispose();
     }
@@ -186,6 +191,15 @@ class Run {
       const gflops = await bench.peak(threads, peak);
       this.found.f32Gflops.push({ isa, threads, gflops });
       this.report(`f32, ${isa}, ${plural(threads)}: ${gflops} Gflop/s`);
+    }
+  }
+
+  private async add(bench: Bench, peak: PeakKernel): Promise<void> {
+    const isa = bench.backend.isa.name;
+    for (const threads of this.counts) {
+      const gops = await bench.peak(threads, peak);
+      this.found.addGops.push({ isa, threads, gops });
+      this.report(`additions, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
     }
   }
 

@@ -13,6 +13,10 @@ const measurementsSchema: z.ZodType<Measurements> = z.strictObject({
     .max(1024),
   int8Gops: z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024),
   f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
+  addGops: z
+    .array(z.strictObject({ isa: text, threads, gops: speed }))
+    .max(1024)
+    .exactOptional(),
   at: z.iso.datetime(),
 });
 

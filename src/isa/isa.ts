@@ -58,6 +58,11 @@ export interface IsaCosts {
   readonly perCycle: number;
 }
 
+/** Whether a link of a `dot` chain is one instruction, which is all that it takes. */
+export function isOneInstruction({ dot, dotClose }: IsaCosts): boolean {
+  return dot === 1 && dotClose === 0;
+}
+
 /** An instruction set: a table that says how every op is printed and which CPU features that needs. */
 export interface Isa extends Target {
   readonly syntax: "c" | "wasm";

@@ -218,6 +218,41 @@ export function f32Peak(isa: Isa): PeakKernel {
   };
 }
 
+/** Chains that are more than additions of a cycle, as each takes one of latency; and links of a chain in one repeat. */
+const ADD_CHAINS = 12;
+const ADD_STEPS = 4;
+
+/** Independent chains v ← (v + a) ^ b, which no compiler makes shorter. Inputs: a, b, then a start value for each chain. */
+export function addPeak(isa: Isa): PeakKernel {
+  const b = new KernelBuilder(isa);
+  const { op } = b;
+  const inputs = b.parameter("inputs", "ptr", "a, b, start values");
+  const common = commonParameters(b, "i32: sum of all chains");
+  const register = 4 * b.lanes;
+  share(b, b.i(0), common.team, () => {
+    const addend = b.named("addend", op.viload(inputs, { offset: 0 }));
+    const mask = b.named("mask", op.viload(inputs, { offset: register }));
+    const chains = accumulators(b, ADD_CHAINS, (k) => op.viload(inputs, { offset: (2 + k) * register }));
+    b.loop("repeat", 0, common.repeats, 1, () => {
+      for (let step = 0; step < ADD_STEPS; step++) {
+        for (const chain of chains) chain.set(op.vixor(op.viadd(chain.get(), addend), mask));
+      }
+    });
+    const total = chains.map((chain) => chain.get()).reduce((x, y) => op.viadd(x, y));
+    op.istore(common.result(), op.visum(total), { offset: 0 });
+  });
+  return {
+    kernel: b.build("measure_add", ["Peak of additions and exclusive ors."]),
+    inputs: addInputs((2 + ADD_CHAINS) * b.lanes),
+    operations: 2 * b.lanes * ADD_CHAINS * ADD_STEPS,
+  };
+}
+
+/** Different everywhere: 2654435761 is odd. */
+function addInputs(count: number): Uint8Array {
+  return new Uint8Array(Int32Array.from({ length: count }, (_, i) => 2654435761 * (i + 1)).buffer);
+}
+
 /** v ← v / 2 + 1, from 1, 2, 3, …: goes to 2. */
 function f32Inputs(lanes: number, count: number): Uint8Array {
   const values = Float32Array.from({ length: (2 + count) * lanes }, (_, i) => 1 + i - 2 * lanes);

@@ -76,7 +76,8 @@ const both = (a: number, b: number) => Math.cbrt(a ** 3 + b ** 3);
  * is the longer and a part of the shorter:
  *
  *     compute = row tiles of the slowest thread · Σ cycles of the token steps' micro-GEMVs / clock
- *     cycles  = max(arithmetic / perCycle ‖ loads / LOADS_PER_CYCLE, all / ISSUED_PER_CYCLE, latency)
+ *     cycles  = max(arithmetic / perCycle or products / productsPerCycle ‖ loads / LOADS_PER_CYCLE,
+ *                   all / ISSUED_PER_CYCLE, latency)
  *     data    = bytes of each level / what one thread draws from it
  *     seconds = both((compute ‖ data) + starts, all threads' bytes from memory / bandwidth of all) + barrier
  *
@@ -92,7 +93,7 @@ export function predict(
   threads: number,
 ): Prediction {
   const speeds = speedsOf(machine, isa, threads);
-  return predictWith(speeds, shape, blocking, tokens, describeMicro(isa, shape, blocking));
+  return predictWith(speeds, shape, blocking, tokens, describeMicro(speeds, isa, shape, blocking));
 }
 
 /** What is the same for all blockings with one `mu` and `tu`: the packed weights, the inputs, instructions. */
@@ -109,6 +110,7 @@ interface MicroCost {
 }
 
 export function describeMicro(
+  speeds: Speeds,
   isa: Isa,
   shape: ProjectionShape,
   { mu, tu }: Pick<Blocking, "mu" | "tu">,
@@ -117,7 +119,7 @@ export function describeMicro(
   const known: Record<Piece, MicroCost[]> = { packed: [], expanded: [], expansion: [] };
   return {
     cost: (nu, piece) => {
-      known[piece][nu] ??= microCost(isa, instructionsOf(isa, shape, { mu, tu, nu }, piece));
+      known[piece][nu] ??= microCost(speeds, isa, instructionsOf(isa, shape, { mu, tu, nu }, piece));
       return known[piece][nu];
     },
     pack: packing(format, rows, cols, tu / isa.lanes, isa),
@@ -192,9 +194,10 @@ function computeCost(
 }
 
 /** Cycles of a micro-GEMV: its loops follow one another so fast that they overlap. */
-function microCost(isa: Isa, regions: readonly Region[]): MicroCost {
+function microCost({ productsPerCycle }: Speeds, isa: Isa, regions: readonly Region[]): MicroCost {
   const sum = (of: (region: Region) => number) => regions.reduce((n, r) => n + r.times * of(r), 0);
-  const arithmetic = sum((r) => r.arithmetic) / isa.costs.perCycle;
+  const products = productsPerCycle === undefined ? 0 : sum((r) => r.products) / productsPerCycle;
+  const arithmetic = Math.max(sum((r) => r.arithmetic) / isa.costs.perCycle, products);
   const loads = Math.max(
     sum((r) => r.loads) / LOADS_PER_CYCLE,
     sum((r) => r.stores),

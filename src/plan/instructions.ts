@@ -16,6 +16,8 @@ export interface Region {
   readonly times: number;
   /** Micro-ops: vector arithmetic; loads and stores, spilled values included; addresses, counters, branches. */
   readonly arithmetic: number;
+  /** Of the arithmetic, products. */
+  readonly products: number;
   readonly loads: number;
   readonly stores: number;
   readonly scalar: number;
@@ -219,6 +221,7 @@ class Code {
     return {
       times,
       arithmetic: sum((cost) => cost.arithmetic) + price * (registers.reloads + registers.stores),
+      products: sum((cost) => cost.products),
       loads: sum((cost) => cost.loads) + registers.reloads,
       stores: sum((cost) => cost.stores) + registers.stores,
       scalar: sum((cost) => cost.scalar) + (isLoop ? LOOP_MICRO_OPS : 0),

@@ -52,6 +52,8 @@ export interface Measurements {
   readonly int8Gops: readonly { readonly isa: string; readonly threads: number; readonly gops: number }[];
   /** f32 fused multiply-adds, all threads together, in 10⁹ operations a second (a multiply-add is two). */
   readonly f32Gflops: readonly { readonly isa: string; readonly threads: number; readonly gflops: number }[];
+  /** i32 additions, all threads together, in 10⁹ a second; of instruction sets whose dot product is one instruction. */
+  readonly addGops?: readonly { readonly isa: string; readonly threads: number; readonly gops: number }[];
   /** When, as ISO 8601. */
   readonly at: string;
 }
@@ -141,6 +143,10 @@ const machineSchema: z.ZodType<Machine> = z
           .max(1024),
         int8Gops: z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024),
         f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
+        addGops: z
+          .array(z.strictObject({ isa: text, threads, gops: speed }))
+          .max(1024)
+          .exactOptional(),
         at: text,
       })
       .exactOptional(),

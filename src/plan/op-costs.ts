@@ -5,6 +5,8 @@ import type { Isa } from "../isa/isa.ts";
 /** Micro-ops of an instruction, and cycles until its result is there. */
 export interface OpCost {
   readonly arithmetic: number;
+  /** Of those, dot products and f32 multiplications, which fewer units may do. */
+  readonly products: number;
   readonly loads: number;
   readonly stores: number;
   readonly scalar: number;
@@ -13,7 +15,7 @@ export interface OpCost {
 
 type Op = Extract<Statement, { kind: "op" }>;
 
-const NOTHING: OpCost = { arithmetic: 0, loads: 0, stores: 0, scalar: 0, latency: 0 };
+const NOTHING: OpCost = { arithmetic: 0, products: 0, loads: 0, stores: 0, scalar: 0, latency: 0 };
 /** Cycles of a vector load from L1, a multiply-add or conversion, and any other vector instruction: Zen 3; Intel ± 1. */
 const LOAD = 7;
 const FLOAT = 4;
@@ -70,16 +72,23 @@ export function costOf(isa: Isa, s: Op): OpCost {
       return { ...NOTHING, latency: OTHER };
     case "visplat":
       return other(2 * costs.simple);
+    case "vfmul":
+      return { ...float(), products: costs.simple };
     case "vfma":
-      return float((isa.fusedMultiplyAdd ? 1 : 2) * costs.simple);
+      return { ...float((isa.fusedMultiplyAdd ? 1 : 2) * costs.simple), products: costs.simple };
     case "vipairdot":
-      return { ...NOTHING, arithmetic: Math.min(costs.dot, 2), latency: ACCUMULATE };
+      return { ...NOTHING, arithmetic: Math.min(costs.dot, 2), products: 1, latency: ACCUMULATE };
     case "vsumjoin":
       return other(2 * costs.simple);
     case "vsumpair":
       return other((costs.dotClose > 0 ? 3 : 2) * costs.simple);
     case "vbytejoin":
-      return { ...NOTHING, arithmetic: costs.byteJoin, latency: MULTIPLY + OTHER };
+      return {
+        ...NOTHING,
+        arithmetic: costs.byteJoin,
+        products: Math.min(costs.byteJoin, 2),
+        latency: MULTIPLY + OTHER,
+      };
     case "vfield":
       return fieldCost(isa, s);
     case "vbyteof":
@@ -120,7 +129,12 @@ function splitsInputs({ costs }: Isa): boolean {
  */
 export function linkCost({ costs }: Isa, op: DotOpName): OpCost {
   const arithmetic = costs[op];
-  return { ...NOTHING, arithmetic, latency: arithmetic === 1 ? ACCUMULATE : OTHER };
+  return {
+    ...NOTHING,
+    arithmetic,
+    products: Math.min(arithmetic, 1),
+    latency: arithmetic === 1 ? ACCUMULATE : OTHER,
+  };
 }
 
 /** What widens the sums of a chain and adds them to the accumulator. */

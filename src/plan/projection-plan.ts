@@ -123,7 +123,7 @@ export function rank(
   const micros = new Map<number, Micro>();
   return candidates(isa, shape, tokens, tu)
     .map((blocking): Scored => {
-      const micro = micros.get(blocking.tu) ?? describeMicro(isa, shape, blocking);
+      const micro = micros.get(blocking.tu) ?? describeMicro(speeds, isa, shape, blocking);
       micros.set(blocking.tu, micro);
       const predicted = loads.map((load) => predictWith(speeds, shape, blocking, load.tokens, micro));
       const seconds = predicted.reduce((sum, p, i) => sum + at(loads, i).times * p.seconds, 0);
@@ -146,7 +146,7 @@ function planOf(
   tokens: number,
   blocking: Blocking,
 ): ProjectionPlan {
-  const micro = describeMicro(isa, shape, blocking);
+  const micro = describeMicro(speeds, isa, shape, blocking);
   const rounds = roundsOf(blocking, micro.pack, tokens, speeds.threads);
   return {
     shape,

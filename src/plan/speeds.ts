@@ -1,4 +1,4 @@
-import type { Isa } from "../isa/isa.ts";
+import { type Isa, isOneInstruction } from "../isa/isa.ts";
 import { type Machine, smallestShares } from "./machine.ts";
 
 /** Speeds and capacities of a machine as `threads` threads of one ISA see them. */
@@ -6,6 +6,8 @@ export interface Speeds {
   readonly threads: number;
   /** Clock, in 10⁹ cycles a second. */
   readonly ghz: number;
+  /** Products that a core does in a cycle, where that was measured apart from its clock; else as many as of other ops. */
+  readonly productsPerCycle: number | undefined;
   /** Streaming reads of memory, all threads together, 10⁹ bytes a second. */
   readonly memoryGBs: number;
   /** The same for one thread alone. */
@@ -32,7 +34,8 @@ const CHAIN_LINKS = 8;
 const FMAS_PER_CYCLE = 2;
 
 export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
-  const clock = measuredClock(machine, isa, threads);
+  const added = measuredAdds(machine, isa, threads);
+  const clock = added?.ghz ?? measuredClock(machine, isa, threads);
   const ghz = clock ?? DEFAULT_GHZ;
   const assumed: Speeds["assumed"][number][] = [];
   if (clock === undefined) assumed.push("clock");
@@ -40,6 +43,7 @@ export function speedsOf(machine: Machine, isa: Isa, threads: number): Speeds {
   return {
     threads,
     ghz,
+    productsPerCycle: added?.productsPerCycle,
     memoryGBs: memoryGBs(machine, threads),
     oneThreadGBs: memoryGBs(machine, 1),
     cacheGBs: { L2: ghz * CACHE_BYTES_PER_CYCLE.L2, L3: ghz * CACHE_BYTES_PER_CYCLE.L3 },
@@ -62,6 +66,21 @@ function measuredClock(machine: Machine, isa: Isa, threads: number): number | un
   if (int8) return int8.gops / int8.threads / (2 * 4 * lanes * linksPerCycle);
   const f32 = of(machine.measured?.f32Gflops);
   return f32 && f32.gflops / f32.threads / (2 * lanes * FMAS_PER_CYCLE);
+}
+
+/**
+ * Clock and products per cycle of a core whose additions were measured, and whose dot product is one instruction: additions
+ * go `perCycle` a cycle. A core of Zen 4 does one product of 512 bits in a cycle and two of anything else, one of Sapphire
+ * Rapids two of both.
+ */
+function measuredAdds({ measured }: Machine, { name, lanes, costs }: Isa, threads: number) {
+  const of = (list: readonly { isa: string; threads: number; gops: number }[] | undefined) =>
+    nearest(list?.filter((m) => m.isa === name) ?? [], threads);
+  const [adds, int8] = [of(measured?.addGops), of(measured?.int8Gops)];
+  if (adds === undefined || int8 === undefined || !isOneInstruction(costs)) return undefined;
+  const ghz = adds.gops / adds.threads / (lanes * costs.perCycle);
+  const products = int8.gops / int8.threads / (2 * 4 * lanes) / ghz;
+  return { ghz, productsPerCycle: Math.max(1, Math.min(products, costs.perCycle)) };
 }
 
 /** The measurement with the closest number of threads. */

@@ -5,6 +5,7 @@ import { verify } from "../../src/ir/verify.ts";
 import { ISAS } from "../../src/isa/index.ts";
 import type { Isa } from "../../src/isa/isa.ts";
 import {
+  addPeak,
   f32Peak,
   int8Peak,
   MEASURE_PAGE,
@@ -119,6 +120,16 @@ describe.each(TARGETS)("$name", (target) => {
     });
   });
 
+  test("additions and exclusive ors", async (context) => {
+    await need(target, context);
+    const { kernel, inputs } = addPeak(isa);
+    await withBackend(target, [kernel], async (bench) => {
+      const { address } = bench.place(inputs);
+      await bench.measure(kernel, [address], 1, 1);
+      expect(bench.i32(0)).toBe(sumOfAdditions(isa, inputs));
+    });
+  });
+
   test("f32: v / 2 + 1 again and again", async (context) => {
     await need(target, context);
     const { kernel, inputs } = f32Peak(isa);
@@ -132,6 +143,19 @@ describe.each(TARGETS)("$name", (target) => {
     });
   });
 });
+
+/** (v + a) ^ b four times for every start value v, added up in each lane and over all. */
+function sumOfAdditions(isa: Isa, inputs: Uint8Array): number {
+  const values = new Int32Array(inputs.buffer);
+  let sum = 0;
+  for (let at = 2 * isa.lanes; at < values.length; at++) {
+    const [a, b] = [values[at % isa.lanes]!, values[isa.lanes + (at % isa.lanes)]!];
+    let v = values[at]!;
+    for (let step = 0; step < 4; step++) v = (v + a) ^ b;
+    sum = (sum + v) | 0;
+  }
+  return sum;
+}
 
 /** The inputs as the kernel's text describes them: codes, then a window of 8 inputs that moves on with each repeat. */
 function sumOfProducts(isa: Isa, inputs: Uint8Array, repeats: number): number {
@@ -155,6 +179,12 @@ function sumOfProducts(isa: Isa, inputs: Uint8Array, repeats: number): number {
 }
 
 describe.each(ISAS)("operations on $name", (isa) => {
+  test("additions: one for each lane of those in the loop", () => {
+    const { kernel, operations } = addPeak(isa);
+    const isAdd = (s: Statement) => s.kind === "op" && (s.op === "viadd" || s.op === "vixor");
+    expect(operations).toBe(isa.lanes * countInLoop(kernel.body, (s) => (isAdd(s) ? 1 : 0)));
+  });
+
   test("int8: two for each product in the loop", () => {
     const { kernel, operations } = int8Peak(isa);
     const links = countInLoop(kernel.body, (s) => (s.kind === "dot" ? 1 : 0));
@@ -169,7 +199,7 @@ describe.each(ISAS)("operations on $name", (isa) => {
   });
 
   test("accumulators fit the registers", () => {
-    for (const { kernel } of [int8Peak(isa), f32Peak(isa)]) {
+    for (const { kernel } of [int8Peak(isa), f32Peak(isa), addPeak(isa)]) {
       expect(countVariables(kernel.body)).toBeLessThan(isa.registers);
     }
   });

@@ -79,6 +79,33 @@ describe("a projection counted by hand", () => {
   });
 });
 
+describe("a core with fewer products than other instructions in a cycle", () => {
+  const cores = (products: number) =>
+    genericMachine({
+      threads: 1,
+      measured: {
+        readGBs: [{ threads: 1, hugePages: false, gbs: 30 }],
+        int8Gops: [{ isa: "avx512-vnni", threads: 1, gops: 3.5 * products * 64 * 2 }],
+        f32Gflops: [],
+        addGops: [{ isa: "avx512-vnni", threads: 1, gops: 3.5 * 2 * 16 }],
+        at: "2026-01-01T00:00:00Z",
+      },
+    });
+  const format = formatNamed("Q4_0");
+  const wide = { format, rows: 4096, cols: 4096, activations: defaultActivations(format, 4096) };
+  const micro = { mb: 4096, tb: 64, mu: 32, tu: 64, nu: 4 };
+  const ratio = (products: number) => {
+    const seconds = (expand: boolean) =>
+      predict(cores(products), avx512Vnni, wide, { ...micro, expand }, 256, 1).computeSeconds;
+    return seconds(true) / seconds(false);
+  };
+
+  it("gains less where codes are unpacked once for all tokens, as that goes on beside the products", () => {
+    expect(ratio(2)).toBeLessThan(0.85);
+    expect(ratio(1)).toBeGreaterThan(0.97);
+  });
+});
+
 describe("reading weights from memory", () => {
   /** Seconds for each byte, in tiles of so many row vectors. */
   const perByte = (name: string, tile: number) => {

@@ -57,6 +57,21 @@ describe("speedsOf", () => {
     expect(speedsOf(machine, avx2, 4)).toMatchObject({ ghz: DEFAULT_GHZ, assumed: ["clock", "memory"] });
   });
 
+  it("tells products from additions where both were measured", () => {
+    // 2 threads at 3.5 GHz: two additions of 16 lanes a cycle.
+    const addGops = [{ isa: "avx512-vnni", threads: 2, gops: 2 * 3.5 * 2 * 16 }];
+    const speeds = (products: number) => {
+      const int8Gops = [{ isa: "avx512-vnni", threads: 2, gops: 2 * 3.5 * products * 64 * 2 }];
+      return speedsOf(measuring({ addGops, int8Gops }), avx512Vnni, 2);
+    };
+    expect(speeds(1).ghz).toBeCloseTo(3.5);
+    expect(speeds(1).productsPerCycle).toBeCloseTo(1);
+    expect(speeds(2).productsPerCycle).toBeCloseTo(2);
+    // Timed while others used the core: none does less than one, or more products than additions.
+    expect([speeds(0.6), speeds(2.4)].map((s) => s.productsPerCycle)).toEqual([1, 2]);
+    expect(speedsOf(measuring({ addGops }), avx512Vnni, 2).productsPerCycle).toBeUndefined();
+  });
+
   it("finds it from multiply-adds where that is what was measured", () => {
     const machine = measuring({ f32Gflops: [{ isa: "avx2", threads: 2, gflops: 2 * 3.5 * 2 * 8 * 2 }] });
     expect(speedsOf(machine, avx2, 2).ghz).toBeCloseTo(3.5);
