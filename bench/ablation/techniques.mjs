@@ -120,7 +120,9 @@ export const TECHNIQUES = [
   {
     name: "weight-prefetch",
     what: "weights prefetched",
-    edits: [nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, all = false\)/)],
+    edits: [
+      nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, all = false\)/),
+    ],
   },
   {
     name: "heads-first",
