@@ -148,9 +148,9 @@ class Run {
     try {
       const bench = new Bench(backend, effort, options.signal);
       if (withMemory) await this.reads(bench, reads, bytes);
-      await this.int8(bench, int8);
+      await this.gops(bench, "int8", int8, this.found.int8Gops);
       await this.f32(bench, f32);
-      if (add !== undefined) await this.add(bench, add);
+      if (add !== undefined) await this.gops(bench, "additions", add, this.found.addGops);
     } finally {
       await backend.dispose();
     }
@@ -176,12 +176,17 @@ class Run {
     }
   }
 
-  private async int8(bench: Bench, peak: PeakKernel): Promise<void> {
+  private async gops(
+    bench: Bench,
+    what: string,
+    peak: PeakKernel,
+    found: Measurements["int8Gops"][number][],
+  ) {
     const isa = bench.backend.isa.name;
     for (const threads of this.counts) {
       const gops = await bench.peak(threads, peak);
-      this.found.int8Gops.push({ isa, threads, gops });
-      this.report(`int8, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
+      found.push({ isa, threads, gops });
+      this.report(`${what}, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
     }
   }
 
@@ -191,15 +196,6 @@ class Run {
       const gflops = await bench.peak(threads, peak);
       this.found.f32Gflops.push({ isa, threads, gflops });
       this.report(`f32, ${isa}, ${plural(threads)}: ${gflops} Gflop/s`);
-    }
-  }
-
-  private async add(bench: Bench, peak: PeakKernel): Promise<void> {
-    const isa = bench.backend.isa.name;
-    for (const threads of this.counts) {
-      const gops = await bench.peak(threads, peak);
-      this.found.addGops.push({ isa, threads, gops });
-      this.report(`additions, ${isa}, ${plural(threads)}: ${gops} Gop/s`);
     }
   }
 
