@@ -26,6 +26,7 @@ import { median, rankCorrelation } from "./statistics.mjs";
 
 const USAGE = `usage: npm run bench:model -- [options]
   --blockings N   blockings of each cell (default: 16)
+  --isa NAME      instruction set (default: the best of the machine)
   --out PATH      where PATH.json, PATH.md and PATH.svg go (default: bench/results/model)
   --report        time nothing: predict anew for what was timed`;
 
@@ -33,6 +34,7 @@ const { values: flags } = parsedOrExit(USAGE, () =>
   parseArgs({
     options: {
       blockings: { type: "string", default: "16" },
+      isa: { type: "string" },
       out: { type: "string", default: "bench/results/model" },
       report: { type: "boolean", default: false },
     },
@@ -44,7 +46,10 @@ const EFFORT = { ...PROJECTION_EFFORT, passMs: 5, passes: 11 };
 const BEST = 5;
 
 const machine = await describeMachine();
-const { isa, compiler } = chooseBackend(machine, await findCompilers(), { backend: "native" });
+const { isa, compiler } = chooseBackend(machine, await findCompilers(), {
+  backend: "native",
+  isa: flags.isa,
+});
 const saved = readSaved();
 if (!flags.report) await timeAll();
 report();

@@ -25,9 +25,9 @@ describe("a projection counted by hand", () => {
     const regions = instructionsOf(avx2, shape, blocking);
     const sum = (of: (r: (typeof regions)[number]) => number) =>
       regions.reduce((n, r) => n + r.times * of(r), 0);
-    const [arithmetic, loads] = [sum((r) => r.arithmetic) / 3, sum((r) => r.loads) / 2];
+    const [arithmetic, loads] = [sum((r) => r.arithmetic) / 3, sum((r) => r.loads / 2 + r.stores)];
     const issued = sum((r) => r.arithmetic + r.loads + r.stores + r.scalar) / 5;
-    return Math.max(Math.max(arithmetic, loads) + 0.2 * Math.min(arithmetic, loads), issued);
+    return Math.max(Math.max(arithmetic, loads) + 0.3 * Math.min(arithmetic, loads), issued);
   };
 
   it("takes this long on a generic core", () => {
@@ -39,8 +39,9 @@ describe("a projection counted by hand", () => {
     expect(p.memorySeconds).toBeCloseTo(8448 / 10e9, 12); // 845 ns
     // The row of inputs, once: 256 codes, 2 scales, 2 sums, in whole lines; 32 bytes a cycle.
     expect(p.cacheSeconds).toBeCloseTo(320 / 96e9, 12);
-    expect(p.overheadSeconds).toBeCloseTo((8 * 90) / 3e9, 12); // each tile: 90 cycles to start
-    const inCaches = p.computeSeconds + 0.1 * p.cacheSeconds;
+    // Each tile: 180 cycles to start; each of the row blocks, of one tile: 60.
+    expect(p.overheadSeconds).toBeCloseTo((8 * (180 + 60)) / 3e9, 12);
+    const inCaches = p.computeSeconds + 0.05 * p.cacheSeconds;
     expect(p.seconds).toBeCloseTo(p.memorySeconds + 0.25 * inCaches + p.overheadSeconds, 12);
     expect(p.limit).toBe("memory");
     expect(p.gops).toBeCloseTo((2 * 64 * 256) / p.seconds / 1e9, 6);

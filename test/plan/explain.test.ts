@@ -34,12 +34,12 @@ describe("explainProjection", () => {
                     activations nu x mb         11.4 KiB  in 16.0 KiB of L1
                     outputs nu x tu               64.0 B  in 16.0 KiB of L1
       registers     10 values alive, 16 registers
-      predicted     774 µs, limited by memory bandwidth
-                    30.5 GB/s of weights, 116 Gop/s
-                    computing   175 µs
+      predicted     778 µs, limited by memory bandwidth
+                    30.3 GB/s of weights, 116 Gop/s
+                    computing   184 µs
                     memory      743 µs
                     L2 and L3  7.81 µs
-                    overhead   2.92 µs
+                    overhead   6.12 µs
       "
     `);
   });
@@ -77,29 +77,29 @@ describe("explainModel", () => {
       key, value               4096 x 16 expanded   32 x 16 x 4
       gate, up                 4096 x 16 expanded   32 x 16 x 4
       down                     14336 x 64 expanded  32 x 16 x 4
-      output                   4096 x 16            32 x 8 x 8
+      output                   4096 x 16            32 x 16 x 4
 
       decode, 1 token              one  GB/s  Gop/s  limit
-      query, attention-output   311 µs  30.3    108  memory
-      key, value               78.6 µs  30.0    107  memory
-      gate, up                 1.09 ms  30.4    108  memory
-      down                     1.08 ms  30.5    108  memory
-      output                   18.2 ms  30.7   57.7  memory
+      query, attention-output   314 µs  30.0    107  memory
+      key, value               79.3 µs  29.8    106  memory
+      gate, up                 1.10 ms  30.1    107  memory
+      down                     1.09 ms  30.4    108  memory
+      output                   18.2 ms  30.6   57.6  memory
 
       prefill, 256 tokens          one   GB/s  Gop/s  limit
-      query, attention-output  12.2 ms  0.774    705  arithmetic
-      key, value               3.05 ms  0.774    705  arithmetic
-      gate, up                 42.7 ms  0.774    705  arithmetic
-      down                     45.0 ms  0.734    668  arithmetic
-      output                    715 ms  0.781    376  arithmetic
+      query, attention-output  12.6 ms  0.748    680  arithmetic
+      key, value               3.16 ms  0.747    680  arithmetic
+      gate, up                 44.2 ms  0.748    681  arithmetic
+      down                     45.6 ms  0.725    660  arithmetic
+      output                    735 ms  0.760    366  arithmetic
 
       weights  4.18 GiB packed
-      decode   147 ms for 1 token: 6.79 tokens/s, weights at 30.4 GB/s
-      batches  151 ms for 2 tokens: 13.3 tokens/s, weights at 29.7 GB/s
-               159 ms for 4 tokens: 25.2 tokens/s, weights at 28.2 GB/s
-               234 ms for 8 tokens: 34.2 tokens/s, weights at 19.2 GB/s
-               413 ms for 16 tokens: 38.7 tokens/s, weights at 10.8 GB/s
-      prefill  5.16 s for 256 tokens: 49.6 tokens/s, weights at 0.868 GB/s
+      decode   148 ms for 1 token: 6.74 tokens/s, weights at 30.2 GB/s
+      batches  152 ms for 2 tokens: 13.2 tokens/s, weights at 29.5 GB/s
+               160 ms for 4 tokens: 25.0 tokens/s, weights at 28.0 GB/s
+               241 ms for 8 tokens: 33.2 tokens/s, weights at 18.6 GB/s
+               434 ms for 16 tokens: 36.9 tokens/s, weights at 10.3 GB/s
+      prefill  5.31 s for 256 tokens: 48.2 tokens/s, weights at 0.844 GB/s
       "
     `);
   });
