@@ -18,6 +18,7 @@ import { findCompilers } from "../dist/host/compilers.js";
 import { describeMachine } from "../dist/host/describe-machine.js";
 import { avx2 } from "../dist/isa/avx2.js";
 import { projection } from "../dist/kernels/projection.js";
+import { scratchBytes } from "../dist/kernels/weight-source.js";
 import { defaultActivations } from "../dist/plan/activations.js";
 import { smallestShares } from "../dist/plan/machine.js";
 import { planProjection } from "../dist/plan/projection-plan.js";
@@ -110,18 +111,19 @@ function cachegrind(program, l1, last, calls) {
 
 function compile({ blocking, tokens }) {
   const { activations } = shape;
-  const kernel = projection({ format, cols, activations, blocking, accumulate: false }, avx2);
+  const spec = { format, cols, activations, blocking };
+  const kernel = projection(spec, avx2);
   const pack = packing(format, rows, cols, blocking.tu / avx2.lanes, avx2);
   const file = join(folder, kernel.name);
   writeFileSync(`${file}.c`, emitC([kernel], avx2));
-  writeFileSync(`${file}_main.c`, driver(kernel.name, pack, blocking, tokens));
+  writeFileSync(`${file}_main.c`, driver(kernel.name, pack, blocking, scratchBytes(spec, avx2), tokens));
   const options = ["-O2", "-std=gnu11", ...avx2.flags, "-o", `${file}_${tokens}`];
   execFileSync(compiler.path, [...options, `${file}.c`, `${file}_main.c`]);
   return `${file}_${tokens}`;
 }
 
 /** Zeros do as well as weights: the kernel has no branches on data. */
-function driver(name, { tiles, totalBytes }, { tb, tu }, tokens) {
+function driver(name, { tiles, totalBytes }, { tb, tu, expand }, scratch, tokens) {
   return `#include <stdint.h>
 #include <stdlib.h>
 struct team;
@@ -131,7 +133,7 @@ int main(int argc, char **argv) {
   int32_t *tokens = memory(64);
   *tokens = ${tokens};
   const uint64_t arguments[] = {(uint64_t)memory(${totalBytes}), (uint64_t)memory(${tokens * layoutOf(shape).rowBytes}),
-    (uint64_t)memory(${4 * tokens * rows}), ${4 * rows}, ${tiles}, (uint64_t)tokens, ${tb / tu}};
+    (uint64_t)memory(${4 * tokens * rows}), ${4 * rows}, ${tiles}, (uint64_t)tokens, ${tb / tu}, 0${expand ? `, (uint64_t)memory(${scratch})` : ""}};
   if (argc > 1 && atoi(argv[1])) ${name}(arguments, 0, 1, NULL);
 }
 `;

@@ -124,7 +124,7 @@ export function generateProjection(request: ProjectionRequest): GeneratedProject
       ? planWeights(machine, isa, shape, threads).decode
       : planWeights(machine, isa, shape, { ...threads, prefillTokens: tokens }).prefill;
   const { blocking } = plan;
-  const kernel = projection({ format, cols, activations, blocking, accumulate: false }, isa);
+  const kernel = projection({ format, cols, activations, blocking }, isa);
   verify(kernel);
   const ir = printKernel(kernel);
   const code = isa.syntax === "c" ? { ir, c: emitC([kernel], isa) } : { ir, wasm: emitWasm([kernel], isa) };

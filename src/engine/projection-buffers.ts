@@ -60,7 +60,7 @@ export class ProjectionBuffers {
 
 export function specOf({ shape, blocking }: ProjectionCase): ProjectionSpec {
   const { format, cols, activations } = shape;
-  return { format, cols, activations, blocking, accumulate: false };
+  return { format, cols, activations, blocking };
 }
 
 export function packingOf({ shape, blocking }: ProjectionCase, isa: Isa): Packing {

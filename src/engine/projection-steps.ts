@@ -105,7 +105,6 @@ function writeProduct(
     cols,
     activations,
     blocking,
-    accumulate,
     ...(bias === undefined ? {} : { bias: true }),
     ...(experts === undefined ? {} : { experts }),
   };
@@ -120,6 +119,7 @@ function writeProduct(
       packing.tiles,
       list.count(experts === undefined ? rows : "experts"),
       blocking.tb / blocking.tu,
+      accumulate ? 1 : 0,
       ...(blocking.expand ? [scratch] : []),
       ...(bias === undefined ? [] : [list.weight(bias)]),
       ...(experts === undefined ? [] : [list.work("slotExperts")]),

@@ -152,7 +152,7 @@ export class ProjectionTimer {
     const slots = Math.min(room, MOST_SLOTS);
     return this.repetition(slots, (slot) => {
       const weights = this.weights.address + slot * slotBytes(pack);
-      const values = [weights, prepared, outputs, stride, pack.tiles, count, blockTiles];
+      const values = [weights, prepared, outputs, stride, pack.tiles, count, blockTiles, 0];
       if (c.blocking.expand) values.push(scratch);
       return { kernel, arguments: values, barrier: true, parts };
     });

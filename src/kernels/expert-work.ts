@@ -10,6 +10,8 @@ export interface Rows {
   readonly list?: Value<"ptr">;
   readonly y: Value<"ptr">;
   readonly yStride: Value<"i32">;
+  /** Whether results are added to what is in y (a residual connection), 1 or 0. */
+  readonly accumulate: Value<"i32">;
   readonly bias: Value<"ptr"> | undefined;
 }
 
@@ -42,7 +44,7 @@ export function eachExpert(
   { inputBytes, tileBytes }: Strides,
   tiles: Value<"i32">,
   count: Value<"i32">,
-  { weights, entries, tokens, x, y, yStride, bias }: Stack,
+  { weights, entries, tokens, x, y, yStride, accumulate, bias }: Stack,
   body: (operands: Operands, first: Value<"i32">, last: Value<"i32">) => void,
 ): void {
   const { op } = b;
@@ -65,6 +67,7 @@ export function eachExpert(
           tokens: b.named("tokens", op.iload(entry, { offset: 8 })),
           y: b.named("y_slots", op.addrv(y, slot, yStride)),
           yStride,
+          accumulate,
           bias: bias && b.named("bias_of", op.addrv(bias, expert, yStride)),
         },
         b.named("from", op.imax(op.isub(first, before), b.i(0))),

@@ -38,14 +38,13 @@ export function projectionName({
   cols,
   activations,
   blocking: p,
-  accumulate,
   bias,
   experts,
 }: ProjectionSpec): string {
   const x = activations.kind === "f32" ? "f32" : `i8b${activations.block}`;
   const name = format.name.toLowerCase().replaceAll("-", "_");
   const stack = experts === undefined ? "" : `experts_${experts.replace(" ", "_")}_`;
-  return `project_${stack}${accumulate ? "add_" : ""}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
+  return `project_${stack}${bias ? "bias_" : ""}w_${name}_x_${x}_c${cols}_mb${p.mb}_mu${p.mu}_tu${p.tu}_nu${p.nu}${p.expand ? "_expand" : ""}`;
 }
 
 /**
@@ -66,6 +65,7 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   const tiles = b.parameter("tiles", "i32", "row tiles");
   const counts = b.parameter("counts", "ptr", `i32: number of ${spec.experts ? "experts" : "tokens"}`);
   const blockTiles = b.parameter("block_tiles", "i32", "row tiles of a mini-GEMV");
+  const accumulate = b.parameter("accumulate", "i32", "1: adds to the outputs, 0: replaces them");
   const scratch = blocking.expand
     ? b.parameter("scratch", "ptr", "expanded weights of a mini-GEMV, for every part of the step")
     : undefined;
@@ -78,7 +78,7 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
   };
   const count = b.op.iload(counts, { offset: 0 });
   const blocks = { tiles, blockTiles, expanded: scratch && ownBlock(b, spec, scratch, blockTiles) };
-  const all = { weights, x, y, yStride, bias };
+  const all = { weights, x, y, yStride, accumulate, bias };
   if (routed === undefined) {
     const tokens = b.named("tokens", count);
     splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, blocks, first, last));
@@ -189,6 +189,7 @@ export function microGemvAlone(
     x: pointer("x"),
     y: pointer("y"),
     yStride: integer("y_stride"),
+    accumulate: integer("accumulate"),
     token: integer("token"),
     bias,
   };
@@ -215,7 +216,7 @@ function namedParameters(b: KernelBuilder) {
 }
 
 function header(spec: ProjectionSpec, target: Target): string[] {
-  const { format, cols, activations, blocking, accumulate, bias, experts } = spec;
+  const { format, cols, activations, blocking, bias, experts } = spec;
   const pack = packingOf(spec, target);
   const zero =
     format.kind === "float"
@@ -225,7 +226,7 @@ function header(spec: ProjectionSpec, target: Target): string[] {
         ];
   const weight = format.kind === "float" ? "W" : `(${zero})`;
   return [
-    `y[t][r] ${accumulate ? "+=" : "="} ${bias ? "bias[r] + " : ""}sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]`,
+    `y[t][r] = ${bias ? "bias[r] + " : ""}sum over ${cols} inputs k of ${weight}[r][k] * x[t][k]; += where it accumulates`,
     `weights  ${format.name}${format.kind === "quantized" ? `, group ${format.group}` : ""}, packed: ${pack.tileRows} rows a tile, ${pack.tileBytes} bytes`,
     ...(experts === undefined ? [] : [`experts  each with its own weights and slots; inputs ${experts}`]),
     `inputs   ${activations.kind === "f32" ? "f32" : `int8, one scale per ${activations.block} inputs`}`,

@@ -10,8 +10,6 @@ import { quantized, type WeightSource, type WeightSpec } from "./weight-source.t
 /** What of a projection decides its micro-GEMVs. */
 export interface MicroGemvSpec extends WeightSpec {
   readonly activations: Activations;
-  /** Adds to the output (a residual connection) instead of replacing it. */
-  readonly accumulate: boolean;
 }
 
 /** The token and the row tile that a micro-GEMV starts at. */
@@ -23,7 +21,7 @@ interface Tile extends Rows {
 /** One register block: `tu` outputs × `nu` tokens over the inputs of one input block. */
 export function microGemv(
   b: KernelBuilder,
-  { format, cols, activations, blocking, accumulate }: MicroGemvSpec,
+  { format, cols, activations, blocking }: MicroGemvSpec,
   { pack, tileAt }: WeightSource,
   at: Tile,
   nu: number,
@@ -46,22 +44,16 @@ export function microGemv(
     ),
   );
   const vectorAt = (u: number) => ({ offset: 4 * u * pack.lanes });
-  const acc = ys.map((yt, t) =>
-    Array.from({ length: pack.tile }, (_, u) => {
-      const cell = b.variable(`acc${t}_${u}`, b.op.vfconst({ value: 0 }));
-      if (accumulate) cell.set(b.op.vfload(yt, vectorAt(u)));
-      return cell;
-    }),
+  const acc = ys.map((_, t) =>
+    Array.from({ length: pack.tile }, (_, u) => b.variable(`acc${t}_${u}`, b.op.vfconst({ value: 0 }))),
   );
+  b.if(continues(b, inputs, at.accumulate), () => {
+    acc.forEach((row, t) =>
+      row.forEach((cell, u) => cell.set(b.op.vfload(ys[t] as Value<"ptr">, vectorAt(u)))),
+    );
+  });
   if (at.bias !== undefined)
     addBias(b, acc, b.op.addr(at.bias, at.index, { stride: 4 * pack.tileRows, offset: 0 }), inputs);
-  if (inputs.isFirst !== true && !accumulate) {
-    b.if(b.op.ieq(inputs.isFirst, b.i(0)), () => {
-      acc.forEach((row, t) =>
-        row.forEach((cell, u) => cell.set(b.op.vfload(ys[t] as Value<"ptr">, vectorAt(u)))),
-      );
-    });
-  }
   if (format.kind === "float") {
     floatInputs(b, format.element, cols, w, xs, acc, pack);
   } else {
@@ -74,7 +66,12 @@ export function microGemv(
   );
 }
 
-/** Starts sums with the bias of their rows, where the first inputs are added up. */
+/** Whether sums go on from what is in the outputs. */
+function continues(b: KernelBuilder, { isFirst }: InputBlock, accumulate: Value<"i32">): Value<"i32"> {
+  return isFirst === true ? accumulate : b.op.imax(accumulate, b.op.ieq(isFirst, b.i(0)));
+}
+
+/** Adds to the sums the bias of their rows, where the first inputs are added up. */
 function addBias(
   b: KernelBuilder,
   acc: readonly (readonly Cell<"vf32">[])[],

@@ -70,7 +70,7 @@ function count(
   blocking: Blocking,
   piece: Piece,
 ): Region[] {
-  const spec = { format, cols, activations, blocking, accumulate: false };
+  const spec = { format, cols, activations, blocking };
   const body =
     piece === "expansion" ? expansionAlone(spec, isa) : microGemvAlone(spec, piece === "expanded", isa);
   return new Counter(isa, body).regions(body);

@@ -21,7 +21,6 @@ describe("generated C", () => {
       cols: 256,
       activations: int8,
       blocking: { mb: 256, tb: 16, mu: 32, tu: 16, nu: 1 },
-      accumulate: false,
     };
     expectGolden("project-q4_0-avx2.c", emitC([projection(spec, avx2)], avx2));
   });
@@ -32,7 +31,6 @@ describe("generated C", () => {
       cols: 128,
       activations: int8,
       blocking: { mb: 128, tb: 32, mu: 32, tu: 32, nu: 1 },
-      accumulate: false,
     };
     expectGolden("project-q1_0-avx2.c", emitC([projection(spec, avx2)], avx2));
   });
@@ -43,7 +41,6 @@ describe("generated C", () => {
       cols: 256,
       activations: int8,
       blocking: { mb: 256, tb: 32, mu: 32, tu: 16, nu: 2 },
-      accumulate: true,
     };
     expectGolden("project-3bit-avx512-vnni.c", emitC([projection(spec, avx512Vnni)], avx512Vnni));
   });

@@ -21,12 +21,12 @@ struct team;
 static inline int32_t load_i32(const char *p) { int32_t v; memcpy(&v, p, 4); return v; }
 static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return v; }
 
-// y[t][r] += sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]
+// y[t][r] = sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]; += where it accumulates
 // weights  3bit-g32, group 32, packed: 16 rows a tile, 1920 bytes
 // inputs   int8, one scale per 32 inputs
 // mini     mb 256 inputs x block_tiles row tiles
 // micro    mu 32 inputs x tu 16 outputs x nu 2, 1 tokens, 16 rows a register (avx512-vnni)
-void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
+void project_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arguments, int32_t thread, int32_t threads, struct team *team) {
   char *const   weights     = (char *)arguments[0];   // packed weights
   char *const   x           = (char *)arguments[1];   // prepared activations, one row per token
   char *const   y           = (char *)arguments[2];   // f32 outputs [token][row]
@@ -34,6 +34,7 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
   const int32_t tiles       = (int32_t)arguments[4];  // row tiles
   char *const   counts      = (char *)arguments[5];   // i32: number of tokens
   const int32_t block_tiles = (int32_t)arguments[6];  // row tiles of a mini-GEMV
+  const int32_t accumulate  = (int32_t)arguments[7];  // 1: adds to the outputs, 0: replaces them
   (void)team;
   const int32_t tokens = load_i32(counts);
   const int32_t first = (tiles * thread) / threads;
@@ -51,9 +52,11 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
         char *const y0 = (y + (intptr_t)token * y_stride) + 64 * (intptr_t)tile;
         char *const y1 = (y + (intptr_t)i1 * y_stride) + 64 * (intptr_t)tile;
         __m512 acc0_0 = _mm512_set1_ps(0.0f);
-        acc0_0 = _mm512_loadu_ps(y0);
         __m512 acc1_0 = _mm512_set1_ps(0.0f);
-        acc1_0 = _mm512_loadu_ps(y1);
+        if (accumulate) {
+          acc0_0 = _mm512_loadu_ps(y0);
+          acc1_0 = _mm512_loadu_ps(y1);
+        }
         for (int32_t block = 0; block < 8; block++) {
           char *const record = w_tile + 240 * (intptr_t)block;
           char *const x0_block = x0 + 32 * (intptr_t)block;
@@ -128,7 +131,9 @@ void project_add_w_3bit_g32_x_i8b32_c256_mb256_mu32_tu16_nu2(const uint64_t *arg
         char *const x0_2 = x + 320 * (intptr_t)token2;
         char *const y0_2 = (y + (intptr_t)token2 * y_stride) + 64 * (intptr_t)tile2;
         __m512 acc0_0_2 = _mm512_set1_ps(0.0f);
-        acc0_0_2 = _mm512_loadu_ps(y0_2);
+        if (accumulate) {
+          acc0_0_2 = _mm512_loadu_ps(y0_2);
+        }
         for (int32_t block2 = 0; block2 < 8; block2++) {
           char *const record2 = w_tile2 + 240 * (intptr_t)block2;
           char *const x0_block2 = x0_2 + 32 * (intptr_t)block2;

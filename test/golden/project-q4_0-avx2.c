@@ -17,7 +17,7 @@ struct team;
 static inline int32_t load_i32(const char *p) { int32_t v; memcpy(&v, p, 4); return v; }
 static inline float load_f32(const char *p) { float v; memcpy(&v, p, 4); return v; }
 
-// y[t][r] = sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]
+// y[t][r] = sum over 256 inputs k of (s·(q − z))[r][k] * x[t][k]; += where it accumulates
 // weights  Q4_0, group 32, packed: 16 rows a tile, 2304 bytes
 // inputs   int8, one scale per 32 inputs
 // mini     mb 256 inputs x block_tiles row tiles
@@ -30,6 +30,7 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
   const int32_t tiles       = (int32_t)arguments[4];  // row tiles
   char *const   counts      = (char *)arguments[5];   // i32: number of tokens
   const int32_t block_tiles = (int32_t)arguments[6];  // row tiles of a mini-GEMV
+  const int32_t accumulate  = (int32_t)arguments[7];  // 1: adds to the outputs, 0: replaces them
   (void)team;
   const __m256i ones16 = _mm256_set1_epi16(1);
   const int32_t tokens = load_i32(counts);
@@ -45,6 +46,10 @@ void project_w_q4_0_x_i8b32_c256_mb256_mu32_tu16_nu1(const uint64_t *arguments, 
         char *const y0 = (y + (intptr_t)token * y_stride) + 64 * (intptr_t)tile;
         __m256 acc0_0 = _mm256_set1_ps(0.0f);
         __m256 acc0_1 = _mm256_set1_ps(0.0f);
+        if (accumulate) {
+          acc0_0 = _mm256_loadu_ps((const float *)(y0));
+          acc0_1 = _mm256_loadu_ps((const float *)(y0 + 32));
+        }
         for (int32_t block = 0; block < 8; block++) {
           char *const record = w_tile + 288 * (intptr_t)block;
           char *const x0_block = x0 + 32 * (intptr_t)block;

@@ -35,7 +35,7 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
     pack(packed, isa),
     embed(packed, isa),
     embed(packed, isa, { scale: 3, accumulate: true }),
-    ...activations.flatMap((kind, n) => {
+    ...activations.flatMap((kind) => {
       const mb = format.kind === "float" ? COLS : Math.max(64, groupSize(format, COLS));
       const blocking = {
         mb,
@@ -48,10 +48,10 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
       return [
         prepare(activationLayout(kind, format, COLS), isa),
         prepare(activationLayout(kind, format, COLS), isa, true),
-        projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1 }, isa),
-        projection({ format, cols: COLS, activations: kind, blocking, accumulate: n === 1, bias: true }, isa),
+        projection({ format, cols: COLS, activations: kind, blocking }, isa),
+        projection({ format, cols: COLS, activations: kind, blocking, bias: true }, isa),
         ...(["of tokens", "of slots"] as const).map((experts) =>
-          projection({ format, cols: COLS, activations: kind, blocking, accumulate: false, experts }, isa),
+          projection({ format, cols: COLS, activations: kind, blocking, experts }, isa),
         ),
       ];
     }),

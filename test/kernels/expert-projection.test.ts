@@ -90,7 +90,6 @@ function specOf(
       nu,
       expand,
     },
-    accumulate: false,
     bias,
     experts: inputs,
   };
@@ -132,7 +131,7 @@ function stackWork(isa: Isa, stack: Stack): Work {
         kernel: projection(spec, isa),
         arguments: [
           ...[weights, prepared, y, 4 * stride, packed.tiles, input("experts met", i32(met.length))],
-          blocking.tb / blocking.tu,
+          ...[blocking.tb / blocking.tu, 0],
           ...(blocking.expand ? [output("scratch", threads * scratchBytes(spec, isa))] : []),
           ...(stack.bias ? [input("bias", paddedRows(biases.flat(), rows))] : []),
           input("experts", entries),

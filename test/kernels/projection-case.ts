@@ -19,6 +19,7 @@ export interface Shape extends ProjectionSpec {
   readonly rows: number;
   readonly tokens: number;
   readonly threads: number;
+  readonly accumulate: boolean;
 }
 
 /** What it is computed from. */
@@ -106,7 +107,7 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
         kernel: kernels.project,
         arguments: [
           ...[weights, prepared, y, 4 * stride, packed.tiles, counts],
-          shape.blocking.tb / shape.blocking.tu,
+          ...[shape.blocking.tb / shape.blocking.tu, shape.accumulate ? 1 : 0],
           ...(shape.blocking.expand ? [scratch] : []),
           ...(shape.bias ? [input("bias", paddedRows(biasOf(shape), rows))] : []),
         ],
