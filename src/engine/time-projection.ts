@@ -145,14 +145,14 @@ export class ProjectionTimer {
     const pack = packingOf(c, isa);
     const kernel = projectionName(specOf(c));
     const { prepared, outputs, count, scratch } = this.addresses(c);
-    const blockTiles = c.blocking.tb / c.blocking.tu;
+    const [blockTiles, accumulate] = [c.blocking.tb / c.blocking.tu, 0];
     const stride = 4 * paddedCols(c.shape.rows);
     const parts = projectionParts(pack, c.tokens, threads);
     const room = Math.floor((this.weights.bytes - REGION_ALIGNMENT) / slotBytes(pack));
     const slots = Math.min(room, MOST_SLOTS);
     return this.repetition(slots, (slot) => {
       const weights = this.weights.address + slot * slotBytes(pack);
-      const values = [weights, prepared, outputs, stride, pack.tiles, count, blockTiles, 0];
+      const values = [weights, prepared, outputs, stride, pack.tiles, count, blockTiles, accumulate];
       if (c.blocking.expand) values.push(scratch);
       return { kernel, arguments: values, barrier: true, parts };
     });

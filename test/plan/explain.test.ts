@@ -89,7 +89,7 @@ describe("explainModel", () => {
       prefill, 256 tokens          one   GB/s  Gop/s  limit
       query, attention-output  12.6 ms  0.748    680  arithmetic
       key, value               3.16 ms  0.747    680  arithmetic
-      gate, up                 44.2 ms  0.748    681  arithmetic
+      gate, up                 44.2 ms  0.748    680  arithmetic
       down                     45.6 ms  0.725    660  arithmetic
       output                    735 ms  0.760    366  arithmetic
 
