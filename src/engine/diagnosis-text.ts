@@ -144,20 +144,20 @@ function readRows({ readGBs }: Measurements): Row[] {
 }
 
 function peakRows({ int8Gops, f32Gflops, addGops = [] }: Measurements): Row[] {
-  const names = [...new Set([...int8Gops, ...f32Gflops, ...addGops].map(({ isa }) => isa))];
-  return names.flatMap((name): Row[] => {
-    const int8 = int8Gops.filter(({ isa }) => isa === name);
-    const f32 = f32Gflops.filter(({ isa }) => isa === name);
-    const int8Text = int8.map(({ threads, gops }) => `${threadText(threads)} ${short(gops)}`);
-    const f32Text = f32.map(({ threads, gflops }) => `${threadText(threads)} ${short(gflops)}`);
-    const rows: Row[] = [];
-    if (int8Text.length > 0) rows.push([`int8, ${name}`, `${int8Text.join(", ")} Gop/s`]);
-    if (f32Text.length > 0) rows.push([`f32, ${name}`, `${f32Text.join(", ")} Gflop/s`]);
-    const adds = addGops.filter(({ isa }) => isa === name);
-    const addText = adds.map(({ threads, gops }) => `${threadText(threads)} ${short(gops)}`);
-    if (addText.length > 0) rows.push([`additions, ${name}`, `${addText.join(", ")} Gop/s`]);
-    return rows;
-  });
+  const kinds = [
+    { what: "int8", unit: "Gop/s", found: int8Gops },
+    { what: "f32", unit: "Gflop/s", found: f32Gflops.map(({ gflops, ...of }) => ({ ...of, gops: gflops })) },
+    { what: "additions", unit: "Gop/s", found: addGops },
+  ];
+  const names = [...new Set(kinds.flatMap(({ found }) => found.map(({ isa }) => isa)))];
+  return names.flatMap((name) =>
+    kinds.flatMap(({ what, unit, found }): Row[] => {
+      const points = found
+        .filter(({ isa }) => isa === name)
+        .map(({ threads, gops }) => `${threadText(threads)} ${short(gops)}`);
+      return points.length === 0 ? [] : [[`${what}, ${name}`, `${points.join(", ")} ${unit}`]];
+    }),
+  );
 }
 
 function assumptionSection({ assumptions }: Machine): Section {

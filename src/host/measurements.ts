@@ -1,22 +1,10 @@
 import { z } from "zod";
-import type { Machine, Measurements } from "../plan/machine.ts";
+import { type Machine, MEASURED_SPEEDS, type Measurements } from "../plan/machine.ts";
 import type { Environment } from "./cache-dir.ts";
 import { loadRecord, type RecordFile, recordPath, saveRecord } from "./record.ts";
 
-const text = z.string().min(1).max(256);
-const threads = z.int().min(1).max(65536);
-const speed = z.number().positive().max(1e9);
-
 const measurementsSchema: z.ZodType<Measurements> = z.strictObject({
-  readGBs: z
-    .array(z.strictObject({ threads, hugePages: z.boolean(), gbs: speed, maxGbs: speed.exactOptional() }))
-    .max(1024),
-  int8Gops: z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024),
-  f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
-  addGops: z
-    .array(z.strictObject({ isa: text, threads, gops: speed }))
-    .max(1024)
-    .exactOptional(),
+  ...MEASURED_SPEEDS,
   at: z.iso.datetime(),
 });
 

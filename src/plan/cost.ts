@@ -211,9 +211,12 @@ function computeCost(
  */
 function microCost({ productsPerCycle }: Speeds, { costs }: Isa, regions: readonly Region[]): MicroCost {
   const sum = (of: (region: Region) => number) => regions.reduce((n, r) => n + r.times * of(r), 0);
-  const products = sum((r) => r.products) / (productsPerCycle ?? costs.perCycle);
-  const arithmetic = Math.max(sum((r) => r.arithmetic) / costs.perCycle, products);
-  const atOnce = (productsPerCycle ?? costs.perCycle) / costs.perCycle;
+  const atOnce = productsPerCycle === undefined ? 1 : productsPerCycle / costs.perCycle;
+  const arithmetic =
+    Math.max(
+      sum((r) => r.arithmetic),
+      sum((r) => r.products) / atOnce,
+    ) / costs.perCycle;
   const loads = sum((r) => r.loads / LOADS_PER_CYCLE + r.stores / STORES_PER_CYCLE) / atOnce;
   const all = sum((r) => r.arithmetic + r.loads + r.stores + r.scalar);
   const limits: readonly (readonly [ComputeLimit, number])[] = [

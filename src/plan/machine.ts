@@ -118,6 +118,18 @@ const cacheSchema = z.strictObject({
   sharedBy: threads,
 });
 
+const gops = z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024);
+
+/** What `Measurements` has besides its time. */
+export const MEASURED_SPEEDS = {
+  readGBs: z
+    .array(z.strictObject({ threads, hugePages: z.boolean(), gbs: speed, maxGbs: speed.exactOptional() }))
+    .max(1024),
+  int8Gops: gops,
+  f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
+  addGops: gops.exactOptional(),
+};
+
 const machineSchema: z.ZodType<Machine> = z
   .strictObject({
     name: text,
@@ -134,22 +146,7 @@ const machineSchema: z.ZodType<Machine> = z
       .refine(isPowerOfTwo, "must be a power of two"),
     hugePages: z.enum(HUGE_PAGES),
     memoryBytes: z.int().min(2 ** 20),
-    measured: z
-      .strictObject({
-        readGBs: z
-          .array(
-            z.strictObject({ threads, hugePages: z.boolean(), gbs: speed, maxGbs: speed.exactOptional() }),
-          )
-          .max(1024),
-        int8Gops: z.array(z.strictObject({ isa: text, threads, gops: speed })).max(1024),
-        f32Gflops: z.array(z.strictObject({ isa: text, threads, gflops: speed })).max(1024),
-        addGops: z
-          .array(z.strictObject({ isa: text, threads, gops: speed }))
-          .max(1024)
-          .exactOptional(),
-        at: text,
-      })
-      .exactOptional(),
+    measured: z.strictObject({ ...MEASURED_SPEEDS, at: text }).exactOptional(),
     tuned: tuningSchema.exactOptional(),
     assumptions: z.array(z.string().max(1024)).max(256),
   })
