@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { Interrupts } from "../../src/cli/io.ts";
+import { randomLlama } from "../../src/models/random-llama.ts";
 import type { Report } from "../../src/report/report.ts";
-import { cli, saveGguf, temporaryFolder, tinyLlama } from "./harness.ts";
+import { cli, saveGguf, temporaryFolder } from "./harness.ts";
 
 // Settings are measured by the built command line.
 const built = existsSync(fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url)));
@@ -19,7 +20,9 @@ const FEW = ["--bits", "8,2", "--group-sizes", "32", "--context", "16", "--token
 const sweeps = () => readdirSync(tmpdir()).filter((name) => name.startsWith("qigen-report-"));
 
 beforeAll(async () => {
-  await saveGguf(model, tinyLlama({}, "F32"));
+  // A plan may have tiles of 64 rows, which these matrices fill: padding counts in the bits per weight.
+  const shape = { layers: 1, hiddenSize: 128, intermediateSize: 192, heads: 2, kvHeads: 1 };
+  await saveGguf(model, randomLlama({ ...shape, vocabularySize: 300, contextLength: 96, format: "F32" }));
   writeFileSync(text, "bada gigi lo nu ".repeat(30));
   writeFileSync(task, '{"text":"bada gigi lo"}\n{"text":"lo nu bada"}\n');
 });
