@@ -25,26 +25,40 @@ export interface GroupHeads {
  */
 export const MINIFLOAT_FACTOR = 2 ** 119;
 
-/** The scales of row vector u for group `g` of the section. */
-export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number): Value<"vf32"> {
+/** The scales of row vector u for a group are `value · factor`; all groups of a block share the factor. */
+export interface GroupScale {
+  readonly value: Value<"vf32">;
+  readonly factor?: Value<"vf32">;
+}
+
+/** The scales of row vector u for group `g` of the section, in the parts that are stored. */
+export function groupScale(w: Weights, heads: GroupHeads, g: number, u: number): GroupScale {
   const { b, format, pack } = w;
   const { op } = b;
   const { scale } = format;
-  if (!pack.stored) return expandedValues(w, heads.scales, g, u);
+  if (!pack.stored) return { value: expandedValues(w, heads.scales, g, u) };
   switch (scale.kind) {
     case "half":
-      return halves(w, heads.scales[0] as Cursor, g, u);
+      return { value: halves(w, heads.scales[0] as Cursor, g, u) };
     case "exponent": {
       const bits = op.vishl(bytes(w, heads.scales, g, u), { count: 23 });
-      return op.vfmul(op.vbitstof(bits), op.vfconst({ value: 0.5 }));
+      return { value: op.vbitstof(bits), factor: op.vfconst({ value: 0.5 }) };
     }
     case "minifloat": {
       const bits = op.vishl(bytes(w, heads.scales, g, u), { count: 20 });
-      return op.vfmul(op.vbitstof(bits), op.vfconst({ value: MINIFLOAT_FACTOR }));
+      return { value: op.vbitstof(bits), factor: op.vfconst({ value: MINIFLOAT_FACTOR }) };
     }
-    case "product":
-      return op.vfmul(integers(w, heads.scales, scale.codes, g, u), heads.factors.scales[u] as Value<"vf32">);
+    case "product": {
+      const factor = heads.factors.scales[u] as Value<"vf32">;
+      return { value: integers(w, heads.scales, scale.codes, g, u), factor };
+    }
   }
+}
+
+/** The scales of row vector u for group `g` of the section. */
+export function groupScales(w: Weights, heads: GroupHeads, g: number, u: number): Value<"vf32"> {
+  const { value, factor } = groupScale(w, heads, g, u);
+  return factor === undefined ? value : w.b.op.vfmul(value, factor);
 }
 
 /** What row vector u adds to every weight of group `g`: its minima. */

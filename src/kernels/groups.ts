@@ -20,7 +20,7 @@ import {
   type Weights,
 } from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
-import { chunkDots, int8Segment, quadDots } from "./segment-int8.ts";
+import { chunkDots, int8Segment, joinedSegments, quadDots, type Segment } from "./segment-int8.ts";
 import { lookupSegment } from "./segment-lookup.ts";
 import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
 import { advance, type Cursor, cursor, steps, touchLines } from "./work.ts";
@@ -282,14 +282,22 @@ function smallGroups(
     const from = advance(codes, chunk * pack.chunkBytes);
     const codesOf = Array.from({ length: pack.tile }, (_, u) => chunkCodes(c, from, u, !isFloat));
     const xs = moved(c, at, chunk * CHUNK).x;
+    const joined: Segment[] = [];
     for (let first = 0; first < CHUNK; first += size) {
       const order = inputOrder(pack).filter((input) => input >= first && input < first + size);
       const here = { ...moved(c, at, chunk * CHUNK + first), x: xs };
-      const g = (chunk * CHUNK + first) / size;
-      if (isFloat) floatSegment(c, heads, g, here, chunkQuads(c, codesOf, order, xs));
-      else int8Segment(c, heads, g, here, quadDots(c, codesOf, order, xs));
+      const group = (chunk * CHUNK + first) / size;
+      if (isFloat) floatSegment(c, heads, group, here, chunkQuads(c, codesOf, order, xs));
+      else if (!isJoined(c)) int8Segment(c, heads, group, here, quadDots(c, codesOf, order, xs));
+      else joined.push({ group, sums: here.sums, dots: quadDots(c, codesOf, order, xs) });
     }
+    if (joined.length > 0) joinedSegments(c, heads, joined, moved(c, at, chunk * CHUNK).scales);
   }
+}
+
+/** Whether the segments of a chunk are scaled together. Of one token: of more, their sums take registers of outputs. */
+function isJoined({ format, layout, acc }: Context): boolean {
+  return acc.length === 1 && format.zero.kind === "constant" && layout.block % CHUNK === 0;
 }
 
 /** Groups of a section of which two share a chunk and have integer scales. */

@@ -1,8 +1,16 @@
+import { assert } from "../base/assert.ts";
 import type { Cell } from "../ir/builder.ts";
 import type { Chain } from "../ir/chain.ts";
 import type { Value } from "../ir/types.ts";
 import { CHUNK, canNegate, chunkCount, valueBits } from "../quant/formats.ts";
-import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
+import {
+  type GroupHeads,
+  type GroupScale,
+  groupMinima,
+  groupScale,
+  groupScales,
+  groupZeroPoints,
+} from "./group-values.ts";
 import {
   type CodesOf,
   type Context,
@@ -34,19 +42,9 @@ export function int8Segment(c: Context, heads: GroupHeads, g: number, at: Segmen
   const { b, format, pack, acc } = c;
   const { zero } = format;
   const hasMinima = zero.kind === "minimum" || zero.kind === "product";
-  // What the dot product already subtracted from every value.
-  const offset = valueBits(format) === 8 ? b.target.dot8Offset : 0;
+  const offset = dotOffset(c);
   const constant = zero.kind === "constant" ? zero.value - offset : hasMinima ? -offset : 0;
-  const starts: Value<"vi32">[] = [];
-  const start = (t: number) => {
-    const sum = at.sums[t] as Cursor;
-    starts[t] ??=
-      constant === 0
-        ? b.op.viconst({ value: 0 })
-        : b.op.visplat(b.op.imul(b.op.iload(sum.pointer, { offset: sum.offset }), b.i(-constant)));
-    return starts[t];
-  };
-  const totals = dots(start);
+  const totals = dots(chainStart(c, at.sums, constant));
   const xScales = at.scales.map((c) => b.op.fload(c.pointer, { offset: c.offset }));
   const sum = (c: Cursor) => b.op.itof(b.op.iload(c.pointer, { offset: c.offset }));
   // What every row adds besides s · (Σ q·x): −z · Σx before the scales, or m · (scale of x) · Σx after them.
@@ -67,6 +65,67 @@ export function int8Segment(c: Context, heads: GroupHeads, g: number, at: Segmen
       cell.set(b.op.vfma(centred, b.op.vfmul(scale, b.op.vfsplat(xScales[t] as Value<"f32">)), cell.get()));
     });
   }
+}
+
+/** A segment whose group has a constant zero point. */
+export interface Segment {
+  readonly group: number;
+  readonly sums: readonly Cursor[];
+  readonly dots: Dots;
+}
+
+/**
+ * acc += (scale of x) · factor · Σ scale · Σ (q − z)·x over segments with one scale of x, whose zero points are constant: what
+ * they share is multiplied once. Takes a register for every sum of a segment, so is for few of them.
+ *
+ * @param xScales one for each token
+ */
+export function joinedSegments(
+  c: Context,
+  heads: GroupHeads,
+  segments: readonly Segment[],
+  xScales: readonly Cursor[],
+): void {
+  const { b, format, pack, acc } = c;
+  const { zero } = format;
+  assert(zero.kind === "constant", "joined segments have a constant zero point");
+  const constant = zero.value - dotOffset(c);
+  const totals = segments.map(({ sums, dots }) => dots(chainStart(c, sums, constant)));
+  const scales = xScales.map(({ pointer, offset }) => b.op.vfsplat(b.op.fload(pointer, { offset })));
+  for (let u = 0; u < pack.tile; u++) {
+    const parts = segments.map(({ group }) => groupScale(c, heads, group, u));
+    const { factor } = parts[0] as GroupScale;
+    acc.forEach((row, t) => {
+      const dots = totals.map((total) =>
+        b.op.vitof((total[t] as readonly Value<"vi32">[])[u] as Value<"vi32">),
+      );
+      const scaled = parts.reduce<Value<"vf32"> | undefined>((sum, { value }, n) => {
+        const dot = dots[n] as Value<"vf32">;
+        return sum === undefined ? b.op.vfmul(dot, value) : b.op.vfma(dot, value, sum);
+      }, undefined) as Value<"vf32">;
+      const cell = row[u] as Cell<"vf32">;
+      const product = factor === undefined ? scaled : b.op.vfmul(scaled, factor);
+      cell.set(b.op.vfma(product, scales[t] as Value<"vf32">, cell.get()));
+    });
+  }
+}
+
+/** What the dot product already subtracted from every value. */
+function dotOffset({ b, format }: Context): number {
+  return valueBits(format) === 8 ? b.target.dot8Offset : 0;
+}
+
+/** What the chains of a token start with, so that values are `zero` less: −zero · Σx. */
+function chainStart({ b }: Context, sums: readonly Cursor[], zero: number): (t: number) => Value<"vi32"> {
+  const starts: Value<"vi32">[] = [];
+  return (t) => {
+    const { pointer, offset } = sums[t] as Cursor;
+    starts[t] ??=
+      zero === 0
+        ? b.op.viconst({ value: 0 })
+        : b.op.visplat(b.op.imul(b.op.iload(pointer, { offset }), b.i(-zero)));
+    return starts[t];
+  };
 }
 
 /** Of `inputs` inputs in whole chunks. */
