@@ -132,7 +132,7 @@ static void *memory(size_t bytes) { return aligned_alloc(4096, (bytes + 8192) & 
 int main(int argc, char **argv) {
   int32_t *tokens = memory(64);
   *tokens = ${tokens};
-  const uint64_t arguments[] = {(uint64_t)memory(${totalBytes}), (uint64_t)memory(${tokens * layoutOf(shape).rowBytes}),
+  const uint64_t arguments[] = {(uint64_t)memory(${totalBytes}), (uint64_t)memory(${tokens * layoutOf(shape, avx2).rowBytes}),
     (uint64_t)memory(${4 * tokens * rows}), ${4 * rows}, ${tiles}, (uint64_t)tokens, ${tb / tu}, 0${expand ? `, (uint64_t)memory(${scratch})` : ""}};
   if (argc > 1 && atoi(argv[1])) ${name}(arguments, 0, 1, NULL);
 }

@@ -131,6 +131,7 @@ class Walk {
   private operation(s: OpStatement): void {
     const row =
       s.op in VECTOR_OPS ? this.isa.rows[s.op as VectorOpName] : this.syntax.scalarRows[s.op as ScalarOpName];
+    assert(row !== undefined, `${this.isa.name} has no ${s.op}`);
     const template = this.template(row, s);
     const hasOffset = "offset" in s.attributes && s.op !== "addr";
     const operands = s.operands.map((o, i) => this.operand(o, occurrences(template, i) <= 1));

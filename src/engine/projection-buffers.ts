@@ -14,14 +14,18 @@ import type { ProjectionCase } from "./time-projection.ts";
 export class ProjectionBuffers {
   private readonly layout = new Layout();
 
-  constructor(cases: readonly ProjectionCase[], isa: Isa, threads: number) {
+  constructor(
+    cases: readonly ProjectionCase[],
+    private readonly isa: Isa,
+    threads: number,
+  ) {
     const sizes = new Map<string, number>();
     const grow = (name: string, bytes: number) => sizes.set(name, Math.max(bytes, sizes.get(name) ?? 0));
     for (const c of cases) {
       const { shape, tokens } = c;
       grow("inputs", 4 * tokens * paddedCols(shape.cols));
       grow("outputs", 4 * tokens * paddedCols(shape.rows));
-      grow(preparedName(c), tokens * layoutOf(shape).rowBytes);
+      grow(preparedName(c, isa), tokens * layoutOf(shape, isa).rowBytes);
       grow(countName(c), 4);
       const spec = specOf(c);
       const parts = projectionParts(packingOf(c, isa), tokens, threads);
@@ -50,7 +54,7 @@ export class ProjectionBuffers {
     const of = (name: string) => this.layout.offset(name);
     return {
       inputs: of("inputs"),
-      prepared: of(preparedName(c)),
+      prepared: of(preparedName(c, this.isa)),
       outputs: of("outputs"),
       count: of(countName(c)),
       scratch: of("scratch"),
@@ -67,8 +71,8 @@ export function packingOf({ shape, blocking }: ProjectionCase, isa: Isa): Packin
   return packing(shape.format, shape.rows, shape.cols, blocking.tu / isa.lanes, isa);
 }
 
-function preparedName({ shape }: ProjectionCase): string {
-  return activationKey(layoutOf(shape));
+function preparedName({ shape }: ProjectionCase, isa: Isa): string {
+  return activationKey(layoutOf(shape, isa));
 }
 
 function countName({ tokens }: ProjectionCase): string {

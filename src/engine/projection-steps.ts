@@ -53,7 +53,7 @@ function inputsOf(
   const found: { readonly input: PreparedInput; readonly order: Uint32Array | undefined }[] = [];
   return linears.map((linear) => {
     const { activations, packing, order } = program.matrix(linear);
-    const layout = activationLayout(activations, packing.format, linear.cols);
+    const layout = activationLayout(activations, packing.format, linear.cols, program.isa);
     const alike = found.filter(({ input }) => activationKey(input.layout) === activationKey(layout));
     const same = alike.find((one) => equalOrders(one.order, order));
     if (same !== undefined) return same.input;

@@ -135,7 +135,7 @@ export class ProjectionTimer {
   private preparation(c: ProjectionCase): Step {
     const { inputs, prepared, count } = this.addresses(c);
     const parts = rowParts(c.tokens, this.backend.threads);
-    const kernel = prepareName(layoutOf(c.shape));
+    const kernel = prepareName(layoutOf(c.shape, this.backend.isa));
     return { kernel, arguments: [inputs, prepared, count], barrier: true, parts };
   }
 
@@ -208,7 +208,7 @@ function slotBytes({ totalBytes }: Packing): number {
 function kernelsOf(cases: readonly ProjectionCase[], isa: Isa): KernelRecipe[] {
   const kernels = new KernelRecipes();
   for (const c of cases) {
-    const [spec, layout] = [specOf(c), layoutOf(c.shape)];
+    const [spec, layout] = [specOf(c), layoutOf(c.shape, isa)];
     kernels.add(projectionName(spec), spec, () => projection(spec, isa));
     kernels.add(prepareName(layout), layout, () => prepare(layout, isa));
   }

@@ -59,6 +59,34 @@ const vfpermute: Row = (o) => {
   };
 };
 
+/** The 16-bit words of a register, two to a lane. */
+const pairs = (i32: Int32Array, at: number, lanes: number) =>
+  new Uint16Array(i32.buffer, i32.byteOffset + 4 * at, 2 * lanes);
+
+const vipairadd: Row = ({ i32, a, b, r, lanes }) => {
+  const [left, right, sums] = [a, b, r].map((at) => pairs(i32, at, lanes)) as [
+    Uint16Array,
+    Uint16Array,
+    Uint16Array,
+  ];
+  return () => {
+    for (let k = 0; k < 2 * lanes; k++) sums[k] = left[k]! + right[k]!;
+  };
+};
+
+/** A table in as many registers as there are. */
+const pairLookup: (registers: 1 | 2) => Row =
+  (registers) =>
+  ({ i32, a, b, c, r, lanes }) => {
+    const tables = [a, b].slice(0, registers).map((at) => pairs(i32, at, lanes));
+    const [index, result] = [pairs(i32, registers === 1 ? b : c, lanes), pairs(i32, r, lanes)];
+    return () => {
+      const table = tables.flatMap((part) => [...part]);
+      const found = [...index].map((word) => table[word % table.length]!);
+      result.set(found);
+    };
+  };
+
 /** Four bytes at once: what a shift brings in from the neighbouring byte is masked off. */
 const vfield: Row = (o) => {
   const { i32, a, r, lanes } = o;
@@ -324,6 +352,9 @@ export const VECTOR_ROWS: { readonly [N in VectorOpName]: Row } = {
   viselect: select,
   vfpermute,
 
+  vipairadd,
+  vipairlookup: pairLookup(1),
+  vipairlookup2: pairLookup(2),
   vfield,
   vu8flip,
   vu8mean,

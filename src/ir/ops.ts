@@ -176,6 +176,19 @@ export const VECTOR_OPS = {
     [],
     "low 32 bits of a₀ · b₀ + a₁ · b₁ + c, where a₀ and a₁ are the signed low and high 16 bits of a, and so b",
   ),
+  vipairadd: pure(["vi32", "vi32"], "vi32", [], "per 16 bits a + b, low 16 bits"),
+  vipairlookup: pure(
+    ["vi32", "vi32"],
+    "vi32",
+    [],
+    "per 16 bits b, number b mod 2L of the 2L 16-bit words of a, in memory's order",
+  ),
+  vipairlookup2: pure(
+    ["vi32", "vi32", "vi32"],
+    "vi32",
+    [],
+    "per 16 bits c, number c mod 4L of the 16-bit words of a and then b",
+  ),
   viand: pure(["vi32", "vi32"], "vi32", [], "bitwise and"),
   vior: pure(["vi32", "vi32"], "vi32", [], "bitwise or"),
   vixor: pure(["vi32", "vi32"], "vi32", [], "bitwise exclusive or"),
@@ -250,6 +263,10 @@ export const OPS = { ...SCALAR_OPS, ...VECTOR_OPS };
 export type ScalarOpName = keyof typeof SCALAR_OPS;
 export type VectorOpName = keyof typeof VECTOR_OPS;
 export type OpName = ScalarOpName | VectorOpName;
+
+/** Ops that an instruction set may lack; generated where its `signs` ask for them. */
+export const OPTIONAL_OPS = ["vipairadd", "vipairlookup", "vipairlookup2"] as const satisfies VectorOpName[];
+export type OptionalOpName = (typeof OPTIONAL_OPS)[number];
 
 /** Range in bits of a `vu8` result: from an attribute, or from the operands. */
 export function resultBits(

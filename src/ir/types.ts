@@ -127,8 +127,21 @@ export interface Target {
   readonly dotLinks: (bits: number) => number;
   /** Whether `fma` rounds once (fused) or after the product too. */
   readonly fusedMultiplyAdd: boolean;
+  /** How sums of inputs are looked up by the signs of weights. */
+  readonly signs: SignWords;
   /** How kernels ask for weights before they read them; without it they do not. */
   readonly weightPrefetch?: Prefetch;
+}
+
+/**
+ * How a row's signs are packed for looking up sums of inputs: in words of `bits` bits, from the first input in bit 0 on. A
+ * field is for a table of the sums of its inputs with every choice of signs; the fields of a word are all its bits. Words of
+ * 8 bits are looked up by `vu8lookup`, in fields of 4; of 16 bits, by `vipairlookup` in a table that fills a register, or
+ * `vipairlookup2` in two.
+ */
+export interface SignWords {
+  readonly bits: 8 | 16;
+  readonly fields: readonly number[];
 }
 
 /** Which cache lines of a run of bytes are asked for in advance, to help the hardware's own prefetchers or replace them. */

@@ -18,6 +18,7 @@ export const avx512Vnni: Isa = {
   dot8Offset: 0,
   dotLinks: () => Number.POSITIVE_INFINITY,
   fusedMultiplyAdd: true,
+  signs: { bits: 16, fields: [5, 5, 6] },
   // Zen 4: its own prefetchers find the next lines; a prefetch of each would take the place of theirs.
   weightPrefetch: { level: 2, ahead: 16384, every: 1024 },
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
@@ -109,6 +110,9 @@ export const avx512Vnni: Isa = {
     visub: "_mm512_sub_epi32($0, $1)",
     vimul: "_mm512_mullo_epi32($0, $1)",
     vipairdot: "_mm512_dpwssd_epi32($2, $0, $1)",
+    vipairadd: "_mm512_add_epi16($0, $1)",
+    vipairlookup: "_mm512_permutexvar_epi16($1, $0)",
+    vipairlookup2: "_mm512_permutex2var_epi16($0, $2, $1)",
     viand: "_mm512_and_si512($0, $1)",
     vior: "_mm512_or_si512($0, $1)",
     vixor: "_mm512_xor_si512($0, $1)",

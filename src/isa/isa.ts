@@ -1,4 +1,4 @@
-import type { DotOpName, VectorOpName } from "../ir/ops.ts";
+import type { DotOpName, OptionalOpName, VectorOpName } from "../ir/ops.ts";
 import type { Attributes, Target, Type } from "../ir/types.ts";
 
 export type VectorType = Exclude<Type, "i32" | "f32" | "ptr">;
@@ -79,7 +79,9 @@ export interface Isa extends Target {
   readonly constants: Readonly<Record<string, readonly [VectorType, string]>>;
   /** Helper functions for rows that are a sequence: printed once per unit, when a row that calls them is used. */
   readonly helpers: Readonly<Record<string, string>>;
-  readonly rows: { readonly [N in VectorOpName]: Row };
+  readonly rows: { readonly [N in Exclude<VectorOpName, OptionalOpName>]: Row } & {
+    readonly [N in OptionalOpName]?: Row;
+  };
   readonly dot: { readonly [N in DotOpName]: DotRows };
   readonly costs: IsaCosts;
 }

@@ -148,6 +148,7 @@ export const wasmSimd128: Isa = {
   dot8Offset: 0,
   dotLinks: () => Number.POSITIVE_INFINITY,
   fusedMultiplyAdd: false,
+  signs: { bits: 8, fields: [4, 4] },
   features: ["simd128"], // a WebAssembly proposal, not a CPU flag: every engine that validates v128 has it
   flags: [],
   headers: [],

@@ -1,5 +1,7 @@
 import { alignUp } from "../base/bytes.ts";
+import type { SignWords, Target } from "../ir/types.ts";
 import { CHUNK, chunkCount, type Format, groupSize, isPaired, isSigns } from "../quant/formats.ts";
+import { inputTableBytes } from "../quant/sign-words.ts";
 
 /**
  * How a projection sees its input. `int8`: codes with one f32 scale per `block` inputs (`"row"`: one for all).
@@ -12,8 +14,9 @@ export type Activations =
 /**
  * One row of prepared activations: the values (int8 codes or f32, padded with zeros to whole chunks), the scales of
  * its blocks (f32), and Σ of the values of every segment (i32, i16 where groups of weights are paired, or f32) for the
- * factored zero point. For int8 and weights that are signs, also the sums of every four inputs with every choice of signs:
- * what a projection looks up (`TABLE_BYTES`).
+ * factored zero point. For int8 and weights that are signs, also what a projection looks up: for the inputs of every field
+ * of a word (`SignWords`) a table of their sums with every choice of signs, by the code whose bit i is the sign of input i.
+ * Words of 16 bits have tables of i16; words of 8 bits two tables of bytes (`TABLE_PART`).
  */
 export interface ActivationLayout {
   readonly activations: Activations;
@@ -28,8 +31,8 @@ export interface ActivationLayout {
   readonly sumsAt: number;
   /** Bytes of the Σ of a segment. */
   readonly sumBytes: 2 | 4;
-  /** Where tables of sums start; undefined where there are none. */
-  readonly tablesAt: number | undefined;
+  /** What the tables of sums are for; undefined where there are none. */
+  readonly signs: SignWords | undefined;
   /** What a projection reads of an input, its value or tables: where the first input's is, and bytes to the next one's. */
   readonly inputsAt: number;
   readonly inputBytes: number;
@@ -38,11 +41,9 @@ export interface ActivationLayout {
 }
 
 /**
- * The tables of four inputs: for each of 16 codes, whose bit i is the sign of input i, the sum in two parts: s mod 32, then
- * ⌊s / 32⌋ in two's complement. |s| is at most 4 · 127, so that 8 of each part add up in a byte: 8 · 31 and 8 · (−16 … 15).
+ * Sums of four inputs in two parts: s mod 32, then ⌊s / 32⌋ in two's complement. |s| is at most 4 · 127, so that 8 of each
+ * part add up in a byte: 8 · 31 and 8 · (−16 … 15). Bits of the first part, and bytes from its table to the other part's.
  */
-export const TABLE_BYTES = 32;
-/** Bits of the first part of a sum, and bytes from a table to that of the second part. */
 export const TABLE_PART = { bits: 5, bytes: 16 } as const;
 
 /** Bytes of a cache line, at which rows and tables begin. */
@@ -65,7 +66,12 @@ export function nests(group: number, block: number, cols: number): boolean {
 }
 
 /** Layout of the prepared activations that a projection with this weight format reads. */
-export function activationLayout(activations: Activations, format: Format, cols: number): ActivationLayout {
+export function activationLayout(
+  activations: Activations,
+  format: Format,
+  cols: number,
+  target: Pick<Target, "signs">,
+): ActivationLayout {
   const group = format.kind === "quantized" ? groupSize(format, cols) : cols;
   const block =
     activations.kind === "f32" || activations.block === "row" ? cols : Math.min(activations.block, cols);
@@ -78,7 +84,8 @@ export function activationLayout(activations: Activations, format: Format, cols:
   const sumsAt = scalesAt + 4 * blocks;
   const sumBytes = activations.kind === "int8" && isPaired(format) ? 2 : 4;
   const end = alignUp(sumsAt + sumBytes * segments, ROW_ALIGNMENT);
-  const hasTables = activations.kind === "int8" && isSigns(format);
+  const signs = activations.kind === "int8" && isSigns(format) ? target.signs : undefined;
+  const tables = signs === undefined ? 0 : inputTableBytes(signs);
   return {
     activations,
     cols,
@@ -89,20 +96,16 @@ export function activationLayout(activations: Activations, format: Format, cols:
     scalesAt,
     sumsAt,
     sumBytes,
-    ...(hasTables
-      ? {
-          tablesAt: end,
-          inputsAt: end,
-          inputBytes: TABLE_BYTES / 4,
-          rowBytes: end + (TABLE_BYTES / 4) * padded,
-        }
-      : { tablesAt: undefined, inputsAt: 0, inputBytes: valueBytes, rowBytes: end }),
+    signs,
+    inputsAt: signs === undefined ? 0 : end,
+    inputBytes: signs === undefined ? valueBytes : tables,
+    rowBytes: end + tables * padded,
   };
 }
 
 /** Two projections may share prepared activations when their layouts have the same key. */
 export function activationKey(layout: ActivationLayout): string {
-  const { activations, cols, block, segment, sumBytes, tablesAt } = layout;
+  const { activations, cols, block, segment, sumBytes, signs } = layout;
   const with16 = sumBytes === 2 ? "_i16" : "";
-  return `${activations.kind}_c${cols}_b${block}_s${segment}${with16}${tablesAt === undefined ? "" : "_tables"}`;
+  return `${activations.kind}_c${cols}_b${block}_s${segment}${with16}${signs === undefined ? "" : "_tables"}`;
 }

@@ -13,7 +13,7 @@ import {
   packedOffset,
   type QuantizedFormat,
 } from "../quant/formats.ts";
-import { type Packing, sharedVectors, wordOffset, wordsOfChunk } from "../quant/packing.ts";
+import { type Packing, sharedVectors, wordOffset } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
 import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
@@ -159,12 +159,12 @@ function codesOfRow(b: KernelBuilder, pack: Packing, target: Target, row: Value<
   }
   const lane = op.irem(row, b.i(pack.lanes));
   const vector = op.idiv(row, b.i(pack.lanes));
-  const shared = sharedVectors(pack.format);
+  const shared = sharedVectors(pack.format, target);
   const register = shared === 1 ? vector : op.idiv(vector, b.i(shared));
   const inRegister = op.iadd(op.imul(register, b.i(4 * pack.lanes)), op.imul(lane, b.i(laneStride)));
   return shared === 1
     ? inRegister
-    : op.iadd(inRegister, op.imul(op.irem(vector, b.i(shared)), b.i(byteStride)));
+    : op.iadd(inRegister, op.imul(op.irem(vector, b.i(shared)), b.i((4 / shared) * byteStride)));
 }
 
 /** The value that a code stands for: one of a table of bytes, which are four to a word. */
@@ -280,10 +280,12 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
 /** The codes of a chunk of signs, 8 inputs a byte. */
 function unpackSigns(b: KernelBuilder, pack: Packing, target: Target, chunk: Value<"ptr">): Value<"i32">[] {
   const { op } = b;
-  return Array.from({ length: wordsOfChunk(pack) }, (_, word) => {
-    const byte = op.u8load(chunk, { offset: wordOffset(pack, word, 0) + target.dotByte(0, 0) });
-    return Array.from({ length: 8 }, (_, i) => op.iand(op.ishr(byte, b.i(i)), b.i(1)));
-  }).flat();
+  const bytesOfWord = target.signs.bits / 8;
+  const bytes = Array.from({ length: CHUNK / 8 }, (_, n) => {
+    const word = wordOffset(pack, Math.floor(n / bytesOfWord), 0);
+    return op.u8load(chunk, { offset: word + target.dotByte(0, n % bytesOfWord) });
+  });
+  return bytes.flatMap((byte) => [0, 1, 2, 3, 4, 5, 6, 7].map((i) => op.iand(op.ishr(byte, b.i(i)), b.i(1))));
 }
 
 /** The 32 codes of one row in a chunk, as scalars in input order. */

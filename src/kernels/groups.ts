@@ -21,7 +21,7 @@ import {
 } from "./micro-gemv.ts";
 import { chunkQuads, floatSegment, wholeChunks } from "./segment-f32.ts";
 import { chunkDots, int8Segment, joinedSegments, quadDots, type Segment } from "./segment-int8.ts";
-import { lookupSegment } from "./segment-lookup.ts";
+import { lookupSegment, lookupUnit } from "./segment-lookup.ts";
 import { addPairedChunk, closePairedSums, openPairedSums, type PairedSums } from "./segment-paired.ts";
 import { advance, type Cursor, cursor, steps, touchLines } from "./work.ts";
 
@@ -198,7 +198,7 @@ function largeGroup(
   at: SegmentCursors,
 ): void {
   const { layout } = c;
-  if (layout.tablesAt !== undefined) {
+  if (layout.signs !== undefined) {
     lookupGroup(c, heads, g, codes, inputs, at);
     return;
   }
@@ -222,7 +222,12 @@ function lookupGroup(
   const sums = acc.map((row, t) => row.map((_, u) => b.variable(`sum${t}_${u}`, b.op.vfconst({ value: 0 }))));
   eachSegment(c, codes, inputs, at, (from, here, length) => lookupSegment(c, sums, here, from, length));
   for (let u = 0; u < pack.tile; u++) {
-    const scale = b.named(`scale${u}`, groupScales(c, heads, g, u));
+    const unit = lookupUnit(b.target.signs);
+    const ofGroup = groupScales(c, heads, g, u);
+    const scale = b.named(
+      `scale${u}`,
+      unit === 1 ? ofGroup : b.op.vfmul(ofGroup, b.op.vfconst({ value: unit })),
+    );
     acc.forEach((row, t) => {
       const [sum, cell] = [(sums[t] as Cell<"vf32">[])[u], row[u]] as [Cell<"vf32">, Cell<"vf32">];
       cell.set(b.op.vfma(sum.get(), scale, cell.get()));

@@ -4,7 +4,7 @@ import { type Quad, quads, slotBits, upOf } from "../quant/chunks.ts";
 import { type QuantizedFormat, valueBits } from "../quant/formats.ts";
 import { type Packing, wordOffset } from "../quant/packing.ts";
 import type { ActivationLayout } from "./activations.ts";
-import { type Cursor, prefetch } from "./work.ts";
+import { advance, type Cursor, prefetch } from "./work.ts";
 
 /** matrix[token][row vector] */
 export type Matrix<T> = readonly (readonly T[])[];
@@ -95,12 +95,21 @@ export function chunkCodes(
   return (input) => b.named(`q${u}_k${input}`, value(layout[input / 4] as Quad));
 }
 
-/** Word `word` of the signs of a chunk, of the four row vectors with row vector u. */
+/** Word `word` of the signs of a chunk, of the row vectors that share registers with row vector u. */
 export function loadSigns(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
   const { b, pack } = weights;
-  const offset = codes.offset + wordOffset(pack, word, u);
-  const signs = b.named("w", b.op.vu8load(codes.pointer, { offset, bits: 8 }));
-  prefetchWeights(weights, { pointer: codes.pointer, offset }, 4 * pack.lanes);
+  const at = advance(codes, wordOffset(pack, word, u));
+  const signs = b.named("w", b.op.vu8load(at.pointer, { offset: at.offset, bits: 8 }));
+  prefetchWeights(weights, at, 4 * pack.lanes);
+  return signs;
+}
+
+/** The same as pairs of 16 bits. */
+export function loadSignPairs(weights: Weights, codes: Cursor, word: number, u: number): Value<"vi32"> {
+  const { b, pack } = weights;
+  const at = advance(codes, wordOffset(pack, word, u));
+  const signs = b.named("w", b.op.viload(at.pointer, { offset: at.offset }));
+  prefetchWeights(weights, at, 4 * pack.lanes);
   return signs;
 }
 
@@ -111,7 +120,7 @@ export function upBits({ codeBits }: Packing, input: number): number {
 
 /** Signs are read beside tables, among whose lines prefetchers of the hardware lose theirs: so all are asked for. */
 export function prefetchWeights({ b, pack }: Weights, at: Cursor, bytes: number): void {
-  if (pack.stored) prefetch(b, at, bytes, pack.signs);
+  if (pack.stored) prefetch(b, at, bytes, pack.signs !== undefined);
 }
 
 function loadWord(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {

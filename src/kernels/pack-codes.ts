@@ -1,6 +1,6 @@
 import { assert } from "../base/assert.ts";
 import type { KernelBuilder } from "../ir/builder.ts";
-import type { Value } from "../ir/types.ts";
+import type { SignWords, Value } from "../ir/types.ts";
 import type { BitField } from "../quant/blocks.ts";
 import { quads } from "../quant/chunks.ts";
 import { type Packing, wordsOfChunk } from "../quant/packing.ts";
@@ -34,7 +34,7 @@ interface Atom {
 /** Where the code of an input of a chunk is stored. */
 export type CodeSource = (input: number) => readonly SourceField[];
 
-/** Per lane the words of a chunk as packed, from the codes of a row vector, or of four that share registers. */
+/** Per lane the words of a chunk as packed, from the codes of a row vector, or of those that share registers. */
 export function packedWords(
   b: KernelBuilder,
   packed: Packing,
@@ -43,7 +43,7 @@ export function packedWords(
   const { codeBits, signs } = packed;
   const columnsOf = (word: number) =>
     signs
-      ? [code, ...others].map((ofRow) => signAtoms(word, ofRow))
+      ? [code, ...others].flatMap((ofRow) => signAtoms(signs, word, ofRow))
       : [0, 1, 2, 3].map((i) => atomsOf(codeBits, word, i, code));
   return Array.from({ length: wordsOfChunk(packed) }, (_, word) => {
     const columns = columnsOf(word);
@@ -52,9 +52,11 @@ export function packedWords(
   });
 }
 
-/** What a byte of signs is made of, number `word` of its chunk. */
-function signAtoms(word: number, code: CodeSource): Atom[] {
-  return Array.from({ length: 8 }, (_, i) => bitsOf(code(8 * word + i), 0, 1, i)).flat();
+/** What the bytes of a row's signs are made of, word `word` of its chunk. */
+function signAtoms({ bits }: SignWords, word: number, code: CodeSource): Atom[][] {
+  return Array.from({ length: bits / 8 }, (_, byte) =>
+    Array.from({ length: 8 }, (_, i) => bitsOf(code(bits * word + 8 * byte + i), 0, 1, i)).flat(),
+  );
 }
 
 /** What byte `i` of a packed word is made of. */

@@ -99,14 +99,13 @@ export function pack(packed: Packing, target: Target): Kernel {
       return { b, packed, blocks, vector, valid, offsets, from };
     };
     const { format } = packed;
-    b.loop("vector", 0, packed.tile, sharedVectors(format), (vector) => {
+    const shared = sharedVectors(format, target);
+    b.loop("vector", 0, packed.tile, shared, (vector) => {
       const first = vectorOf(vector);
       if (format.kind === "float")
         packFloats(first, format.bytes, recordsFrom(b, packed, matrix, inMatrix, b.i(0)));
       else {
-        const others = Array.from({ length: sharedVectors(format) - 1 }, (_, i) =>
-          vectorOf(op.iadd(vector, b.i(i + 1))),
-        );
+        const others = Array.from({ length: shared - 1 }, (_, i) => vectorOf(op.iadd(vector, b.i(i + 1))));
         packBlocks([first, ...others], format, recordsOf(b, packed, matrix, inMatrix));
       }
     });

@@ -25,7 +25,7 @@ export function prepare(layout: ActivationLayout, target: Target, ordered = fals
     ? b.parameter("order", "ptr", "i32: offset in a row of x of every input (bytes)")
     : undefined;
   const rows = b.op.iload(counts, { offset: 0 });
-  const signs = layout.tablesAt === undefined ? undefined : signPatterns(b);
+  const patterns = layout.signs === undefined ? undefined : signPatterns(b, layout.signs);
   const units = layout.activations.kind === "int8" ? layout.blocks : layout.segments;
   forEachItem(b, b.op.imul(rows, b.i(units)), (item) => {
     const row = b.named("row", b.op.idiv(item, b.i(units)));
@@ -34,7 +34,7 @@ export function prepare(layout: ActivationLayout, target: Target, ordered = fals
     const to = b.named("out_row", b.op.addr(out, row, { stride: layout.rowBytes, offset: 0 }));
     const size = layout.activations.kind === "int8" ? layout.block : layout.segment;
     const load = inputs(b, from, order, unit, size);
-    if (layout.activations.kind === "int8") quantizeBlock(b, layout, load, to, unit, signs);
+    if (layout.activations.kind === "int8") quantizeBlock(b, layout, load, to, unit, patterns);
     else copySegment(b, layout, load, to, unit);
   });
   return b.build(prepareName(layout, ordered), [
@@ -87,7 +87,7 @@ function quantizeBlock(
   load: Load,
   out: Value<"ptr">,
   block: Value<"i32">,
-  signs: SignPatterns | undefined,
+  patterns: SignPatterns | undefined,
 ): void {
   const { op } = b;
   const length = b.named("length", unitLength(b, block, layout.block, layout.cols));
@@ -112,10 +112,10 @@ function quantizeBlock(
     const store = sumBytes === 2 ? op.u16store : op.istore;
     store(at, op.visum(sum.get()), { offset: 0 });
   });
-  if (signs === undefined) return;
-  const { block: inputs, inputBytes, inputsAt } = layout;
+  const { block: inputs, inputBytes, inputsAt, signs } = layout;
+  if (signs === undefined || patterns === undefined) return;
   const tables = op.addr(out, block, { stride: inputBytes * inputs, offset: inputsAt });
-  storeTables(b, signs, codes, b.named("tables", tables), length);
+  storeTables(b, signs, patterns, codes, b.named("tables", tables), length);
 }
 
 function quantizeVector(

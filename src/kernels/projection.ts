@@ -1,7 +1,7 @@
 import { assert } from "../base/assert.ts";
 import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
-import { blockSize, type QuantizedFormat } from "../quant/formats.ts";
+import { blockSize, isSigns, type QuantizedFormat } from "../quant/formats.ts";
 import { activationLayout } from "./activations.ts";
 import { EXPANDED_STEPS, packedSizes } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
@@ -84,7 +84,7 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
     splitWork(b, tiles, (first, last) => project(b, spec, { ...all, tokens }, blocks, first, last));
   } else {
     const { tileBytes } = packingOf(spec, target);
-    const inputBytes = activationLayout(spec.activations, spec.format, spec.cols).rowBytes;
+    const inputBytes = activationLayout(spec.activations, spec.format, spec.cols, target).rowBytes;
     eachExpert(b, { inputBytes, tileBytes }, tiles, count, { ...routed, ...all }, (operands, first, last) =>
       project(b, spec, operands, blocks, first, last),
     );
@@ -93,8 +93,8 @@ export function projection(spec: ProjectionSpec, target: Target): Kernel {
 }
 
 /** Whether sums of inputs are looked up, by signs as they are packed. */
-function looksUp({ activations, format, cols }: ProjectionSpec): boolean {
-  return activationLayout(activations, format, cols).tablesAt !== undefined;
+function looksUp({ activations, format }: ProjectionSpec): boolean {
+  return activations.kind === "int8" && isSigns(format);
 }
 
 /** Row tiles of the matrix and of a mini-GEMV, and where the latter's weights may be expanded. */

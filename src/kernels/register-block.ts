@@ -27,7 +27,7 @@ export function microGemv(
   nu: number,
   inputs: InputBlock,
 ): void {
-  const layout = activationLayout(activations, format, cols);
+  const layout = activationLayout(activations, format, cols, b.target);
   const tokens = Array.from({ length: nu }, (_, t) => (t === 0 ? at.token : b.op.iadd(at.token, b.i(t))));
   const w = b.named("w_tile", tileAt(at.index, inputs));
   const inputRow = (token: Value<"i32">) =>

@@ -1,6 +1,7 @@
 import type { Cell } from "../ir/builder.ts";
-import type { Value } from "../ir/types.ts";
+import type { SignWords, Value } from "../ir/types.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
+import { signPlace } from "../quant/sign-words.ts";
 import { type GroupHeads, groupMinima, groupScales, groupZeroPoints } from "./group-values.ts";
 import {
   type CodesOf,
@@ -81,7 +82,9 @@ export function wholeChunks(c: Context, codes: Cursor, inputs: number, xs: reado
       const at = xs.map((_, t) => here[`x${t}`] as Cursor);
       for (let u = 0; u < pack.tile; u++) {
         const codes = here.codes as Cursor;
-        const valuesOf = pack.signs ? signValues(c, codes, u) : lanesOf(c, chunkCodes(c, codes, u, false));
+        const valuesOf = pack.signs
+          ? signValues(c, pack.signs, codes, u)
+          : lanesOf(c, chunkCodes(c, codes, u, false));
         for (const input of inputOrder(pack)) body(u, valuesOf, at, input);
       }
     });
@@ -108,14 +111,15 @@ function lanesOf({ b }: Weights, codesOf: CodesOf): ValuesOf {
 }
 
 /** The values of a chunk of signs for row vector u. */
-function signValues(weights: Weights, codes: Cursor, u: number): ValuesOf {
+function signValues(weights: Weights, words: SignWords, codes: Cursor, u: number): ValuesOf {
   const { b, format } = weights;
   const { op } = b;
   return (input) => {
-    const signs = loadSigns(weights, codes, input >> 3, u);
+    const signs = loadSigns(weights, codes, Math.floor(input / words.bits), u);
     return (i) => {
-      const code = op.vfield(signs, { shift: (input & 7) + i, mask: 1 });
-      return op.vbyteof(op.vlookup(code, { table: format.table ?? [] }), { index: u % 4 });
+      const { byte, bit } = signPlace(words, u, input + i);
+      const code = op.vfield(signs, { shift: bit, mask: 1 });
+      return op.vbyteof(op.vlookup(code, { table: format.table ?? [] }), { index: byte });
     };
   };
 }

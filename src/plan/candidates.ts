@@ -1,7 +1,9 @@
+import { alignUp } from "../base/bytes.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { blockSize, CHUNK, type Format, isSigns } from "../quant/formats.ts";
-import { PANEL_INPUTS, sharedVectors } from "../quant/packing.ts";
+import { sharedVectors } from "../quant/packing.ts";
+import { panelInputs } from "../quant/sign-words.ts";
 import type { ProjectionShape } from "./shape.ts";
 
 /** Row vectors of a packed tile; of those that share registers, one or two registers. */
@@ -28,14 +30,16 @@ const UNROLLED_NARROW = 4 * CHUNK;
 /** Every legal blocking of a shape for `tokens` tokens, or those with row tiles of `wanted` rows. */
 export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wanted?: number): Blocking[] {
   const found: Blocking[] = [];
-  const mbs = inputBlocks(shape);
+  const mbs = inputBlocks(isa, shape);
   const expands = canExpand(shape);
   const mu = unrolledInputs(shape);
   for (const tile of tilesOf(isa, shape.format)) {
     const tu = tile * isa.lanes;
     if (wanted !== undefined && tu !== wanted) continue;
-    if (tokens === 1 && !isSigns(shape.format)) {
-      found.push({ mb: shape.cols, tb: tu, mu, tu, nu: 1 });
+    if (tokens === 1) {
+      // The mini-GEMV of a panel has all rows, so that the tables change seldom.
+      const [mb] = mbs as [number];
+      found.push({ mb, tb: mb < shape.cols ? alignUp(shape.rows, tu) : tu, mu, tu, nu: 1 });
       continue;
     }
     for (const nu of TOKENS) {
@@ -63,7 +67,7 @@ function canExpand({ format, activations }: ProjectionShape): boolean {
 
 /** Row vectors a tile of a format may have on this ISA. */
 export function tilesOf(isa: Isa, format: Format): number[] {
-  const shared = sharedVectors(format);
+  const shared = sharedVectors(format, isa);
   const tiles = shared === 1 ? TILES : [shared, 2 * shared];
   return tiles.filter((tile) => ROW_BLOCK % (tile * isa.lanes) === 0);
 }
@@ -77,8 +81,8 @@ export function inputUnit(shape: ProjectionShape): number {
   return [group, block].reduce(lcm, CHUNK);
 }
 
-function inputBlocks(shape: ProjectionShape): number[] {
-  if (isSigns(shape.format)) return [Math.min(PANEL_INPUTS, shape.cols)];
+function inputBlocks({ signs }: Isa, shape: ProjectionShape): number[] {
+  if (isSigns(shape.format)) return [Math.min(panelInputs(signs), shape.cols)];
   const unit = inputUnit(shape);
   const parts = INPUTS.map((n) => Math.ceil(n / unit) * unit).filter((mb) => mb < shape.cols);
   return [...new Set([shape.cols, ...parts])];

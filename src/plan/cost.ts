@@ -135,7 +135,7 @@ export function describeMicro(
       return known[piece][nu];
     },
     pack: packing(format, rows, cols, tu / isa.lanes, isa),
-    layout: layoutOf(shape),
+    layout: layoutOf(shape, isa),
   };
 }
 

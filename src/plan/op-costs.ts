@@ -60,6 +60,8 @@ export function costOf(isa: Isa, s: Op): OpCost {
     case "vu8table":
       return load(costs.tableLoad);
     case "vu8lookup":
+    case "vipairlookup":
+    case "vipairlookup2":
       return other(costs.lookup);
     case "vfstore":
     case "vistore":

@@ -1,3 +1,4 @@
+import type { Isa } from "../isa/isa.ts";
 import { type ActivationLayout, type Activations, activationLayout } from "../kernels/activations.ts";
 import type { ExpertCounts } from "../models/model.ts";
 import type { Format } from "../quant/formats.ts";
@@ -13,8 +14,8 @@ export interface ProjectionShape {
 }
 
 /** Layout of the prepared activations of a shape. */
-export function layoutOf({ activations, format, cols }: ProjectionShape): ActivationLayout {
-  return activationLayout(activations, format, cols);
+export function layoutOf({ activations, format, cols }: ProjectionShape, isa: Isa): ActivationLayout {
+  return activationLayout(activations, format, cols, isa);
 }
 
 /** Shapes with equal keys have equal plans. */

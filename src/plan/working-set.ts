@@ -38,7 +38,7 @@ export function workingSets(
   };
   const x = set(
     "activations nu x mb",
-    Math.ceil(Math.min(nu, tokens) * layoutOf(shape).rowBytes * part),
+    Math.ceil(Math.min(nu, tokens) * layoutOf(shape, isa).rowBytes * part),
     "L1",
   );
   const y = set("outputs nu x tu", 4 * Math.min(nu, tokens) * tu, "L1");

@@ -1,5 +1,5 @@
 import { assert } from "../base/assert.ts";
-import type { Target } from "../ir/types.ts";
+import type { SignWords, Target } from "../ir/types.ts";
 import type { BitField } from "./blocks.ts";
 import {
   blockCount,
@@ -14,6 +14,7 @@ import {
   type Scale,
   type Zero,
 } from "./formats.ts";
+import { panelInputs, vectorsOfRegister } from "./sign-words.ts";
 
 /**
  * The packed form of a weight matrix: exactly the order in which a projection kernel reads it.
@@ -26,10 +27,10 @@ import {
  * of the even groups and of the odd ones. Float formats have no header: per input, per row vector, L
  * elements. Rows past the end are zero bytes; inputs past the end keep the source's padding codes and meet activation 0.
  *
- * Codes of `signs` are for looking up sums of four inputs: a byte has 8 inputs of a row, the first in bit 0. Four row
- * vectors share a register: the byte of row `lane` of the v-th is the v-th of those that `dot` feeds to that lane. A chunk
- * has four bytes of a row, and for each such a register. What is looked up is larger than the codes, and must stay in L1
- * while all rows pass: so such a matrix has panels of `PANEL_INPUTS` inputs, one after the other, and the records of a
+ * Codes of `signs` are for looking up sums of inputs (`SignWords`): a word of 8 or 16 bits has so many inputs of a row, the
+ * first in bit 0. Four row vectors share a register, or two: in the bytes that `dot` feeds to lane `lane` the words of row
+ * `lane` of each follow one another. What is looked up is larger than the codes, and must stay in L1
+ * while all rows pass: so such a matrix has panels of `panelInputs` inputs, one after the other, and the records of a
  * tile are divided among them.
  */
 export interface Packing {
@@ -42,8 +43,8 @@ export interface Packing {
   readonly codeBits: number;
   /** Whether the integers of the two groups of a chunk stand side by side (`isPaired`). */
   readonly paired: boolean;
-  /** Whether a byte has 8 inputs of a row, for weights of which only a sign is stored (`isSigns`). */
-  readonly signs: boolean;
+  /** How the signs of a row are packed, of weights of which only a sign is stored (`isSigns`). */
+  readonly signs: SignWords | undefined;
   /** Row vectors per row tile (the plan's `tu` in registers). */
   readonly tile: number;
   readonly lanes: number;
@@ -69,9 +70,6 @@ export interface Packing {
   readonly tileBytes: number;
   readonly totalBytes: number;
 }
-
-/** Inputs of a panel of `signs`: their tables (`kernels/activations.ts`) take 8 KiB, a quarter of an L1 or less. */
-export const PANEL_INPUTS = 1024;
 
 /** Values of so many bits that a header has for every group of a block, one group after the other, per row. */
 export interface HeaderStream {
@@ -121,8 +119,8 @@ function header(format: QuantizedFormat, groups: number) {
 }
 
 /** Row vectors whose codes share a register: tiles have a multiple of them. */
-export function sharedVectors(format: Format): 1 | 4 {
-  return isSigns(format) ? 4 : 1;
+export function sharedVectors(format: Format, { signs }: Pick<Target, "signs">): number {
+  return isSigns(format) ? vectorsOfRegister(signs) : 1;
 }
 
 /** Packed layout of a matrix of `rows` × `cols` for a target, `tile` row vectors to a tile. */
@@ -131,13 +129,16 @@ export function packing(
   rows: number,
   cols: number,
   tile: number,
-  target: Pick<Target, "lanes">,
+  target: Pick<Target, "lanes" | "signs">,
 ): Packing {
   const { lanes } = target;
   const tileRows = tile * lanes;
   const tiles = Math.ceil(rows / tileRows);
-  assert(tile % sharedVectors(format) === 0, `${tile} row vectors of ${format.name} do not share registers`);
-  const [paired, signs] = [isPaired(format), isSigns(format)];
+  assert(
+    tile % sharedVectors(format, target) === 0,
+    `${tile} row vectors of ${format.name} do not share registers`,
+  );
+  const [paired, signs] = [isPaired(format), isSigns(format) ? target.signs : undefined];
   const base = { format, stored: true, paired, signs, rows, cols, tile, lanes, tiles, tileRows };
   if (format.kind === "float") {
     const tileBytes = cols * tileRows * format.bytes;
@@ -164,7 +165,7 @@ export function packing(
     halfZeroAt: halfZeroAt * tileRows,
     scaleAt: scaleAt * tileRows,
     zeroAt: zeroAt * tileRows,
-    ...records(format, cols, bytes * tileRows, format.bits * tileRows, tiles),
+    ...records(format, cols, bytes * tileRows, format.bits * tileRows, base),
   };
 }
 
@@ -174,7 +175,7 @@ export function packing(
  * they read many times.
  */
 export function expandedPacking(pack: Packing, cols: number): Packing {
-  const { format, tileRows, tiles } = pack;
+  const { format, tileRows } = pack;
   assert(format.kind === "quantized", "floats have no codes");
   const parts = format.zero.kind === "constant" ? 1 : 2;
   const part = (pack.paired ? 2 : 4) * groupsOfBlock(format, cols) * tileRows;
@@ -187,7 +188,7 @@ export function expandedPacking(pack: Packing, cols: number): Packing {
     halfZeroAt: pack.paired ? 4 * tileRows : 0,
     scaleAt,
     zeroAt: scaleAt + part,
-    ...records(format, cols, scaleAt + parts * part, 8 * tileRows, tiles),
+    ...records(format, cols, scaleAt + parts * part, 8 * tileRows, pack),
   };
 }
 
@@ -197,12 +198,12 @@ function records(
   cols: number,
   headerBytes: number,
   codeBytes: number,
-  tiles: number,
+  { tiles, signs }: Pick<Packing, "tiles" | "signs">,
 ) {
   const chunkBytes = (CHUNK / 8) * codeBytes;
   const blocks = blockCount(format, cols);
   const tileBytes = blocks * headerBytes + chunkCount(cols) * chunkBytes;
-  const panelBlocks = isSigns(format) ? Math.min(blocks, PANEL_INPUTS / blockSize(format, cols)) : blocks;
+  const panelBlocks = signs ? Math.min(blocks, panelInputs(signs) / blockSize(format, cols)) : blocks;
   return {
     headerBytes,
     chunkBytes,
@@ -225,14 +226,15 @@ export function recordOffset(
   return start * recordBytes * tiles + tile * ofTile + (block - start) * recordBytes;
 }
 
-/** Words of a chunk: of a row, or of signs of four rows. */
+/** Words of a chunk of a row. */
 export function wordsOfChunk({ signs, codeBits }: Packing): number {
-  return signs ? 4 : codeBits;
+  return signs ? CHUNK / signs.bits : codeBits;
 }
 
 /** Offset within the codes of a chunk of the register with a word of row vector `vector`. */
 export function wordOffset({ signs, tile, lanes }: Packing, word: number, vector: number): number {
-  return signs ? (word * (tile / 4) + (vector >> 2)) * 4 * lanes : (word * tile + vector) * 4 * lanes;
+  const vectors = signs ? vectorsOfRegister(signs) : 1;
+  return (word * (tile / vectors) + Math.floor(vector / vectors)) * 4 * lanes;
 }
 
 /** The fields of the integer of group `g` among the bytes per row of a header part, low bits first. */

@@ -18,9 +18,10 @@ import {
 } from "./formats.ts";
 import { groupFields, headerByte, type Packing, recordOffset, wordOffset } from "./packing.ts";
 import { checkLength } from "./reference-rows.ts";
+import { signPlace } from "./sign-words.ts";
 
 /** What packing needs to know of a target. */
-export type PackingTarget = Pick<Target, "dotByte" | "lanes">;
+export type PackingTarget = Pick<Target, "dotByte" | "lanes" | "signs">;
 
 /**
  * The packed form of `source` (rows as stored). Padding inputs keep the codes they have in `source`; all bytes of rows past
@@ -140,9 +141,10 @@ function packedCodes(packing: Packing, target: PackingTarget, inTile: number): B
   const byteOf = (word: number, i: number) =>
     wordOffset(packing, word, vector) + target.dotByte(inTile % lanes, i);
   if (signs) {
-    return Array.from({ length: CHUNK }, (_, k) => [
-      { byte: byteOf(Math.floor(k / 8), vector % 4), shift: k % 8, bits: 1 },
-    ]);
+    return Array.from({ length: CHUNK }, (_, k) => {
+      const { byte, bit } = signPlace(signs, vector, k);
+      return [{ byte: byteOf(Math.floor(k / signs.bits), byte), shift: bit, bits: 1 }];
+    });
   }
   return quads(codeBits).flatMap((quad) =>
     [0, 1, 2, 3].map((i): BitField[] =>

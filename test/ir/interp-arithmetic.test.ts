@@ -109,6 +109,22 @@ test("vipairdot multiplies signed halves and wraps", () => {
   expect(apply(four, "vipairdot", rows)).toEqual([24, MIN, MAX - 32767, MAX]);
 });
 
+test("pairs of 16 bits wrap each on its own, and look up words of a register or two", () => {
+  const pair = (low: number, high: number) => (high << 16) | (low & 0xffff);
+  expect(apply(four, "vipairadd", [[pair(-1, 32767), pair(1, 1)]])).toEqual([pair(0, -32768)]);
+  const table = [pair(10, 11), pair(12, 13), pair(14, 15), pair(16, 17)];
+  const index = [pair(0, 7), pair(9, 14), pair(-1, 15), pair(3, 8)];
+  const rows = table.map((words, i) => [words, index[i]!]);
+  expect(apply(four, "vipairlookup", rows)).toEqual([pair(10, 17), pair(11, 16), pair(17, 17), pair(13, 10)]);
+  const both = table.map((words, i) => [words, words + pair(10, 10), index[i]!]);
+  expect(apply(four, "vipairlookup2", both)).toEqual([
+    pair(10, 17),
+    pair(21, 26),
+    pair(27, 27),
+    pair(13, 20),
+  ]);
+});
+
 describe("shifts of lanes", () => {
   test("left", () => {
     expect(apply(four, "vishl", [[1], [-1], [MIN], [3]], { count: 31 })).toEqual([MIN, MIN, 0, MIN]);

@@ -18,6 +18,7 @@ export const four: Target = {
   dot8Offset: 0,
   dotLinks: inPlace,
   fusedMultiplyAdd: true,
+  signs: { bits: 8, fields: [4, 4] },
 };
 export const fourSplit: Target = {
   name: "four-split",
@@ -26,6 +27,7 @@ export const fourSplit: Target = {
   dot8Offset: 128,
   dotLinks: inPairs,
   fusedMultiplyAdd: false,
+  signs: { bits: 8, fields: [4, 4] },
 };
 export const eight: Target = {
   name: "eight",
@@ -34,6 +36,7 @@ export const eight: Target = {
   dot8Offset: 0,
   dotLinks: inPairs,
   fusedMultiplyAdd: true,
+  signs: { bits: 8, fields: [4, 4] },
 };
 export const sixteen: Target = {
   name: "sixteen",
@@ -42,6 +45,7 @@ export const sixteen: Target = {
   dot8Offset: 0,
   dotLinks: inPlace,
   fusedMultiplyAdd: true,
+  signs: { bits: 16, fields: [5, 5, 6] },
 };
 
 export const targets: readonly Target[] = [four, fourSplit, eight, sixteen];

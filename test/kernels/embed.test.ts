@@ -36,7 +36,7 @@ const TOKENS = [3, 69, 0, 31, 69];
 function embedCase(isa: Isa, format: Format, n: number): KernelCase {
   const [wanted, some] = SHAPES[n % SHAPES.length]!;
   const cols = wholeBlocks(format, wanted);
-  const tile = alignUp(some, sharedVectors(format));
+  const tile = alignUp(some, sharedVectors(format, isa));
   const threads = n % 2 === 0 ? 1 : 3;
   const change = CHANGES[n % CHANGES.length]!;
   return {

@@ -25,7 +25,7 @@ const COLS = 172;
 
 function ofFormat(name: string, isa: Isa): Kernel[] {
   const format = formatNamed(name);
-  const tile = alignUp(2, sharedVectors(format));
+  const tile = alignUp(2, sharedVectors(format, isa));
   const packed = packing(format, 100, COLS, tile, isa);
   const int8 = { kind: "int8", block: 64 } as const;
   const activations =
@@ -46,8 +46,8 @@ function ofFormat(name: string, isa: Isa): Kernel[] {
         expand: kind.kind === "int8" && format.kind === "quantized" && format.bits < 8 && !isSigns(format),
       };
       return [
-        prepare(activationLayout(kind, format, COLS), isa),
-        prepare(activationLayout(kind, format, COLS), isa, true),
+        prepare(activationLayout(kind, format, COLS, isa), isa),
+        prepare(activationLayout(kind, format, COLS, isa), isa, true),
         projection({ format, cols: COLS, activations: kind, blocking }, isa),
         projection({ format, cols: COLS, activations: kind, blocking, bias: true }, isa),
         ...(["of tokens", "of slots"] as const).map((experts) =>

@@ -8,8 +8,9 @@ import { type ProjectionSpec, projection } from "../../src/kernels/projection.ts
 import { EXPERT_BYTES } from "../../src/kernels/route.ts";
 import { scratchBytes } from "../../src/kernels/weight-source.ts";
 import { formatNamed, isSigns } from "../../src/quant/formats.ts";
-import { PANEL_INPUTS, packing } from "../../src/quant/packing.ts";
+import { packing } from "../../src/quant/packing.ts";
 import { packReference, projectReference } from "../../src/quant/reference.ts";
+import { panelInputs } from "../../src/quant/sign-words.ts";
 import { describeKernels, floatsOf, i32, input, output, type Work } from "./bench.ts";
 import { magnitudes } from "./magnitudes.ts";
 import { randomMatrix } from "./matrices.ts";
@@ -83,7 +84,7 @@ function specOf(
     cols,
     activations: f32 ? { kind: "f32" } : { kind: "int8", block: 32 },
     blocking: {
-      mb: isSigns(format) ? Math.min(PANEL_INPUTS, cols) : cols,
+      mb: isSigns(format) ? Math.min(panelInputs(isa.signs), cols) : cols,
       tb: 2 * tu,
       mu: 32,
       tu,
@@ -101,7 +102,7 @@ function stackWork(isa: Isa, stack: Stack): Work {
   const { format, activations, blocking } = spec;
   const rng = new Rng(rows);
   const packed = packing(format, rows, cols, stack.tile, isa);
-  const layout = activationLayout(activations, format, cols);
+  const layout = activationLayout(activations, format, cols, isa);
   const sources = tokens.map(() => randomMatrix(format, rows, cols, rng));
   const biases = tokens.map((_, e) => Array.from({ length: rows }, (_, r) => (stack.bias ? e + r - 9 : 0)));
   const slots = tokens.flat();

@@ -69,7 +69,7 @@ function prepareCase(isa: Isa, choice: Choice): KernelCase {
 
 function prepareWork(isa: Isa, [format, cols, block, , ordered]: Choice): Work {
   const activations: Activations = block === "f32" ? { kind: "f32" } : { kind: "int8", block };
-  const layout = activationLayout(activations, formatNamed(format), cols);
+  const layout = activationLayout(activations, formatNamed(format), cols, isa);
   const rng = new Rng(cols);
   const values = TOKENS.flatMap((value) => Array.from({ length: cols }, (_, i) => value(i, rng)));
   // Sums of f32 that overflow are nobody's concern.

@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import type { SignWords } from "../../src/ir/types.ts";
 import type { ActivationLayout } from "../../src/kernels/activations.ts";
 import { quantizeActivations } from "../../src/quant/reference.ts";
 import { floatsOf } from "./bench.ts";
@@ -7,7 +8,7 @@ import { floatsOf } from "./bench.ts";
 export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: Uint8Array): void {
   const { activations, cols, block, blocks, segment, segments, scalesAt, sumsAt, sumBytes, rowBytes } =
     layout;
-  const { tablesAt } = layout;
+  const { signs, inputsAt } = layout;
   const tokens = x.length / cols;
   const row = (t: number, from: number, to: number) => bytes.slice(t * rowBytes + from, t * rowBytes + to);
   const quantized = activations.kind === "int8" ? quantizeActivations(x, cols, block) : undefined;
@@ -36,19 +37,25 @@ export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: 
     const stored =
       sumBytes === 2 ? Int32Array.from(new Int16Array(sums.buffer)) : new Int32Array(sums.buffer);
     expect(stored).toEqual(expected);
-    if (tablesAt !== undefined) expectTables(own, row(t, tablesAt, rowBytes));
+    if (signs !== undefined) expectTables(signs, own, row(t, inputsAt, rowBytes));
   }
 }
 
-/** Of every four codes, all sums with signs by the bits of a number: what is below 32, and the 32s. */
-function expectTables(codes: Int8Array, tables: Uint8Array): void {
-  const sum = (q: number, signs: number) =>
-    [0, 1, 2, 3].reduce((s, i) => s + (((signs >> i) & 1) === 1 ? 1 : -1) * codes[4 * q + i]!, 0);
-  const expected = Uint8Array.from({ length: 8 * codes.length }, (_, i) => {
-    const s = sum(i >> 5, i & 15);
-    return (i & 16) === 0 ? s & 31 : s >> 5;
-  });
-  expect(Buffer.compare(tables, expected)).toBe(0);
+/** Of the codes of every field, all sums with signs by the bits of a number: as i16, or what is below 32 and the 32s. */
+function expectTables({ bits, fields }: SignWords, codes: Int8Array, tables: Uint8Array): void {
+  const expected: number[] = [];
+  for (let first = 0; first < codes.length; ) {
+    for (const inputs of fields) {
+      const field = codes.subarray(first, first + inputs);
+      const sums = Array.from({ length: 2 ** inputs }, (_, signs) =>
+        field.reduce((sum, code, i) => sum + (((signs >> i) & 1) === 1 ? code : -code), 0),
+      );
+      if (bits === 16) expected.push(...sums.flatMap((sum) => [sum & 255, (sum >> 8) & 255]));
+      else expected.push(...sums.map((sum) => sum & 31), ...sums.map((sum) => (sum >> 5) & 255));
+      first += inputs;
+    }
+  }
+  expect(Buffer.compare(tables, Uint8Array.from(expected))).toBe(0);
 }
 
 function padded(values: Float32Array, length: number): Float32Array {

@@ -4,6 +4,7 @@ import type { Isa } from "../../src/isa/isa.ts";
 import type { Activations } from "../../src/kernels/activations.ts";
 import { formatNamed } from "../../src/quant/formats.ts";
 import { sharedVectors } from "../../src/quant/packing.ts";
+import { panelInputs } from "../../src/quant/sign-words.ts";
 import { describeKernels, interpreted } from "./bench.ts";
 import { projectionCases, projectionWork, type Shape } from "./projection-case.ts";
 import { extremes, integers, ordinary } from "./projection-data.ts";
@@ -22,7 +23,7 @@ interface Choice {
   readonly nu: number;
   /** Tiles of a mini-GEMV. */
   readonly tiles?: number;
-  readonly mb?: number;
+  readonly mb?: number | "panel";
   readonly mu?: number;
   readonly expand?: boolean;
   readonly accumulate?: boolean;
@@ -38,7 +39,14 @@ function shapeOf(isa: Isa, c: Choice): Shape {
     cols: c.cols,
     tokens: c.tokens,
     activations: c.activations,
-    blocking: { mb: c.mb ?? c.cols, tb: tu * (c.tiles ?? 1), mu: c.mu ?? 32, tu, nu: c.nu, expand: c.expand },
+    blocking: {
+      mb: c.mb === "panel" ? panelInputs(isa.signs) : (c.mb ?? c.cols),
+      tb: tu * (c.tiles ?? 1),
+      mu: c.mu ?? 32,
+      tu,
+      nu: c.nu,
+      expand: c.expand,
+    },
     accumulate: c.accumulate ?? false,
     ...(c.bias === undefined ? {} : { bias: c.bias }),
     threads: c.threads ?? 1,
@@ -217,7 +225,7 @@ const CHOICES: readonly Choice[] = [
   },
   // Sums that are looked up, of tiles of several registers: ragged groups, activation scales below, at and above a group.
   { format: "Q1_0", rows: 100, cols: 300, tokens: 1, activations: int8(32), tile: 4, nu: 1, threads: 3 },
-  { format: "Q1_0", rows: 70, cols: 520, tokens: 7, activations: int8(32), tile: 8, nu: 2, mb: 256 },
+  { format: "Q1_0", rows: 70, cols: 488, tokens: 7, activations: int8(32), tile: 8, nu: 2, mb: 256 },
   { format: "Q1_0", rows: 40, cols: 172, tokens: 5, activations: int8(64), tile: 4, nu: 4, accumulate: true },
   { format: "Q1_0", rows: 33, cols: 390, tokens: 2, activations: int8("row"), tile: 8, nu: 1, bias: true },
   { format: "Q1_0", rows: 9, cols: 31, tokens: 1, activations: int8(128), tile: 4, nu: 1 },
@@ -232,10 +240,10 @@ const CHOICES: readonly Choice[] = [
     tile: 4,
     nu: 2,
     tiles: 2,
-    mb: 1024,
+    mb: "panel",
     threads: 3,
   },
-  { format: "Q1_0", rows: 70, cols: 2200, tokens: 1, activations: int8(32), tile: 4, nu: 1, mb: 1024 },
+  { format: "Q1_0", rows: 70, cols: 2200, tokens: 1, activations: int8(32), tile: 4, nu: 1, mb: "panel" },
   {
     format: "Q1_0",
     rows: 130,
@@ -245,7 +253,7 @@ const CHOICES: readonly Choice[] = [
     tile: 4,
     nu: 1,
     tiles: 4,
-    mb: 1024,
+    mb: "panel",
     accumulate: true,
   },
   // More threads than tiles.
@@ -276,7 +284,7 @@ describe.each(["int8", "f32"] as const)("an error in one weight is noticed, %s a
     ["8bit-g128", "scale", 0, 1],
     ["8bit-g128", "code", 3, 1],
   ])("%s, one bit of a %s", (format, _, byte, bit) => {
-    const tile = sharedVectors(formatNamed(format));
+    const tile = sharedVectors(formatNamed(format), avx2);
     const shape = shapeOf(avx2, { ...common, tile, format, activations });
     const data = ordinary(shape);
     const run = (source: Uint8Array) => {

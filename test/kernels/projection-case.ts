@@ -46,7 +46,7 @@ interface Kernels {
 function kernelsOf(isa: Isa, shape: Shape): Kernels {
   const { format, rows, cols, blocking, activations } = shape;
   const packed = packing(format, rows, cols, blocking.tu / isa.lanes, isa);
-  const layout = activationLayout(activations, format, cols);
+  const layout = activationLayout(activations, format, cols, isa);
   return {
     packed,
     layout,
@@ -95,7 +95,7 @@ function workOf(isa: Isa, shape: Shape, kernels: Kernels, data: Data, given = da
   const scratch = output("scratch", shape.threads * scratchBytes(shape, isa));
   const x = input("x", paddedRows(data.x, cols));
   const checkOutputs: ProjectionWork["checkOutputs"] = (after) =>
-    compareOutputs(shape, data, packed, stride, floatsOf(after(y)));
+    compareOutputs(shape, data, kernels, stride, floatsOf(after(y)));
   return {
     steps: [
       {
@@ -156,11 +156,16 @@ function initialOutputs({ rows, tokens, accumulate }: Shape, { before }: Data, s
 }
 
 /** Outputs against the oracle: equal where sums are exact, else within the rounding of f32. */
-function compareOutputs(shape: Shape, data: Data, packed: Packing, stride: number, y: Float32Array): void {
+function compareOutputs(
+  shape: Shape,
+  data: Data,
+  { packed, layout }: Kernels,
+  stride: number,
+  y: Float32Array,
+): void {
   const { format, rows, cols, tokens, activations, accumulate } = shape;
   const { result } = projectReference(format, data.source, rows, cols, data.x, activations);
   const sizes = magnitudes(format, data.source, rows, cols, data.x);
-  const layout = activationLayout(activations, format, cols);
   const terms = activations.kind === "int8" ? layout.segments : cols;
   const bias = shape.bias ? biasOf(shape) : new Float32Array(rows);
   const roundings = 8 + 4 * Math.sqrt(terms);

@@ -1,6 +1,5 @@
 import { at } from "../../src/base/assert.ts";
 import { Rng } from "../../src/base/rng.ts";
-import { activationLayout } from "../../src/kernels/activations.ts";
 import type { Format, GroupCodes } from "../../src/quant/formats.ts";
 import { exact, randomMatrix } from "./matrices.ts";
 import type { Data, Shape } from "./projection-case.ts";
@@ -29,8 +28,9 @@ export function ordinary(shape: Shape): Data {
 export function integers(shape: Shape): Data {
   const { format, rows, cols, tokens } = shape;
   const rng = seeded(shape);
-  const { block } = activationLayout(shape.activations, format, cols);
   const int8 = shape.activations.kind === "int8";
+  const block =
+    shape.activations.kind === "f32" || shape.activations.block === "row" ? cols : shape.activations.block;
   const x = Float32Array.from({ length: tokens * cols }, (_, i) => {
     if (!int8) return rng.integer(17) - 8;
     return (i % cols) % block === 0 ? 127 * sign(rng) : rng.integer(255) - 127;

@@ -42,7 +42,7 @@ function draw(format: Format, kind: "int8" | "f32", isa: Isa, rng: Rng): Shape {
   const blocks = blocksFor(format).filter((block) => block === "row" || nests(group, block, cols));
   const block = pick(blocks);
   const [some, nu] = pick(MICRO);
-  const tile = alignUp(some, sharedVectors(format));
+  const tile = alignUp(some, sharedVectors(format, isa));
   const unit = Math.max(group, kind === "int8" && block !== "row" ? block : 1);
   const parts = [1, 2].map((n) => n * unit).filter((mb) => mb < cols);
   const tu = tile * isa.lanes;

@@ -8,7 +8,8 @@ import { projection } from "../../src/kernels/projection.ts";
 import { candidates, inputUnit } from "../../src/plan/candidates.ts";
 import type { ProjectionShape } from "../../src/plan/shape.ts";
 import { CHUNK, familyFormat, formatNamed, isSigns } from "../../src/quant/formats.ts";
-import { PANEL_INPUTS } from "../../src/quant/packing.ts";
+import { sharedVectors } from "../../src/quant/packing.ts";
+import { panelInputs } from "../../src/quant/sign-words.ts";
 import { anyIsa, anyShape, anyTokens } from "./arbitraries.ts";
 
 function isLegal(
@@ -18,13 +19,14 @@ function isLegal(
   { mb, tb, mu, tu, nu, expand }: Blocking,
 ): boolean {
   const signs = isSigns(shape.format);
+  const shared = sharedVectors(shape.format, isa);
   return (
-    (signs ? [4, 8] : [1, 2, 4]).includes(tu / isa.lanes) &&
+    (signs ? [shared, 2 * shared] : [1, 2, 4]).includes(tu / isa.lanes) &&
     !(signs && expand) &&
     128 % tu === 0 &&
     tb % tu === 0 &&
     (mb === shape.cols || (mb < shape.cols && mb % inputUnit(shape) === 0)) &&
-    (!signs || mb === Math.min(shape.cols, PANEL_INPUTS)) &&
+    (!signs || mb === Math.min(shape.cols, panelInputs(isa.signs))) &&
     mu % CHUNK === 0 &&
     nu >= 1 &&
     nu <= tokens

@@ -8,7 +8,7 @@ import { packing } from "../../src/quant/packing.ts";
 
 const format = formatNamed("Q4_0");
 const [rows, cols] = [1024, 4096];
-const layout = activationLayout({ kind: "int8", block: 32 }, format, cols); // 5120 bytes a token
+const layout = activationLayout({ kind: "int8", block: 32 }, format, cols, avx2); // 5120 bytes a token
 const pack = packing(format, rows, cols, 1, avx2); // 128 tiles of 18 KiB
 const weights = pack.totalBytes;
 const capacity = { L1: 32 << 10, L2: 256 << 10, L3: 1 << 20 };

@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { InternalError, UsageError } from "../../src/base/errors.ts";
 import { f16ToF32 } from "../../src/base/float16.ts";
 import { Rng } from "../../src/base/rng.ts";
+import type { SignWords } from "../../src/ir/types.ts";
 import { rowBytes } from "../../src/quant/blocks.ts";
 import { quads } from "../../src/quant/chunks.ts";
 import {
@@ -16,7 +17,7 @@ import {
   groupsOfBlock,
   type QuantizedFormat,
 } from "../../src/quant/formats.ts";
-import { PANEL_INPUTS, type Packing, packing, sharedVectors } from "../../src/quant/packing.ts";
+import { type Packing, packing, sharedVectors } from "../../src/quant/packing.ts";
 import {
   dequantizeRows,
   type PackingTarget,
@@ -25,6 +26,7 @@ import {
   unpackReference,
   unpackRow,
 } from "../../src/quant/reference.ts";
+import { panelInputs } from "../../src/quant/sign-words.ts";
 import { wholeBlocks } from "../kernels/matrices.ts";
 
 const SIZES = [1, 7, 31, 33, 127, 172];
@@ -34,6 +36,9 @@ const DOT_BYTES = {
   adjacent: (lane: number, i: number) => 4 * lane + i,
   halves: (lane: number, i: number) => 16 * Math.floor(lane / 4) + 2 * (lane % 4) + (i < 2 ? i : 8 + i - 2),
 };
+
+const IN_BYTES: SignWords = { bits: 8, fields: [4, 4] };
+const IN_PAIRS: SignWords = { bits: 16, fields: [5, 5, 6] };
 
 interface Case {
   readonly target: PackingTarget;
@@ -47,13 +52,14 @@ function cases(format: Format, turn: number): Case[] {
   const found: Case[] = [];
   for (const dotByte of Object.values(DOT_BYTES)) {
     for (const lanes of [4, 8, 16]) {
+      const signs = lanes === 16 ? IN_PAIRS : IN_BYTES;
       // Whole blocks are long rows.
       for (const tiles of wholeBlocks(format, 1) === 1 ? [1, 2, 3, 4] : [1, 3]) {
-        const tile = tiles * sharedVectors(format);
+        const tile = tiles * sharedVectors(format, { signs });
         const pair = 7 * found.length + turn;
         const rows = SIZES[pair % SIZES.length]!;
         const cols = wholeBlocks(format, SIZES[Math.floor(pair / SIZES.length) % SIZES.length]!);
-        found.push({ target: { lanes, dotByte }, tile, rows, cols });
+        found.push({ target: { lanes, dotByte, signs }, tile, rows, cols });
       }
     }
   }
@@ -149,7 +155,7 @@ function codeAt(
   col: number,
 ): number {
   const { tileRows, tile } = layout;
-  const { lanes, dotByte } = target;
+  const { lanes, dotByte, signs } = target;
   const block = Math.floor(col / blockSize(format, layout.cols));
   const inBlock = col - block * blockSize(format, layout.cols);
   const input = inBlock % CHUNK;
@@ -160,8 +166,12 @@ function codeAt(
     Math.floor(inBlock / CHUNK) * layout.chunkBytes;
   const vector = Math.floor((row % tileRows) / lanes);
   if (layout.signs) {
-    const register = Math.floor(input / 8) * (tile / 4) + Math.floor(vector / 4);
-    return (packed[chunk + register * 4 * lanes + dotByte(row % lanes, vector % 4)]! >>> (input % 8)) & 1;
+    const { bits } = signs;
+    const vectors = 32 / bits;
+    const register = Math.floor(input / bits) * (tile / vectors) + Math.floor(vector / vectors);
+    const bit = bits * (vector % vectors) + (input % bits);
+    const byte = packed[chunk + register * 4 * lanes + dotByte(row % lanes, Math.floor(bit / 8))]!;
+    return (byte >>> (bit % 8)) & 1;
   }
   const byteOf = (word: number) =>
     packed[chunk + (word * tile + vector) * 4 * lanes + dotByte(row % lanes, input % 4)]!;
@@ -192,11 +202,11 @@ function expectHeader(
 }
 
 describe("panels of signs", () => {
-  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent };
+  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent, signs: IN_BYTES };
   const format = formatNamed("Q1_0");
 
   it("have the records of all tiles, one tile after the other, before the next panel's", () => {
-    const [rows, cols] = [70, 2 * PANEL_INPUTS + 200];
+    const [rows, cols] = [70, 2 * panelInputs(IN_BYTES) + 200];
     const layout = packing(format, rows, cols, 4, target);
     const blocksOf = [8, 8, 2];
     const scaleOf = (tile: number, block: number) => 100 * tile + block;
@@ -222,7 +232,7 @@ describe("panels of signs", () => {
 });
 
 describe("packReference", () => {
-  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent };
+  const target: PackingTarget = { lanes: 8, dotByte: DOT_BYTES.adjacent, signs: IN_BYTES };
 
   it.each(["Q4_1", "Q8_0", "3bit-g64", "F32"])("%s: rows past the end are all 0", (name) => {
     const format = formatNamed(name);
@@ -238,7 +248,7 @@ describe("packReference", () => {
 
   it("Q8_0: turns signed codes into unsigned ones", () => {
     const format = formatNamed("Q8_0");
-    const single = { lanes: 4, dotByte: DOT_BYTES.adjacent };
+    const single = { lanes: 4, dotByte: DOT_BYTES.adjacent, signs: IN_BYTES };
     const layout = packing(format, 1, 32, 1, single);
     const source = new Uint8Array(34);
     source.set([0, 0x3c, 0x80, 0xff, 0, 0x7f]);
@@ -246,10 +256,12 @@ describe("packReference", () => {
     expect([...packed.subarray(layout.headerBytes, layout.headerBytes + 4)]).toEqual([0, 127, 128, 255]);
   });
 
-  it("shares registers among four row vectors, and takes no others", () => {
+  it("shares registers among the row vectors of a word, and takes no others", () => {
     const format = formatNamed("Q1_0");
     expect(packing(format, 8, 128, 8, target).tileRows).toBe(64);
     expect(() => packing(format, 8, 128, 2, target)).toThrow(InternalError);
+    expect(packing(format, 8, 128, 2, { ...target, signs: IN_PAIRS }).tileRows).toBe(16);
+    expect(() => packing(format, 8, 128, 1, { ...target, signs: IN_PAIRS })).toThrow(InternalError);
   });
 
   it("refuses bytes of another size, and a target that the packing is not for", () => {
