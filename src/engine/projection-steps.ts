@@ -84,7 +84,9 @@ function writePrepare(
     );
     const orders = ordered ? [list.offsetOf(orderOf(order))] : [];
     const args = [list.work(input), list.work(to), list.count(rows), ...orders];
-    list.add(name, args, i === distinct.length - 1, parts);
+    // Tables take so long that a single row is shared, too.
+    const least = layout.signs === undefined ? 1 : list.program.threads;
+    list.add(name, args, i === distinct.length - 1, Math.max(parts, least));
   });
 }
 

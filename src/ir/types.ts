@@ -131,6 +131,8 @@ export interface Target {
   readonly signs: SignWords;
   /** How kernels ask for weights before they read them; without it they do not. */
   readonly weightPrefetch?: Prefetch;
+  /** The same for signs, which are read beside tables. */
+  readonly signPrefetch?: Prefetch;
 }
 
 /**

@@ -27,6 +27,7 @@ export const avx2: Isa = {
   signs: { bits: 8, fields: [4, 4] },
   // What one core reads in the 100 ns that memory takes, at 23 GB/s: Zen 3, whose own prefetchers stop at every 4 KiB.
   weightPrefetch: { level: 1, ahead: 2304, every: 64 },
+  signPrefetch: { level: 1, ahead: 2304, every: 64 },
   features: ["avx2", "fma", "f16c"],
   flags: ["-mavx2", "-mfma", "-mf16c"],
   headers: intrinsics("smmintrin", "avxintrin", "avx2intrin", "fmaintrin", "f16cintrin"),

@@ -21,6 +21,8 @@ export const avx512Vnni: Isa = {
   signs: { bits: 16, fields: [5, 5, 6] },
   // Zen 4: its own prefetchers find the next lines; a prefetch of each would take the place of theirs.
   weightPrefetch: { level: 2, ahead: 16384, every: 1024 },
+  // Among the lines of tables they lose those of weights. Less far ahead: a thread's part of a panel ends soon.
+  signPrefetch: { level: 2, ahead: 8192, every: 64 },
   features: ["avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni"],
   flags: ["-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni", "-mfma", "-mf16c"],
   headers: intrinsics(

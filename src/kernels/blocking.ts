@@ -35,11 +35,19 @@ export function sameBlocking(a: Blocking, b: Blocking): boolean {
 export const EXPANDED_STEPS = 4;
 
 /** Tokens of the micro-GEMVs that do the rest, largest first: each costs less than one that is padded. */
-const REST = [4, 3, 2, 1];
+const REST = [4, 3, 2, 1] as const;
+
+/**
+ * Tokens that one micro-GEMV does at once, at most: weights are read a single time then, so that a mini-GEMV may have all
+ * rows, and of panels (`Packing`) has.
+ */
+export function tokensAtOnce({ nu }: Blocking): number {
+  return Math.min(nu, REST[0]);
+}
 
 /** Tokens of the micro-GEMVs that read weights as they are packed, largest first. */
 export function packedSizes({ nu, expand }: Blocking): number[] {
-  return expand ? REST : [nu, ...REST.filter((size) => size < nu)];
+  return expand ? [...REST] : [nu, ...REST.filter((size) => size < nu)];
 }
 
 /** Micro-GEMVs of one kind that a kernel runs one after the other, to go through its tokens. */

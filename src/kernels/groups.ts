@@ -221,13 +221,11 @@ function lookupGroup(
   const { b, pack, acc } = c;
   const sums = acc.map((row, t) => row.map((_, u) => b.variable(`sum${t}_${u}`, b.op.vfconst({ value: 0 }))));
   eachSegment(c, codes, inputs, at, (from, here, length) => lookupSegment(c, sums, here, from, length));
+  const unit = lookupUnit(b.target.signs);
+  const inUnits = (scale: Value<"vf32">) =>
+    unit === 1 ? scale : b.op.vfmul(scale, b.op.vfconst({ value: unit }));
   for (let u = 0; u < pack.tile; u++) {
-    const unit = lookupUnit(b.target.signs);
-    const ofGroup = groupScales(c, heads, g, u);
-    const scale = b.named(
-      `scale${u}`,
-      unit === 1 ? ofGroup : b.op.vfmul(ofGroup, b.op.vfconst({ value: unit })),
-    );
+    const scale = b.named(`scale${u}`, inUnits(groupScales(c, heads, g, u)));
     acc.forEach((row, t) => {
       const [sum, cell] = [(sums[t] as Cell<"vf32">[])[u], row[u]] as [Cell<"vf32">, Cell<"vf32">];
       cell.set(b.op.vfma(sum.get(), scale, cell.get()));

@@ -118,9 +118,10 @@ export function upBits({ codeBits }: Packing, input: number): number {
   return upOf(codeBits, quads(codeBits)[input / 4] as Quad);
 }
 
-/** Signs are read beside tables, among whose lines prefetchers of the hardware lose theirs: so all are asked for. */
+/** Asks ahead for weights like the `bytes` bytes at `at`, if they come from memory. */
 export function prefetchWeights({ b, pack }: Weights, at: Cursor, bytes: number): void {
-  if (pack.stored) prefetch(b, at, bytes, pack.signs !== undefined);
+  const { weightPrefetch, signPrefetch } = b.target;
+  if (pack.stored) prefetch(b, at, bytes, pack.signs ? signPrefetch : weightPrefetch);
 }
 
 function loadWord(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {

@@ -3,7 +3,7 @@ import { KernelBuilder } from "../ir/builder.ts";
 import type { Kernel, Statement, Target, Value } from "../ir/types.ts";
 import { blockSize, isSigns, type QuantizedFormat } from "../quant/formats.ts";
 import { activationLayout } from "./activations.ts";
-import { EXPANDED_STEPS, packedSizes } from "./blocking.ts";
+import { EXPANDED_STEPS, packedSizes, tokensAtOnce } from "./blocking.ts";
 import { expandTile } from "./expand.ts";
 import { eachExpert, type Operands } from "./expert-work.ts";
 import type { InputBlock } from "./groups.ts";
@@ -127,7 +127,10 @@ function project(
 ): void {
   const { blocking } = spec;
   const packed = packedSource(b, spec, weights, tiles);
-  rowBlocks(b, blockTiles, first, last, (from, to) => {
+  const isOnce = () => b.op.ilt(tokens, b.i(tokensAtOnce(blocking) + 1));
+  const isPanels = packed.pack.panels > 1;
+  const rowTiles = isPanels ? b.named("row_tiles", b.op.iselect(isOnce(), tiles, blockTiles)) : blockTiles;
+  rowBlocks(b, rowTiles, first, last, (from, to) => {
     inputBlocks(b, spec, (inputs) => {
       const step = (source: WeightSource, nu: number, token: Value<"i32">) =>
         b.loop("tile", from, to, 1, (index) => {

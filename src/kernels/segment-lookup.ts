@@ -1,3 +1,4 @@
+import { assert } from "../base/assert.ts";
 import type { Cell } from "../ir/builder.ts";
 import type { SignWords, Value } from "../ir/types.ts";
 import { CHUNK, chunkCount } from "../quant/formats.ts";
@@ -63,11 +64,15 @@ function wordTables(
   return tables.map((table) => advance(table, inputs * layout.inputBytes));
 }
 
+/** The sums of so many inputs fit 16 bits: 256 · 127 is below 2^15. */
+const PAIR_CHUNKS = 256 / CHUNK;
+
 /** Words of 16 bits: sums of 16 bits of all inputs, two row vectors to a register. */
 function pairTotals(segment: SignSegment): Matrix<Value<"vi32">> {
   const { c, codes, chunks } = segment;
   const { b, pack, acc } = c;
   const { op } = b;
+  assert(chunks <= PAIR_CHUNKS, "a sum of more inputs than fit 16 bits");
   const firsts = firstVectors(c);
   const sums = acc.map(() => firsts.map((): Sum<"vi32"> => undefined));
   for (let chunk = 0; chunk < chunks; chunk++) {

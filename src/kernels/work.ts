@@ -1,5 +1,5 @@
 import type { KernelBuilder } from "../ir/builder.ts";
-import type { Value } from "../ir/types.ts";
+import type { Prefetch, Value } from "../ir/types.ts";
 
 /** A number as part of an identifier: 1e-5 → 1em5, 0.125 → 0p125. */
 export function nameOfNumber(value: number): string {
@@ -79,13 +79,17 @@ export function touchLines(b: KernelBuilder, at: Cursor, bytes: number): void {
 }
 
 /**
- * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as the target wants it: for one in `every`
- * bytes, or for all. Lines are counted from the cursor's pointer, from which on everything is read.
+ * Asks for cache lines that begin in the `bytes` bytes at `at`, moved ahead as `how` says. Lines are counted from the
+ * cursor's pointer, from which on everything is read.
  */
-export function prefetch(b: KernelBuilder, { pointer, offset }: Cursor, bytes: number, all = false): void {
-  if (b.target.weightPrefetch === undefined) return;
-  const { level, ahead } = b.target.weightPrefetch;
-  const every = all ? LINE_BYTES : b.target.weightPrefetch.every;
+export function prefetch(
+  b: KernelBuilder,
+  { pointer, offset }: Cursor,
+  bytes: number,
+  how: Prefetch | undefined,
+): void {
+  if (how === undefined) return;
+  const { level, ahead, every } = how;
   for (let line = Math.ceil(offset / every) * every; line < offset + bytes; line += every)
     b.op.prefetch(pointer, { offset: ahead + line, level });
 }

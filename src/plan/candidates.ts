@@ -1,4 +1,3 @@
-import { alignUp } from "../base/bytes.ts";
 import type { Isa } from "../isa/isa.ts";
 import type { Blocking } from "../kernels/blocking.ts";
 import { blockSize, CHUNK, type Format, isSigns } from "../quant/formats.ts";
@@ -37,9 +36,8 @@ export function candidates(isa: Isa, shape: ProjectionShape, tokens: number, wan
     const tu = tile * isa.lanes;
     if (wanted !== undefined && tu !== wanted) continue;
     if (tokens === 1) {
-      // The mini-GEMV of a panel has all rows, so that the tables change seldom.
       const [mb] = mbs as [number];
-      found.push({ mb, tb: mb < shape.cols ? alignUp(shape.rows, tu) : tu, mu, tu, nu: 1 });
+      found.push({ mb, tb: tu, mu, tu, nu: 1 });
       continue;
     }
     for (const nu of TOKENS) {

@@ -1,4 +1,4 @@
-import { type Blocking, tokenSteps } from "../kernels/blocking.ts";
+import { type Blocking, tokenSteps, tokensAtOnce } from "../kernels/blocking.ts";
 import type { Packing } from "../quant/packing.ts";
 import { projectionParts } from "./parts.ts";
 import type { ProjectionShape } from "./shape.ts";
@@ -7,7 +7,7 @@ import type { ProjectionShape } from "./shape.ts";
 export interface Rounds {
   /** Row tiles of the thread: parts may differ by one, so this is a mean. */
   readonly share: number;
-  /** Blocks of `tb` outputs of the thread. */
+  /** Row blocks of the thread. */
   readonly rowBlocks: number;
   /** Blocks of `mb` inputs. */
   readonly inputBlocks: number;
@@ -16,7 +16,7 @@ export interface Rounds {
   readonly tokenSteps: number;
   /** Those of them that read expanded weights. */
   readonly expandedSteps: number;
-  /** Row tiles of a row block. */
+  /** Row tiles of a row block: `tb` outputs, or all of a part. */
   readonly blockTiles: number;
 }
 
@@ -26,7 +26,8 @@ export function roundsOf(blocking: Blocking, pack: Packing, tokens: number, thre
   const parts = projectionParts(pack, tokens, threads);
   const ofThread = Math.ceil(parts / threads);
   const perPart = Math.ceil(pack.tiles / parts);
-  const blockTiles = Math.min(tb / tu, perPart);
+  const hasAll = pack.panels > 1 && tokens <= tokensAtOnce(blocking);
+  const blockTiles = hasAll ? perPart : Math.min(tb / tu, perPart);
   const steps = tokenSteps(blocking, tokens);
   const total = (some: typeof steps) => some.reduce((sum, { count }) => sum + count, 0);
   return {
@@ -50,10 +51,10 @@ export interface Loop {
 
 /** The kernel's loops, outermost first. */
 export function loopsOf(shape: ProjectionShape, blocking: Blocking, rounds: Rounds): Loop[] {
-  const { mb, tb, tu, nu, mu } = blocking;
+  const { mb, tu, nu, mu } = blocking;
   const block = Math.min(mb, shape.cols);
   return [
-    { over: "row blocks", rounds: rounds.rowBlocks, step: Math.min(tb, rounds.blockTiles * tu) },
+    { over: "row blocks", rounds: rounds.rowBlocks, step: rounds.blockTiles * tu },
     { over: "input blocks", rounds: rounds.inputBlocks, step: block },
     { over: "tokens", rounds: rounds.tokenSteps, step: Math.min(nu, rounds.tokens) },
     { over: "row tiles", rounds: rounds.blockTiles, step: tu },
