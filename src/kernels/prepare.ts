@@ -3,7 +3,7 @@ import type { Kernel, Target, Value } from "../ir/types.ts";
 import { CHUNK } from "../quant/formats.ts";
 import { type ActivationLayout, activationKey, paddedCols } from "./activations.ts";
 import { codeFactor, codesOf, INT8_CODE } from "./codes.ts";
-import { type SignPatterns, signPatterns, storeTables } from "./sign-tables.ts";
+import { type FieldPatterns, signPatterns, storeTables } from "./sign-tables.ts";
 import { forEachItem } from "./work.ts";
 
 export function prepareName(layout: ActivationLayout, ordered = false): string {
@@ -87,7 +87,7 @@ function quantizeBlock(
   load: Load,
   out: Value<"ptr">,
   block: Value<"i32">,
-  patterns: SignPatterns | undefined,
+  patterns: readonly FieldPatterns[] | undefined,
 ): void {
   const { op } = b;
   const length = b.named("length", unitLength(b, block, layout.block, layout.cols));

@@ -1,45 +1,64 @@
-import { assert } from "../base/assert.ts";
 import type { KernelBuilder } from "../ir/builder.ts";
 import type { SignWords, Value } from "../ir/types.ts";
 import { inputTableBytes, tableBytes } from "../quant/sign-words.ts";
 import { TABLE_PART } from "./activations.ts";
 import { shifted } from "./work.ts";
 
-/** What the signs of the inputs of a field may be, four inputs a register; inputs past the field count as 0. */
-interface FieldPatterns {
+/** Four bytes of a word's inputs, and which inputs of a field are read there. */
+interface Four {
+  /** The first of the four, from the word's first input on. */
+  readonly at: number;
+  /** Inputs of the field, from its first on, and their bytes among the four. */
+  readonly inputs: readonly { readonly input: number; readonly byte: number }[];
+}
+
+/** What the signs of the inputs of a field may be, four bytes a register; other bytes count as 0. */
+export interface FieldPatterns {
+  readonly inputs: number;
+  readonly fours: readonly Four[];
   /** For L codes after L codes: twice the bits of the code, a byte each. */
   readonly codes: readonly (readonly Value<"vu8">[])[];
   /** A byte 1 for every input of the field. */
   readonly ones: readonly Value<"vu8">[];
 }
 
-/** The patterns of fields, by their number of inputs. */
-export type SignPatterns = ReadonlyMap<number, FieldPatterns>;
-
-export function signPatterns(b: KernelBuilder, { fields }: SignWords): SignPatterns {
-  return new Map([...new Set(fields)].map((inputs) => [inputs, fieldPatterns(b, inputs)]));
+/** The patterns of the fields of a word. */
+export function signPatterns(b: KernelBuilder, { bits, fields }: SignWords): FieldPatterns[] {
+  let first = 0;
+  return fields.map((inputs) => {
+    const patterns = fieldPatterns(b, inputs, foursOf(first, inputs, bits));
+    first += inputs;
+    return patterns;
+  });
 }
 
-function fieldPatterns(b: KernelBuilder, inputs: number): FieldPatterns {
+/** No four go beyond the word: one that is stored together is read sooner than parts of two. */
+function foursOf(first: number, inputs: number, bits: number): Four[] {
+  return Array.from({ length: Math.ceil(inputs / 4) }, (_, n) => {
+    const at = Math.min(first + 4 * n, bits - 4);
+    const own = [0, 1, 2, 3].map((i) => 4 * n + i).filter((input) => input < inputs);
+    return { at, inputs: own.map((input) => ({ input, byte: first + input - at })) };
+  });
+}
+
+function fieldPatterns(b: KernelBuilder, inputs: number, fours: readonly Four[]): FieldPatterns {
   const { op } = b;
-  const fours = Array.from({ length: Math.ceil(inputs / 4) }, (_, n) =>
-    [0, 1, 2, 3].map((i) => 4 * n + i).filter((input) => input < inputs),
-  );
   const codes = Array.from({ length: Math.ceil(2 ** inputs / b.lanes) }, (_, n) => {
     const code = op.viadd(op.viota(), op.viconst({ value: n * b.lanes }));
     return fours.map((four) => {
-      const bytes = four.map((input, i) => {
+      const bytes = four.inputs.map(({ input, byte }) => {
         const bit = op.viand(code, op.viconst({ value: 1 << input }));
-        return shifted(b, bit, 8 * i + 1 - input);
+        return shifted(b, bit, 8 * byte + 1 - input);
       });
       const both = bytes.reduce((a, c) => op.vior(a, c));
       return b.named(`signs${n}`, op.vbytes(both, { bits: 2 }));
     });
   });
-  const ones = fours.map((four) =>
-    op.vbytes(op.viconst({ value: four.reduce((word, _, i) => word | (1 << (8 * i)), 0) }), { bits: 1 }),
-  );
-  return { codes, ones };
+  const ones = fours.map((four) => {
+    const value = four.inputs.reduce((word, { byte }) => word | (1 << (8 * byte)), 0);
+    return op.vbytes(op.viconst({ value }), { bits: 1 });
+  });
+  return { inputs, fours, codes, ones };
 }
 
 /**
@@ -49,7 +68,7 @@ function fieldPatterns(b: KernelBuilder, inputs: number): FieldPatterns {
 export function storeTables(
   b: KernelBuilder,
   words: SignWords,
-  patterns: SignPatterns,
+  patterns: readonly FieldPatterns[],
   codes: Value<"ptr">,
   tables: Value<"ptr">,
   length: Value<"i32">,
@@ -58,16 +77,13 @@ export function storeTables(
   b.loop("from", 0, length, words.bits, (from) => {
     const x = op.addr(codes, from, { stride: 1, offset: 0 });
     const to = b.named("table", op.addr(tables, from, { stride: inputTableBytes(words), offset: 0 }));
-    let [first, offset] = [0, 0];
-    for (const inputs of words.fields) {
-      const field = patterns.get(inputs);
-      assert(field !== undefined, "no patterns of a field");
-      const fours = field.ones.map((_, n) => op.vbroadcast4(x, { offset: first + 4 * n }));
+    let offset = 0;
+    for (const field of patterns) {
+      const fours = field.fours.map(({ at }) => op.vbroadcast4(x, { offset: at }));
       const sum = b.dot(op.viconst({ value: 0 }), field.ones, fours);
       if (words.bits === 8) storeParts(b, field, fours, sum, to, offset);
       else storePairs(b, field, fours, sum, to, offset);
-      first += inputs;
-      offset += tableBytes(inputs);
+      offset += tableBytes(field.inputs);
     }
   });
 }
