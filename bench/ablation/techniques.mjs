@@ -121,7 +121,7 @@ export const TECHNIQUES = [
     name: "weight-prefetch",
     what: "weights prefetched",
     edits: [
-      nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, all = false\)/),
+      nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, how\)/),
     ],
   },
   {
