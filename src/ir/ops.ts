@@ -265,7 +265,7 @@ export type VectorOpName = keyof typeof VECTOR_OPS;
 export type OpName = ScalarOpName | VectorOpName;
 
 /** Ops that an instruction set may lack; generated where its `signs` ask for them. */
-export const OPTIONAL_OPS = ["vipairadd", "vipairlookup", "vipairlookup2"] as const satisfies VectorOpName[];
+export const OPTIONAL_OPS = ["vipairlookup", "vipairlookup2"] as const satisfies VectorOpName[];
 export type OptionalOpName = (typeof OPTIONAL_OPS)[number];
 
 /** Range in bits of a `vu8` result: from an attribute, or from the operands. */

@@ -126,6 +126,7 @@ export const avx2: Isa = {
     visub: "_mm256_sub_epi32($0, $1)",
     vimul: "_mm256_mullo_epi32($0, $1)",
     vipairdot: "_mm256_add_epi32($2, _mm256_madd_epi16($0, $1))",
+    vipairadd: "_mm256_add_epi16($0, $1)",
     viand: "_mm256_and_si256($0, $1)",
     vior: "_mm256_or_si256($0, $1)",
     vixor: "_mm256_xor_si256($0, $1)",

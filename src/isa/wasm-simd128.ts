@@ -227,6 +227,7 @@ export const wasmSimd128: Isa = {
     visub: "$0 $1 i32x4.sub",
     vimul: "$0 $1 i32x4.mul",
     vipairdot: "$0 $1 i32x4.dot_i16x8_s $2 i32x4.add",
+    vipairadd: "$0 $1 i16x8.add",
     viand: "$0 $1 v128.and",
     vior: "$0 $1 v128.or",
     vixor: "$0 $1 v128.xor",

@@ -2,6 +2,7 @@ import { alignUp } from "../base/bytes.ts";
 import type { SignWords, Target } from "../ir/types.ts";
 import { CHUNK, chunkCount, type Format, groupSize, isPaired, isSigns } from "../quant/formats.ts";
 import { inputTableBytes } from "../quant/sign-words.ts";
+import { nameOfNumber } from "./work.ts";
 
 /**
  * How a projection sees its input. `int8`: codes with one f32 scale per `block` inputs (`"row"`: one for all).
@@ -31,6 +32,8 @@ export interface ActivationLayout {
   readonly sumsAt: number;
   /** Bytes of the Σ of a segment. */
   readonly sumBytes: 2 | 4;
+  /** What it is multiplied by: of paired groups with a constant zero point, by −zero. */
+  readonly sumFactor: number;
   /** What the tables of sums are for; undefined where there are none. */
   readonly signs: SignWords | undefined;
   /** What a projection reads of an input, its value or tables: where the first input's is, and bytes to the next one's. */
@@ -83,6 +86,8 @@ export function activationLayout(
   const scalesAt = padded * valueBytes;
   const sumsAt = scalesAt + 4 * blocks;
   const sumBytes = activations.kind === "int8" && isPaired(format) ? 2 : 4;
+  const sumFactor =
+    sumBytes === 2 && isPaired(format) && format.zero.kind === "constant" ? -format.zero.value : 1;
   const end = alignUp(sumsAt + sumBytes * segments, ROW_ALIGNMENT);
   const signs = activations.kind === "int8" && isSigns(format) ? target.signs : undefined;
   const tables = signs === undefined ? 0 : inputTableBytes(signs);
@@ -96,6 +101,7 @@ export function activationLayout(
     scalesAt,
     sumsAt,
     sumBytes,
+    sumFactor,
     signs,
     inputsAt: signs === undefined ? 0 : end,
     inputBytes: signs === undefined ? valueBytes : tables,
@@ -105,7 +111,7 @@ export function activationLayout(
 
 /** Two projections may share prepared activations when their layouts have the same key. */
 export function activationKey(layout: ActivationLayout): string {
-  const { activations, cols, block, segment, sumBytes, signs } = layout;
-  const with16 = sumBytes === 2 ? "_i16" : "";
+  const { activations, cols, block, segment, sumBytes, sumFactor, signs } = layout;
+  const with16 = sumBytes === 2 ? `_i16${sumFactor === 1 ? "" : `x${nameOfNumber(sumFactor)}`}` : "";
   return `${activations.kind}_c${cols}_b${block}_s${segment}${with16}${signs === undefined ? "" : "_tables"}`;
 }

@@ -13,7 +13,7 @@ import {
   packedOffset,
   type QuantizedFormat,
 } from "../quant/formats.ts";
-import { type Packing, sharedVectors, wordOffset } from "../quant/packing.ts";
+import { type Packing, sharedVectors, WHOLE_PAIRS, wordOffset } from "../quant/packing.ts";
 import { paddedCols } from "./activations.ts";
 import { MINIFLOAT_FACTOR } from "./group-values.ts";
 import { halfToFloat } from "./math.ts";
@@ -263,6 +263,7 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
   const number = pack.paired ? op.idiv(group, b.i(2)) : group;
   let [low, before] = [codes.step - 1, 0];
   const parts = codes.widths.map((width) => {
+    if (width === 6) return sixBits(at, offset + before * pack.tileRows, number);
     const perByte = 8 / width;
     const byte = byteOf(at, offset + before * pack.tileRows, op.idiv(number, b.i(perByte)));
     const field = op.ishr(byte, op.imul(op.irem(number, b.i(perByte)), b.i(width)));
@@ -272,9 +273,22 @@ function groupInteger(at: GroupOfRow, offset: number, codes: GroupCodes): Value<
     return placed;
   });
   const code = parts.reduce((a, c) => op.ior(a, c));
-  const value = isSigned(codes) ? op.isub(op.ixor(code, b.i(128)), b.i(128)) : code;
+  const top = b.i(2 ** (codes.widths.reduce<number>((sum, width) => sum + width, 0) - 1));
+  const value = isSigned(codes) ? op.isub(op.ixor(code, top), top) : code;
   const rest = codes.offset - packedOffset(codes);
   return op.itof(rest === 0 ? value : op.isub(value, b.i(rest)));
+}
+
+/** The integer of 6 bits of the group of the row, of pair `pair` of a stream (`groupFields`). */
+function sixBits(at: GroupOfRow, offset: number, pair: Value<"i32">): Value<"i32"> {
+  const { b } = at;
+  const { op } = b;
+  const isWhole = op.ilt(pair, b.i(WHOLE_PAIRS));
+  const first = op.iselect(isWhole, b.i(0), op.imul(op.isub(pair, b.i(WHOLE_PAIRS)), b.i(3)));
+  const two = (n: number) => op.ishl(op.iand(byteOf(at, offset, op.iadd(first, b.i(n))), b.i(3)), b.i(2 * n));
+  const spread = op.ior(op.ior(two(0), two(1)), two(2));
+  const own = byteOf(at, offset, op.iselect(isWhole, pair, b.i(0)));
+  return op.iselect(isWhole, op.ishr(own, b.i(2)), spread);
 }
 
 /** The codes of a chunk of signs, 8 inputs a byte. */

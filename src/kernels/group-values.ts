@@ -1,6 +1,7 @@
 import { assert } from "../base/assert.ts";
 import type { Value } from "../ir/types.ts";
 import { type GroupCodes, isSigned, packedOffset } from "../quant/formats.ts";
+import { spreadOver, WHOLE_PAIRS } from "../quant/packing.ts";
 import type { Weights } from "./micro-gemv.ts";
 import { advance, type Cursor, shifted } from "./work.ts";
 
@@ -79,11 +80,9 @@ export function blockFactors(w: Weights, record: Cursor): BlockFactors {
     Array.from({ length: pack.tile }, (_, u) => b.named(`${name}${u}`, factor(u)));
   if (!pack.stored && !pack.paired) return NO_FACTORS;
   const { scale: kind } = format;
-  const unit = kind.kind === "product" ? kind.unit : undefined;
+  const unit = kind.kind === "product" ? (kind.unit ?? 1) / (pack.paired ? pairUnit(kind.codes) : 1) : 1;
   const stored = (u: number) =>
-    unit === undefined
-      ? halves(w, record, 0, u)
-      : b.op.vfmul(halves(w, record, 0, u), b.op.vfconst({ value: unit }));
+    unit === 1 ? halves(w, record, 0, u) : b.op.vfmul(halves(w, record, 0, u), b.op.vfconst({ value: unit }));
   const scale = (u: number) => (pack.stored ? stored(u) : expandedValues(w, [record], 0, u));
   const minimum = (u: number) =>
     pack.stored
@@ -95,7 +94,24 @@ export function blockFactors(w: Weights, record: Cursor): BlockFactors {
   };
 }
 
-/** The integers of pair number `n` of paired groups, two in a lane. */
+/** What integers of pairs are multiplied by: those of 6 bits stand two bits up. */
+function pairUnit({ widths }: GroupCodes): number {
+  return widths[0] === 6 ? 4 : 1;
+}
+
+/** Pair number `n` of a stream of integers of 6 bits, four times. */
+function sixBitPair({ b, pack }: Weights, { pointer, offset }: Cursor, n: number, u: number): Value<"vi32"> {
+  const { op } = b;
+  const both = (value: number) => op.viconst({ value: (value << 16) | (value & 0xffff) });
+  const byte = (m: number) =>
+    op.vi8loadpairs(pointer, { offset: offset + 2 * (m * pack.tileRows + u * pack.lanes) });
+  if (n < WHOLE_PAIRS) return op.viand(byte(n), both(~3));
+  const parts = spreadOver(n).map((m, i) => op.vishl(op.viand(byte(m), both(3)), { count: 2 * i + 2 }));
+  const code = parts.reduce((a, c) => op.vior(a, c));
+  return op.vipairadd(op.vixor(code, both(128)), both(-128));
+}
+
+/** The integers of pair number `n` of paired groups, two in a lane, times `pairUnit`. */
 export function pairIntegers(
   w: Weights,
   streams: readonly Cursor[],
@@ -110,6 +126,7 @@ export function pairIntegers(
   assert(codes.widths.length === 1, "integers of pairs are in one piece");
   const row = u * pack.lanes;
   if (!pack.stored) return op.viload(pointer, { offset: offset + 4 * (n * pack.tileRows + row) });
+  if (width === 6) return sixBitPair(w, { pointer, offset }, n, u);
   const perByte = 8 / width;
   const place = Math.floor(n / perByte) * pack.tileRows + row;
   const at = offset + 2 * place;

@@ -110,7 +110,8 @@ function groupsOfSection({ format, pack }: Weights, size: number): number {
   const bits = [...headerStreams(format.scale, 1), ...headerStreams(format.zero, 1)].map(
     (stream) => stream.bits,
   );
-  const perByte = pack.stored ? bits.map((width) => ((pack.paired ? 2 : 1) * 8) / width) : [];
+  const period = (width: number) => (width === 6 ? 16 : ((pack.paired ? 2 : 1) * 8) / width);
+  const perByte = pack.stored ? bits.map(period) : [];
   return Math.max(isPartOfChunk(format) ? CHUNK / size : 1, ...perByte);
 }
 

@@ -110,7 +110,8 @@ function quantizeBlock(
     b.loop("i", from, to, b.lanes, (i) => quantizeVector(b, load(i), codes, i, factor, sum));
     const at = op.addr(sums, op.idiv(from, b.i(segment)), { stride: sumBytes, offset: 0 });
     const store = sumBytes === 2 ? op.u16store : op.istore;
-    store(at, op.visum(sum.get()), { offset: 0 });
+    const total = op.visum(sum.get());
+    store(at, layout.sumFactor === 1 ? total : op.imul(total, b.i(layout.sumFactor)), { offset: 0 });
   });
   const { block: inputs, inputBytes, inputsAt, signs } = layout;
   if (signs === undefined || patterns === undefined) return;

@@ -57,7 +57,7 @@ export function addPairedChunk(
       const sum = sums[t] as Value<"vi32">;
       const centre =
         zero.kind === "constant"
-          ? op.vimul(op.vipairdot(scales, sum, none), op.viconst({ value: -zero.value }))
+          ? op.vipairdot(scales, sum, none) // Σx is multiplied by −z already (`sumFactor`)
           : none;
       add(to.products, t, u, op.vipairdot(both, scales, centre));
       if (to.minima !== undefined) add(to.minima, t, u, op.vipairdot(minima, sum, none));

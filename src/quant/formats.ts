@@ -11,19 +11,19 @@ export interface FloatFormat {
 
 /**
  * Integers of the groups of a block. Packed, the bits of an integer are divided into `widths`, low bits first; those of
- * one width stand group after group, dense in bytes.
+ * one width stand group after group, dense in bytes; of 6 bits, of paired groups only, see `groupFields`.
  */
 export interface GroupCodes {
-  readonly widths: readonly (2 | 4 | 8)[];
+  readonly widths: readonly (2 | 4 | 6 | 8)[];
   /** What the stored integer counts in: 1, or 2 where all are odd. */
   readonly step: 1 | 2;
   /** Subtracted. */
   readonly offset: number;
-  /** 8 bits in two's complement. */
+  /** Two's complement, of 8 bits. */
   readonly signed: boolean;
 }
 
-/** What packing subtracts already, which leaves 8 bits in two's complement; of what counts in twos, nothing. */
+/** What packing subtracts already, which leaves two's complement; of what counts in twos, nothing. */
 export function packedOffset({ step, offset }: GroupCodes): number {
   return step === 1 ? offset : 0;
 }
@@ -149,7 +149,7 @@ const GGUF_FORMATS: readonly Format[] = [
     bits: 3,
     group: 16,
     ...SUPER,
-    scale: product([8], { offset: 32 }),
+    scale: product([6], { offset: 32 }),
     zero: constant(4),
   }),
   quantized("Q4_K", { bits: 4, group: 32, ...SUPER, scale: product([8]), zero: product([8]) }),

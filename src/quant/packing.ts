@@ -237,15 +237,34 @@ export function wordOffset({ signs, tile, lanes }: Packing, word: number, vector
   return (word * (tile / vectors) + Math.floor(vector / vectors)) * 4 * lanes;
 }
 
-/** The fields of the integer of group `g` among the bytes per row of a header part, low bits first. */
+/** Pairs of integers of 6 bits that have bytes of their own, of 8. */
+export const WHOLE_PAIRS = 6;
+
+/** The bytes, numbered by pair, that each have two bits of pair `pair`, which has none of its own; low bits first. */
+export function spreadOver(pair: number): readonly [number, number, number] {
+  const first = 3 * (pair - WHOLE_PAIRS);
+  return [first, first + 1, first + 2];
+}
+
+/**
+ * The fields of the integer of group `g` among the bytes per row of a header part, low bits first. Of 8 pairs of integers of
+ * 6 bits, six stand in the upper bits of bytes, and have those of the other two below them.
+ */
 export function groupFields(
   { paired }: Pick<Packing, "paired">,
   part: Scale | Zero,
   groups: number,
   g: number,
 ): BitField[] {
-  return headerStreams(part, groups).map(({ before, bits }) => {
-    const bit = paired ? (g >> 1) * bits : g * bits;
+  const pair = g >> 1;
+  return headerStreams(part, groups).flatMap(({ before, bits }) => {
+    if (bits === 6) {
+      const ofByte = (n: number) => before + 2 * n + (g & 1);
+      return pair < WHOLE_PAIRS
+        ? { byte: ofByte(pair), shift: 2, bits }
+        : spreadOver(pair).map((n) => ({ byte: ofByte(n), shift: 0, bits: 2 }));
+    }
+    const bit = paired ? pair * bits : g * bits;
     const byte = Math.floor(bit / 8);
     return { byte: before + (paired ? 2 * byte + (g & 1) : byte), shift: bit % 8, bits };
   });

@@ -32,7 +32,7 @@ export function checkPrepared(layout: ActivationLayout, x: Float32Array, bytes: 
     expect(floatsOf(row(t, scalesAt, sumsAt))).toEqual(scales.slice(t * blocks, (t + 1) * blocks));
     const expected = new Int32Array(segments);
     own.forEach((code, i) => {
-      if (i < cols) expected[Math.floor(i / segment)]! += code;
+      if (i < cols) expected[Math.floor(i / segment)]! += code * layout.sumFactor;
     });
     const stored =
       sumBytes === 2 ? Int32Array.from(new Int16Array(sums.buffer)) : new Int32Array(sums.buffer);

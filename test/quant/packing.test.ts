@@ -140,9 +140,9 @@ function elementAt(bytes: number, layout: Packing, packed: Uint8Array, row: numb
   return packed.subarray(at, at + bytes);
 }
 
-/** How much larger a matrix may be packed than stored: integers of 6 bits, of 8 or 16 groups, become bytes. */
+/** How much larger a matrix may be packed than stored: integers of 6 bits, of 8 groups, become bytes. */
 function mostGrowth(format: Format): number {
-  return format.kind === "quantized" && format.scale.kind === "product" ? 1.04 : 1;
+  return format.kind === "quantized" && format.scale.kind === "product" ? 1.03 : 1;
 }
 
 /** The unsigned code as a kernel finds it: from the register bytes that meet this input. */
