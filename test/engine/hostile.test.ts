@@ -17,7 +17,8 @@ const folder = temporaryFolder();
 const rssBefore = process.memoryUsage().rss;
 
 afterAll(() => {
-  expect(process.memoryUsage().rss - rssBefore).toBeLessThan(200e6);
+  // 100 to 200 MB, as garbage is collected sooner or later; kept models would be gigabytes.
+  expect(process.memoryUsage().rss - rssBefore).toBeLessThan(500e6);
 });
 
 describe("damaged copies of a model", () => {
