@@ -120,9 +120,7 @@ export const TECHNIQUES = [
   {
     name: "weight-prefetch",
     what: "weights prefetched",
-    edits: [
-      nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, how\)/),
-    ],
+    edits: [nothing("kernels/work.js", /export function prefetch\(b, \{ pointer, offset \}, bytes, how\)/)],
   },
   {
     name: "heads-first",
