@@ -81,47 +81,25 @@ export function storeTables(
     for (const field of patterns) {
       const fours = field.fours.map(({ at }) => op.vbroadcast4(x, { offset: at }));
       const sum = b.dot(op.viconst({ value: 0 }), field.ones, fours);
-      if (words.bits === 8) storeParts(b, field, fours, sum, to, offset);
-      else storePairs(b, field, fours, sum, to, offset);
+      // Parts are of a sum above 0, so that a shift divides.
+      const above = words.bits === 8 ? 16 << TABLE_PART.bits : 0;
+      const start = b.named("start", op.visub(op.viconst({ value: above }), sum));
+      field.codes.forEach((pattern, n) => {
+        const s = b.dot(start, pattern, fours);
+        if (words.bits === 8) storeParts(b, b.named(`sums${n}`, s), to, offset + n * b.lanes);
+        else op.vu16storelanes(to, s, { offset: offset + 2 * n * b.lanes });
+      });
       offset += tableBytes(field.inputs);
     }
   });
 }
 
-/** The sums of a field in two parts (`TABLE_PART`). */
-function storeParts(
-  b: KernelBuilder,
-  { codes }: FieldPatterns,
-  fours: readonly Value<"vi8">[],
-  sum: Value<"vi32">,
-  to: Value<"ptr">,
-  offset: number,
-): void {
+/** Sums of a field, and 16 · 32, in two parts (`TABLE_PART`). */
+function storeParts(b: KernelBuilder, sums: Value<"vi32">, to: Value<"ptr">, offset: number): void {
   const { op } = b;
   const { bits, bytes } = TABLE_PART;
-  // Above 0, so that a shift divides.
-  const start = b.named("start", op.visub(op.viconst({ value: 16 << bits }), sum));
-  codes.forEach((pattern, n) => {
-    const s = b.named(`sums${n}`, b.dot(start, pattern, fours));
-    const low = op.viand(s, op.viconst({ value: 2 ** bits - 1 }));
-    const high = op.visub(op.vishr(s, { count: bits }), op.viconst({ value: 16 }));
-    op.vi8storelanes(to, low, { offset: offset + n * b.lanes });
-    op.vi8storelanes(to, high, { offset: offset + bytes + n * b.lanes });
-  });
-}
-
-/** The sums of a field as i16. */
-function storePairs(
-  b: KernelBuilder,
-  { codes }: FieldPatterns,
-  fours: readonly Value<"vi8">[],
-  sum: Value<"vi32">,
-  to: Value<"ptr">,
-  offset: number,
-): void {
-  const { op } = b;
-  const start = b.named("start", op.visub(op.viconst({ value: 0 }), sum));
-  codes.forEach((pattern, n) => {
-    op.vu16storelanes(to, b.dot(start, pattern, fours), { offset: offset + 2 * n * b.lanes });
-  });
+  const low = op.viand(sums, op.viconst({ value: 2 ** bits - 1 }));
+  const high = op.visub(op.vishr(sums, { count: bits }), op.viconst({ value: 16 }));
+  op.vi8storelanes(to, low, { offset });
+  op.vi8storelanes(to, high, { offset: offset + bytes });
 }
