@@ -97,20 +97,27 @@ export function chunkCodes(
 
 /** Word `word` of the signs of a chunk, of the row vectors that share registers with row vector u. */
 export function loadSigns(weights: Weights, codes: Cursor, word: number, u: number): Value<"vu8"> {
-  const { b, pack } = weights;
-  const at = advance(codes, wordOffset(pack, word, u));
-  const signs = b.named("w", b.op.vu8load(at.pointer, { offset: at.offset, bits: 8 }));
-  prefetchWeights(weights, at, 4 * pack.lanes);
-  return signs;
+  const { op } = weights.b;
+  return signs(weights, codes, word, u, ({ pointer, offset }) => op.vu8load(pointer, { offset, bits: 8 }));
 }
 
 /** The same as pairs of 16 bits. */
 export function loadSignPairs(weights: Weights, codes: Cursor, word: number, u: number): Value<"vi32"> {
-  const { b, pack } = weights;
-  const at = advance(codes, wordOffset(pack, word, u));
-  const signs = b.named("w", b.op.viload(at.pointer, { offset: at.offset }));
-  prefetchWeights(weights, at, 4 * pack.lanes);
-  return signs;
+  const { op } = weights.b;
+  return signs(weights, codes, word, u, ({ pointer, offset }) => op.viload(pointer, { offset }));
+}
+
+function signs<T extends "vu8" | "vi32">(
+  weights: Weights,
+  codes: Cursor,
+  word: number,
+  u: number,
+  load: (at: Cursor) => Value<T>,
+): Value<T> {
+  const at = advance(codes, wordOffset(weights.pack, word, u));
+  const loaded = weights.b.named("w", load(at));
+  prefetchWeights(weights, at, 4 * weights.pack.lanes);
+  return loaded;
 }
 
 /** By how many bits a code of `chunkCodes` is up in its byte, if `raw`. */
